@@ -1,0 +1,59 @@
+# What people type. Everything runs in .venv, which `make install` makes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test test-all install lint format bench-ops install-bench cuda-check wheel-check torch-check clean help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: install  ## the main job on the embedded log: search, artefact, recommendations, report
+	@$(BIN)/gnas-ext demo --out demo-out
+
+test: install  ## the whole fast test suite
+	$(BIN)/python -m pytest
+
+test-all: install  ## the slow tests too
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+install: $(STAMP)  ## .venv with everything, and the extension built in place
+
+# The native sources are prerequisites: an editable install is built again when they change, and only then.
+$(STAMP): pyproject.toml constraints.txt $(NATIVE) | $(VENV)
+	$(PIP) install -q -c constraints.txt torch numpy
+	$(PIP) install -q -c constraints.txt 'setuptools>=77' wheel 'pybind11>=2.13' ninja $$(command -v cmake >/dev/null || echo cmake)
+	PATH="$(abspath $(BIN)):$$PATH" $(PIP) install -q -c constraints.txt --no-build-isolation -e '.[search,test,lint]'
+	@touch $@
+
+$(VENV):
+	$(PYTHON) -m venv $@
+
+lint: install  ## ruff, clang-format, mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'csrc/*.c')
+	$(BIN)/mypy
+
+format: install  ## rewrite the sources as lint wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'csrc/*.c')
+
+install-bench: install  ## the rivals of the benchmarks; torch-scatter takes five minutes to build
+	$(PIP) install -q -c constraints.txt --no-build-isolation '.[bench]'
+
+bench-ops: install  ## microbenchmarks of the ops beside their rivals (make install-bench adds torch-scatter)
+	$(BIN)/python -m pytest benchmarks/bench_spmm.py -c benchmarks/pytest.ini --benchmark-json=benchmarks/results/latest.json
+
+cuda-check: install  ## compile and link every .cu with nvcc, without a GPU
+	PATH="$(abspath $(BIN)):$$PATH" sh ci/cuda_check.sh
+
+wheel-check: install  ## build a wheel and try it in a fresh environment
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python ci/wheel_check.py
+
+clean:  ## remove what was built, not .venv
+	rm -rf build dist demo-out gnas_ext/lib gnas_ext/_C.*.so *.egg-info

@@ -1,0 +1,47 @@
+// Which instruction set the CPU kernels run with. Every kernel is compiled once per level, in a namespace named
+// after it (GNAS_ISA), and the level is chosen at run time: a wheel runs on any x86-64 and is fast on a new one.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace gnas {
+
+enum class Simd : int { baseline = 0, avx2 = 1, avx512 = 2 };
+
+// The level in use: the best that was compiled and that this machine offers, unless set_simd_level chose another.
+Simd simd_level();
+
+// Names of the levels that can run here, worst first.
+std::vector<std::string> simd_levels();
+
+// Throws std::invalid_argument for a name that is unknown or that this machine does not offer.
+void set_simd_level(const std::string& name);
+std::string simd_level_name();
+
+}  // namespace gnas
+
+// Declares a kernel at every level that is compiled in.
+#ifdef GNAS_X86_LEVELS
+#define GNAS_KERNEL(name, ...) \
+  namespace baseline {         \
+  void name(__VA_ARGS__);      \
+  }                            \
+  namespace avx2 {             \
+  void name(__VA_ARGS__);      \
+  }                            \
+  namespace avx512 {           \
+  void name(__VA_ARGS__);      \
+  }
+// The kernel of the level in use.
+#define GNAS_AT_LEVEL(name)                                    \
+  (::gnas::simd_level() == ::gnas::Simd::avx512 ? avx512::name \
+   : ::gnas::simd_level() == ::gnas::Simd::avx2 ? avx2::name   \
+                                                : baseline::name)
+#else
+#define GNAS_KERNEL(name, ...) \
+  namespace baseline {         \
+  void name(__VA_ARGS__);      \
+  }
+#define GNAS_AT_LEVEL(name) (baseline::name)
+#endif

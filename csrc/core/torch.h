@@ -1,0 +1,127 @@
+// The Torch side of every op: what memory safety needs is checked here, once for the CPU and CUDA, and tensors become
+// plain pointers. Only the stable ABI is used, so that one build serves every torch from 2.11 on.
+#pragma once
+
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <optional>
+#include <string>
+#include <tuple>
+
+#include "core/types.h"
+
+namespace gnas {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+#define GNAS_CHECK STD_TORCH_CHECK
+
+inline std::string shape_of(const Tensor& t) {
+  std::string text = "[";
+  for (int64_t d = 0; d < t.dim(); ++d) text += (d == 0 ? "" : ", ") + std::to_string(t.size(d));
+  return text + "]";
+}
+
+inline Dtype element_type(const char* op, const Tensor& x) {
+  switch (x.scalar_type()) {
+    case ScalarType::Float:
+      return Dtype::f32;
+    case ScalarType::Double:
+      return Dtype::f64;
+    case ScalarType::BFloat16:
+      return Dtype::bf16;
+    case ScalarType::Half:
+      return Dtype::f16;
+    default:
+      GNAS_CHECK(false, op, ": expected x of float32, float64, bfloat16 or float16");
+  }
+  return Dtype::f32;
+}
+
+inline bool same_device(const Tensor& a, const Tensor& b) {
+  return a.is_cpu() == b.is_cpu() && (a.is_cpu() || a.get_device_index() == b.get_device_index());
+}
+
+inline void check_matrix(const char* op, const char* name, const Tensor& t) {
+  GNAS_CHECK(t.dim() == 2, op, ": expected ", name, " of shape [rows, width], got ", shape_of(t));
+}
+
+// An index vector of a given length, of the same type and device as `like`.
+inline void check_index(const char* op, const char* name, const Tensor& t, const Tensor& like, int64_t length) {
+  GNAS_CHECK(t.dim() == 1 && t.size(0) == length, op, ": expected ", name, " of shape [", length, "], got ",
+             shape_of(t));
+  GNAS_CHECK(t.scalar_type() == like.scalar_type(), op, ": expected ", name, " in indptr's dtype");
+  GNAS_CHECK(same_device(t, like), op, ": ", name, " and indptr are on different devices");
+}
+
+// A CSR whose arrays can be walked safely: the row pointers begin at 0, never decrease and end at nnz. (Columns are
+// checked by the kernels as they read them.)
+struct Csr {
+  int64_t rows;
+  int64_t nnz;
+  bool wide_index;
+};
+
+template <class I>
+void check_row_pointers(const char* op, const I* indptr, int64_t rows, int64_t nnz) {
+  GNAS_CHECK(indptr[0] == 0, op, ": indptr[0] is ", indptr[0], ", expected 0");
+  bool sorted = true;
+  for (int64_t row = 0; row < rows; ++row) sorted &= indptr[row] <= indptr[row + 1];
+  if (!sorted) {
+    int64_t row = 0;
+    while (indptr[row] <= indptr[row + 1]) ++row;
+    GNAS_CHECK(false, op, ": indptr decreases at ", row + 1, ": ", indptr[row], " then ", indptr[row + 1]);
+  }
+  GNAS_CHECK(static_cast<int64_t>(indptr[rows]) == nnz, op, ": indptr ends at ", indptr[rows], ", but there are ", nnz,
+             " indices");
+}
+
+inline Csr check_csr(const char* op, const Tensor& indptr, const Tensor& indices, const Tensor& like) {
+  GNAS_CHECK(indptr.dim() == 1 && indptr.size(0) >= 1, op, ": expected indptr of shape [rows + 1], got ",
+             shape_of(indptr));
+  const ScalarType type = indptr.scalar_type();
+  GNAS_CHECK(type == ScalarType::Int || type == ScalarType::Long, op, ": expected indptr of int32 or int64");
+  GNAS_CHECK(same_device(indptr, like), op, ": the graph and the features are on different devices");
+  GNAS_CHECK(indices.dim() == 1, op, ": expected indices of shape [nnz], got ", shape_of(indices));
+  check_index(op, "indices", indices, indptr, indices.size(0));
+  GNAS_CHECK(indptr.is_contiguous() && indices.is_contiguous(), op, ": expected contiguous indptr and indices");
+  const Csr csr{indptr.size(0) - 1, indices.size(0), type == ScalarType::Long};
+  if (indptr.is_cpu()) {
+    if (csr.wide_index)
+      check_row_pointers(op, static_cast<const int64_t*>(indptr.data_ptr()), csr.rows, csr.nnz);
+    else
+      check_row_pointers(op, static_cast<const int32_t*>(indptr.data_ptr()), csr.rows, csr.nnz);
+  }
+  return csr;
+}
+
+inline void check_fault(const char* op, const Fault& fault) {
+  GNAS_CHECK(fault.edge < 0, op, ": entry ", fault.edge,
+             " of the graph is out of bounds: its index is negative, or not below the number of columns (or of edges, "
+             "for edge)");
+}
+
+// Pointer of an optional argument that was checked; null where it is absent.
+inline const void* pointer(const OptionalTensor& t) { return t ? t->data_ptr() : nullptr; }
+
+inline OptionalTensor contiguous(const OptionalTensor& t) {
+  return t ? OptionalTensor(torch::stable::contiguous(*t)) : std::nullopt;
+}
+
+#ifdef GNAS_CUDA
+inline void* current_stream(const Tensor& t) {
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
+  return stream;
+}
+inline void check_launch(const char* op, int error) { GNAS_CHECK(error == 0, op, ": CUDA error ", error); }
+#endif
+
+}  // namespace gnas

@@ -1,0 +1,150 @@
+// Schemas, safety checks and entries of spmm, spmm_arg and spmm_select.
+#include "ops/spmm/spmm.h"
+
+#include "core/chunks.h"
+#include "core/torch.h"
+
+namespace gnas {
+namespace {
+
+Reduce parse(const char* op, const std::string& reduce, bool extreme) {
+  if (!extreme && reduce == "sum") return Reduce::sum;
+  if (!extreme && reduce == "mean") return Reduce::mean;
+  if (extreme && reduce == "max") return Reduce::max;
+  if (extreme && reduce == "min") return Reduce::min;
+  GNAS_CHECK(false, op, ": expected reduce ", extreme ? "max or min" : "sum or mean", ", got ", reduce);
+  return Reduce::sum;
+}
+
+#ifdef GNAS_CUDA
+void run(const char* op, const SpmmArgs& a, const Tensor& x, const Tensor&) {
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  check_launch(op, spmm_cuda(a, current_stream(x)));
+}
+#else
+void run(const char* op, SpmmArgs a, const Tensor& x, const Tensor& indices) {
+  Fault fault;
+  a.fault = &fault;
+  a.chunks = work_chunks(a.rows, a.nnz);
+  const auto accumulator = a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float;
+  const Tensor carry = torch::stable::new_empty(x, {2 * a.chunks, a.width}, accumulator);
+  a.carry = carry.data_ptr();
+  OptionalTensor carry_arg;
+  if (a.arg != nullptr) {
+    carry_arg = torch::stable::new_empty(indices, {2 * a.chunks, a.width});
+    a.carry_arg = carry_arg->data_ptr();
+  }
+  const auto rows = GNAS_AT_LEVEL(spmm_rows);
+  for_chunks(a.chunks, [&](int64_t begin, int64_t end) { rows(a, begin, end); });
+  if (a.chunks > 1) GNAS_AT_LEVEL(spmm_carry)(a);
+  check_fault(op, fault);
+}
+#endif
+
+struct Call {
+  SpmmArgs args;
+  Tensor x;
+  OptionalTensor weight;
+};
+
+// Checks what spmm, spmm_arg and spmm_select have in common. The tensors are kept: the pointers point into them.
+Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge,
+             const OptionalTensor& weight, const Tensor& x) {
+  check_matrix(op, "x", x);
+  const Csr csr = check_csr(op, indptr, indices, x);
+  if (edge) {
+    check_index(op, "edge", *edge, indptr, csr.nnz);
+    GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
+  }
+  if (weight) {
+    GNAS_CHECK(weight->dim() == 1 && weight->size(0) == csr.nnz, op, ": expected weight of shape [", csr.nnz, "], got ",
+               shape_of(*weight));
+    GNAS_CHECK(weight->scalar_type() == x.scalar_type(), op, ": expected weight in x's dtype");
+    GNAS_CHECK(same_device(*weight, x), op, ": weight and x are on different devices");
+  }
+  Call call{{}, torch::stable::contiguous(x), contiguous(weight)};
+  SpmmArgs& a = call.args;
+  a.indptr = indptr.data_ptr();
+  a.indices = indices.data_ptr();
+  a.edge = pointer(edge);
+  a.weight = pointer(call.weight);
+  a.x = call.x.data_ptr();
+  a.rows = csr.rows;
+  a.cols = x.size(0);
+  a.nnz = csr.nnz;
+  a.width = x.size(1);
+  a.dtype = element_type(op, x);
+  a.wide_index = csr.wide_index;
+  return call;
+}
+
+// The transpose is only for the backward, which Python registers.
+Tensor spmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge, const OptionalTensor& weight,
+            const Tensor& x, const std::string& reduce, const OptionalTensor&, const OptionalTensor&,
+            const OptionalTensor&) {
+  Call call = prepare("spmm", indptr, indices, edge, weight, x);
+  Tensor out = torch::stable::new_empty(x, {call.args.rows, call.args.width});
+  call.args.reduce = parse("spmm", reduce, false);
+  call.args.out = out.data_ptr();
+  run("spmm", call.args, call.x, indices);
+  return out;
+}
+
+std::tuple<Tensor, Tensor> spmm_arg(const Tensor& indptr, const Tensor& indices, const OptionalTensor& weight,
+                                    const Tensor& x, const std::string& reduce, const OptionalTensor&,
+                                    const OptionalTensor&, const OptionalTensor&) {
+  Call call = prepare("spmm_arg", indptr, indices, std::nullopt, weight, x);
+  Tensor out = torch::stable::new_empty(x, {call.args.rows, call.args.width});
+  Tensor arg = torch::stable::new_empty(indices, {call.args.rows, call.args.width});
+  call.args.reduce = parse("spmm_arg", reduce, true);
+  call.args.out = out.data_ptr();
+  call.args.arg = arg.data_ptr();
+  run("spmm_arg", call.args, call.x, indices);
+  return {out, arg};
+}
+
+Tensor spmm_select(const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge,
+                   const OptionalTensor& weight, const Tensor& x, const Tensor& select, const OptionalTensor&,
+                   const OptionalTensor&, const OptionalTensor&) {
+  Call call = prepare("spmm_select", indptr, indices, edge, weight, x);
+  GNAS_CHECK(select.dim() == 2 && select.size(0) == x.size(0) && select.size(1) == x.size(1),
+             "spmm_select: expected select of x's shape ", shape_of(x), ", got ", shape_of(select));
+  GNAS_CHECK(select.scalar_type() == indptr.scalar_type(), "spmm_select: expected select in indptr's dtype");
+  GNAS_CHECK(same_device(select, x), "spmm_select: select and x are on different devices");
+  const Tensor chosen = torch::stable::contiguous(select);
+  Tensor out = torch::stable::new_empty(x, {call.args.rows, call.args.width});
+  call.args.reduce = Reduce::sum;
+  call.args.select = chosen.data_ptr();
+  call.args.out = out.data_ptr();
+  run("spmm_select", call.args, call.x, indices);
+  return out;
+}
+
+}  // namespace
+}  // namespace gnas
+
+#ifdef GNAS_CUDA
+STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CUDA, m) {
+#else
+STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
+  // out[i] = reduce over the edges e of row i of weight[edge[e]] * x[indices[e]]; a row without edges is zero.
+  m.def(
+      "spmm(Tensor indptr, Tensor indices, Tensor? edge, Tensor? weight, Tensor x, str reduce, Tensor? t_indptr, "
+      "Tensor? t_indices, Tensor? t_edge) -> Tensor");
+  // The same for max and min, with the winning edge of each element (-1 in rows without edges).
+  m.def(
+      "spmm_arg(Tensor indptr, Tensor indices, Tensor? weight, Tensor x, str reduce, Tensor? t_indptr, "
+      "Tensor? t_indices, Tensor? t_edge) -> (Tensor, Tensor)");
+  // out[i, f] = sum over the edges e of row i with select[indices[e], f] == edge[e] of weight[edge[e]] * x[indices[e],
+  // f].
+  m.def(
+      "spmm_select(Tensor indptr, Tensor indices, Tensor? edge, Tensor? weight, Tensor x, Tensor select, "
+      "Tensor? t_indptr, Tensor? t_indices, Tensor? t_edge) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CPU, m) {
+#endif
+  m.impl("spmm", TORCH_BOX(&gnas::spmm));
+  m.impl("spmm_arg", TORCH_BOX(&gnas::spmm_arg));
+  m.impl("spmm_select", TORCH_BOX(&gnas::spmm_select));
+}

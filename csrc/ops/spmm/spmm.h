@@ -1,0 +1,40 @@
+// Sparse times dense, reduced over each row's neighbours: plain structs and kernel declarations, no Torch, no CUDA.
+#pragma once
+
+#include <cstdint>
+
+#include "core/simd.h"
+#include "core/types.h"
+
+namespace gnas {
+
+// out[i, f] = reduce over the edges e of row i of weight[edge[e]] * x[indices[e], f]; rows without edges are zero.
+struct SpmmArgs {
+  const void* indptr;   // [rows + 1], index type
+  const void* indices;  // [nnz], index type
+  const void* edge;     // [nnz], index type: where an edge's weight stands; null for the identity
+  const void* weight;   // [nnz], x's type; null for all ones
+  const void* x;        // [cols, width]
+  void* out;            // [rows, width], x's type
+  void* arg;            // max and min: the winning edge, [rows, width], index type, -1 for rows without edges
+  const void* select;   // spmm_select: [cols, width], index type; an edge counts only where it stands here
+  void* carry;          // CPU: [2 * chunks, width], accumulator type, for the rows that a cut divides
+  void* carry_arg;      // CPU, max and min: the same in the index type
+  Fault* fault;         // CPU: the first entry found out of bounds
+  int64_t rows;
+  int64_t cols;
+  int64_t nnz;
+  int64_t width;
+  int64_t chunks;
+  Dtype dtype;
+  Reduce reduce;
+  bool wide_index;  // int64 rather than int32
+};
+
+GNAS_KERNEL(spmm_rows, const SpmmArgs& a, int64_t chunk_begin, int64_t chunk_end)
+GNAS_KERNEL(spmm_carry, const SpmmArgs& a)
+
+// Launches on a stream (a cudaStream_t); returns a cudaError_t.
+int spmm_cuda(const SpmmArgs& a, void* stream);
+
+}  // namespace gnas

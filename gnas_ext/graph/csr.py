@@ -1,0 +1,263 @@
+"""What is a graph to the ops: a sparse matrix in compressed rows, checked once, with its transpose kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from gnas_ext.ops.transpose import transpose
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_INDEX_TYPES = (torch.int32, torch.int64)
+_WEIGHT_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+class Structure(NamedTuple):
+    """Which entries there are, without their weights.
+
+    Attributes:
+        indptr: [rows + 1], int32 or int64.
+        indices: [nnz], indptr's dtype.
+        edge: [nnz], where each entry's weight stands in the matrix that this one was made from; None for itself.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    edge: Tensor | None
+
+
+class CSR:
+    """A sparse matrix of shape [rows, cols] in compressed rows: row i is a node, its columns are its neighbours.
+
+    Duplicate entries are allowed (they add up), and columns need not be sorted within a row.
+
+    Args:
+        indptr: [rows + 1], int32 or int64: the entries of row i are indptr[i] … indptr[i+1]-1.
+        indices: [nnz], same dtype: the column of each entry.
+        weight: [nnz], float32, float64, bfloat16 or float16; None for all ones. It may require a gradient.
+        shape: (rows, cols); by default as many columns as the largest index asks for.
+
+    Raises:
+        TypeError: a dtype that is not listed above.
+        ValueError: row pointers that do not begin at 0, decrease, or do not end at nnz; a column out of range;
+            a length or device that does not fit. The message names the entry.
+    """
+
+    def __init__(
+        self,
+        indptr: Tensor,
+        indices: Tensor,
+        weight: Tensor | None = None,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        _check_types(indptr, indices, weight)
+        if shape is None:
+            shape = (len(indptr) - 1, int(indices.max()) + 1 if len(indices) else 0)
+        _check_entries(indptr, indices, shape)
+        self._set(Structure(indptr.contiguous(), indices.contiguous(), None), weight, shape, {})
+
+    def _set(
+        self, structure: Structure, weight: Tensor | None, shape: tuple[int, int], kept: dict[str, Structure]
+    ) -> None:
+        self._structure = structure
+        self.weight = weight
+        self.shape = shape
+        self._kept = kept
+
+    @classmethod
+    def _unchecked(
+        cls, structure: Structure, weight: Tensor | None, shape: tuple[int, int], kept: dict[str, Structure]
+    ) -> CSR:
+        csr = cls.__new__(cls)
+        csr._set(structure, weight, shape, kept)
+        return csr
+
+    @classmethod
+    def from_coo(
+        cls, row: Tensor, col: Tensor, weight: Tensor | None = None, shape: tuple[int, int] | None = None
+    ) -> CSR:
+        """From one (row, col) pair an entry, in any order; entries of a row keep their order.
+
+        Args:
+            row: [nnz], int32 or int64.
+            col: [nnz], same dtype.
+            weight: [nnz] or None.
+            shape: (rows, cols); by default what the largest indices ask for.
+        """
+        if row.dim() != 1 or row.shape != col.shape:
+            raise ValueError(
+                f"CSR.from_coo: expected row and col of one shape [nnz], got {list(row.shape)} and {list(col.shape)}"
+            )
+        if row.dtype not in _INDEX_TYPES:
+            raise TypeError(f"CSR.from_coo: expected row and col in int32 or int64, got {row.dtype}")
+        if shape is None:
+            shape = (int(row.max()) + 1 if len(row) else 0, int(col.max()) + 1 if len(col) else 0)
+        if len(row) and not 0 <= int(row.min()) <= int(row.max()) < shape[0]:
+            entry = int(((row < 0) | (row >= shape[0])).nonzero()[0])
+            raise ValueError(f"CSR.from_coo: row[{entry}] is {int(row[entry])}, but the shape has {shape[0]} rows")
+        order = torch.argsort(row, stable=True)
+        counts = torch.bincount(row, minlength=shape[0])
+        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(row.dtype)
+        return cls(indptr, col[order], None if weight is None else weight[order], shape)
+
+    @classmethod
+    def from_edge_index(cls, edge_index: Tensor, weight: Tensor | None = None, nodes: int | None = None) -> CSR:
+        """From PyG's edge_index, where messages flow from edge_index[0] to edge_index[1].
+
+        A row is a target and its columns are the sources, so `spmm(csr, x)` aggregates what arrives at each node.
+
+        Args:
+            edge_index: [2, edges], int32 or int64.
+            weight: [edges] or None.
+            nodes: number of nodes; by default what the largest index asks for.
+        """
+        if edge_index.dim() != 2 or edge_index.shape[0] != 2:
+            raise ValueError(
+                f"CSR.from_edge_index: expected edge_index of shape [2, edges], got {list(edge_index.shape)}"
+            )
+        if nodes is None:
+            nodes = int(edge_index.max()) + 1 if edge_index.numel() else 0
+        return cls.from_coo(edge_index[1], edge_index[0], weight, (nodes, nodes))
+
+    @classmethod
+    def from_scipy(cls, matrix: Any) -> CSR:
+        """From any scipy.sparse matrix or array; its values become the weights."""
+        csr = matrix.tocsr()
+        return cls(
+            torch.from_numpy(csr.indptr), torch.from_numpy(csr.indices), torch.from_numpy(csr.data), tuple(csr.shape)
+        )
+
+    @classmethod
+    def from_torch(cls, matrix: Tensor) -> CSR:
+        """From a two-dimensional torch sparse CSR or COO tensor; its values become the weights."""
+        if matrix.dim() != 2 or matrix.layout not in (torch.sparse_csr, torch.sparse_coo):
+            raise ValueError(
+                f"CSR.from_torch: expected a two-dimensional sparse CSR or COO tensor, got {matrix.layout} of shape "
+                f"{list(matrix.shape)}"
+            )
+        if matrix.layout == torch.sparse_coo:
+            entries = matrix.coalesce()
+            rows, cols = matrix.shape
+            row, col = entries.indices()
+            return cls.from_coo(row, col, entries.values(), (rows, cols))
+        rows, cols = matrix.shape
+        return cls(matrix.crow_indices(), matrix.col_indices(), matrix.values(), (rows, cols))
+
+    @property
+    def indptr(self) -> Tensor:
+        """Where each row begins, [rows + 1]."""
+        return self._structure.indptr
+
+    @property
+    def indices(self) -> Tensor:
+        """The column of each entry, [nnz]."""
+        return self._structure.indices
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    @property
+    def cols(self) -> int:
+        """Number of columns."""
+        return self.shape[1]
+
+    @property
+    def nnz(self) -> int:
+        """Number of entries."""
+        return len(self.indices)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the arrays are."""
+        return self.indptr.device
+
+    def degree(self) -> Tensor:
+        """Entries a row, [rows], the index dtype."""
+        return self.indptr[1:] - self.indptr[:-1]
+
+    def row_index(self) -> Tensor:
+        """The row of each entry, [nnz], the index dtype."""
+        rows = torch.arange(self.rows, device=self.device, dtype=self.indptr.dtype)
+        return torch.repeat_interleave(rows, self.degree().long(), output_size=self.nnz)
+
+    def transposed_structure(self) -> Structure:
+        """The entries of the transpose and where each one's weight stands in this matrix; computed once and kept."""
+        kept = self._kept.get("transpose")
+        if kept is None:
+            kept = Structure(*transpose(self.indptr, self.indices, self.cols))
+            self._kept["transpose"] = kept
+        return kept
+
+    def t(self) -> CSR:
+        """The transpose, [cols, rows]. Its structure is computed once and kept; its weights are always this one's."""
+        structure = self.transposed_structure()
+        weight = None if self.weight is None else self.weight[structure.edge]
+        return CSR._unchecked(Structure(structure.indptr, structure.indices, None), weight, (self.cols, self.rows), {})
+
+    def with_weight(self, weight: Tensor | None) -> CSR:
+        """The same entries with other weights, [nnz]; the kept transpose is shared."""
+        _check_types(self.indptr, self.indices, weight)
+        return CSR._unchecked(self._structure, weight, self.shape, self._kept)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> CSR:
+        """The same matrix on another device, with its weights in another dtype, or both."""
+
+        def move(structure: Structure) -> Structure:
+            return Structure(*(None if part is None else part.to(device) for part in structure))  # type: ignore[arg-type]
+
+        weight = None if self.weight is None else self.weight.to(device=device, dtype=dtype)
+        kept = {name: move(structure) for name, structure in self._kept.items()}
+        return CSR._unchecked(move(self._structure), weight, self.shape, kept)
+
+    def __repr__(self) -> str:
+        weight = "none" if self.weight is None else str(self.weight.dtype).removeprefix("torch.")
+        index = str(self.indptr.dtype).removeprefix("torch.")
+        return f"CSR(shape={self.shape}, nnz={self.nnz}, index={index}, weight={weight}, device={self.device})"
+
+
+def _check_types(indptr: Tensor, indices: Tensor, weight: Tensor | None) -> None:
+    if indptr.dtype not in _INDEX_TYPES or indices.dtype != indptr.dtype:
+        raise TypeError(
+            f"CSR: expected indptr and indices both in int32 or both in int64, got {indptr.dtype} and {indices.dtype}"
+        )
+    if indptr.dim() != 1 or len(indptr) == 0:
+        raise ValueError(f"CSR: expected indptr of shape [rows + 1], got {list(indptr.shape)}")
+    if indices.dim() != 1:
+        raise ValueError(f"CSR: expected indices of shape [nnz], got {list(indices.shape)}")
+    if indices.device != indptr.device:
+        raise ValueError(f"CSR: indptr is on {indptr.device}, indices on {indices.device}: move one with .to()")
+    if weight is None:
+        return
+    if weight.dtype not in _WEIGHT_TYPES:
+        raise TypeError(f"CSR: expected weight in float32, float64, bfloat16 or float16, got {weight.dtype}")
+    if weight.shape != indices.shape:
+        raise ValueError(f"CSR: expected weight of shape [{len(indices)}], one an entry, got {list(weight.shape)}")
+    if weight.device != indptr.device:
+        raise ValueError(f"CSR: indptr is on {indptr.device}, weight on {weight.device}: move one with .to()")
+
+
+def _check_entries(indptr: Tensor, indices: Tensor, shape: tuple[int, int]) -> None:
+    rows, cols = shape
+    if rows < 0 or cols < 0:
+        raise ValueError(f"CSR: expected a shape of two sizes of 0 or more, got {shape}")
+    if len(indptr) != rows + 1:
+        raise ValueError(f"CSR: expected indptr of shape [{rows + 1}] for {rows} rows, got {list(indptr.shape)}")
+    if int(indptr[0]) != 0:
+        raise ValueError(f"CSR: indptr[0] is {int(indptr[0])}, expected 0")
+    falls = (indptr[1:] < indptr[:-1]).nonzero()
+    if len(falls):
+        row = int(falls[0])
+        raise ValueError(
+            f"CSR: indptr decreases after row {row}: indptr[{row}] is {int(indptr[row])}, indptr[{row + 1}] is "
+            f"{int(indptr[row + 1])}"
+        )
+    if int(indptr[-1]) != len(indices):
+        raise ValueError(f"CSR: indptr ends at {int(indptr[-1])}, but there are {len(indices)} indices")
+    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < cols:
+        entry = int(((indices < 0) | (indices >= cols)).nonzero()[0])
+        raise ValueError(f"CSR: indices[{entry}] is {int(indices[entry])}, but the shape has {cols} columns")

@@ -1,0 +1,92 @@
+"""The form in which a trained recommender is kept and shipped: two tables of rows and an optional item prior.
+
+    score(u, i) = <user[u], item[i]> + prior[i]
+
+Everything that propagates over a graph ends here: propagation is linear, so it is done once, before shipping.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of an embedding table, in float32 or quantised.
+
+    Attributes:
+        rows: [n, width], float32, or int8 codes in -127 … 127.
+        scale: [n], float32, for int8 rows: a row is `scale * codes`. None for float32 rows.
+    """
+
+    rows: Tensor
+    scale: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows.dim() != 2:
+            raise ValueError(f"Table: expected rows of shape [n, width], got {list(self.rows.shape)}")
+        wanted = torch.float32 if self.scale is None else torch.int8
+        if self.rows.dtype != wanted:
+            raise TypeError(
+                f"Table: expected {wanted} rows {'without' if self.scale is None else 'with'} a scale, "
+                f"got {self.rows.dtype}"
+            )
+        if self.scale is not None and self.scale.shape != self.rows.shape[:1]:
+            raise ValueError(f"Table: expected scale of shape [{len(self.rows)}], got {list(self.scale.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def float(self, index: Tensor | None = None) -> Tensor:
+        """All rows, or those of an index, as float32 [n, width]."""
+        rows = self.rows if index is None else self.rows[index]
+        if self.scale is None:
+            return rows
+        scale = self.scale if index is None else self.scale[index]
+        return rows.to(torch.float32) * scale[:, None]
+
+    def size_bytes(self) -> int:
+        """Bytes of the rows and their scales."""
+        return self.rows.nbytes + (0 if self.scale is None else self.scale.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class FactorModel:
+    """Scores by a dot product and an optional prior per item.
+
+    Attributes:
+        user: a row a user.
+        item: a row an item, as wide as `user`.
+        prior: [n_items], float32: what an item scores for everybody, such as recent popularity.
+    """
+
+    user: Table
+    item: Table
+    prior: Tensor | None = None
+
+    @property
+    def n_users(self) -> int:
+        """Users with a row."""
+        return len(self.user)
+
+    @property
+    def n_items(self) -> int:
+        """Items with a row."""
+        return len(self.item)
+
+    def score(self, users: NDArray[np.int32]) -> Tensor:
+        """Scores of all items for each user, [len(users), n_items], float32."""
+        scores = self.user.float(torch.from_numpy(users).long()) @ self.item.float().T
+        return scores if self.prior is None else scores.add_(self.prior)
+
+    def size_bytes(self) -> int:
+        """Bytes of both tables, their scales and the prior."""
+        return self.user.size_bytes() + self.item.size_bytes() + (0 if self.prior is None else self.prior.nbytes)

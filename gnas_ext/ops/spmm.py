@@ -1,0 +1,181 @@
+"""Message passing: what does each row's neighbourhood add up to?
+
+Three ops share one room. `spmm` sums or averages; `spmm_arg` takes the max or min and says which edge won;
+`spmm_select` sums over winning edges only, which is what the gradient of `spmm_arg` needs. Each of them, and `sddmm`,
+is linear in its tensors, and their gradients are these same ops on the transpose: so gradients of any order exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops.transpose import transpose
+
+if TYPE_CHECKING:
+    from gnas_ext.graph.csr import CSR
+
+Reduce = Literal["sum", "mean", "max", "min"]
+
+_FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
+    """Reduces over each row's neighbours, weighted by edge: out[i] = reduce of weight[e] * x[indices[e]].
+
+    Args:
+        csr: graph of shape [rows, cols]; edge weights in x's dtype, or none (all ones).
+        x: features, [cols, width], float32, float64, bfloat16 or float16.
+        reduce: "sum"; "mean", the sum over the number of edges; "max" or "min", where the first of equal values wins
+            and NaN wins over all.
+
+    Returns:
+        [rows, width], x's dtype; sums run in float32 (float64 for float64). Rows without edges are zero.
+
+    Raises:
+        ValueError: x is not two-dimensional, csr.cols differs from x's rows, devices differ, or reduce is unknown.
+        TypeError: x's dtype is none of the above, or the weights have another one.
+
+    Gradients of any order flow to x and to the weights. Repeats exactly, whatever the number of threads.
+    """
+    weight = csr.weight
+    _spmm_out(csr.indptr, csr.indices, None, weight, x, reduce)
+    if csr.cols != x.shape[0]:
+        raise ValueError(
+            f"spmm: expected x of shape [{csr.cols}, width] for a graph of shape {list(csr.shape)}, got {list(x.shape)}"
+        )
+    # Only a backward needs the transpose.
+    wants_gradient = torch.is_grad_enabled() and (x.requires_grad or (weight is not None and weight.requires_grad))
+    t = csr.transposed_structure() if wants_gradient else (None, None, None)
+    if reduce in ("sum", "mean"):
+        out: Tensor = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, None, weight, x, reduce, *t)
+    else:
+        out, _ = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, weight, x, reduce, *t)
+    return out
+
+
+def _spmm_out(
+    indptr: Tensor, indices: Tensor, edge: Tensor | None, weight: Tensor | None, x: Tensor, reduce: str
+) -> tuple[Any, int]:
+    """The contract of spmm: what is refused, and the shape that comes out. The fake kernels are this function."""
+    if reduce not in get_args(Reduce):
+        raise ValueError(f"spmm: expected reduce in {', '.join(get_args(Reduce))}, got {reduce!r}")
+    if x.dim() != 2:
+        raise ValueError(f"spmm: expected x of shape [cols, width], got {list(x.shape)}")
+    if x.dtype not in _FLOATS:
+        raise TypeError(f"spmm: expected x in float32, float64, bfloat16 or float16, got {x.dtype}")
+    if x.device != indptr.device:
+        raise ValueError(f"spmm: x is on {x.device}, the graph on {indptr.device}: move one with .to()")
+    if weight is not None:
+        if weight.dtype != x.dtype:
+            raise TypeError(f"spmm: expected weight in x's dtype {x.dtype}, got {weight.dtype}: use csr.to(dtype=...)")
+        if weight.dim() != 1 or weight.shape[0] != indices.shape[0]:
+            raise ValueError(f"spmm: expected weight of shape [{indices.shape[0]}], got {list(weight.shape)}")
+    return indptr.shape[0] - 1, x.shape[1]
+
+
+def _spmm_fake(
+    indptr: Tensor, indices: Tensor, edge: Tensor | None, weight: Tensor | None, x: Tensor, reduce: str, *_: Any
+) -> Tensor:
+    return x.new_empty(_spmm_out(indptr, indices, edge, weight, x, reduce))
+
+
+def _spmm_arg_fake(
+    indptr: Tensor, indices: Tensor, weight: Tensor | None, x: Tensor, reduce: str, *_: Any
+) -> tuple[Tensor, Tensor]:
+    shape = _spmm_out(indptr, indices, None, weight, x, reduce)
+    return x.new_empty(shape), indptr.new_empty(shape)
+
+
+def _spmm_select_fake(
+    indptr: Tensor, indices: Tensor, edge: Tensor | None, weight: Tensor | None, x: Tensor, select: Tensor, *_: Any
+) -> Tensor:
+    if select.shape != x.shape:
+        raise ValueError(f"spmm_select: expected select of x's shape {list(x.shape)}, got {list(select.shape)}")
+    return x.new_empty(_spmm_out(indptr, indices, edge, weight, x, "sum"))
+
+
+def transposed(
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    cols: int,
+    kept: tuple[Tensor | None, Tensor | None, Tensor | None],
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The transpose for a backward: the one that the caller kept, or, for raw calls without it, a new one."""
+    if kept[0] is not None and kept[1] is not None:
+        return kept[0], kept[1], kept[2]
+    t_indptr, t_indices, t_edge = transpose(indptr, indices, cols)
+    return t_indptr, t_indices, t_edge if edge is None else edge[t_edge]
+
+
+def gather_winners(indices: Tensor, weight: Tensor | None, x: Tensor, arg: Tensor) -> Tensor:
+    """out[i, f] = weight[e] * x[indices[e], f] for the edge e = arg[i, f]; zero where arg is -1. In plain torch."""
+    if indices.shape[0] == 0:
+        return x.new_zeros(arg.shape)
+    winner = arg.clamp(min=0).long()
+    value = x.gather(0, indices[winner].long())
+    if weight is not None:
+        value = value * weight[winner]
+    return torch.where(arg < 0, torch.zeros_like(value), value)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(*(value for value in inputs if not isinstance(value, str)))
+    ctx.reduce = next((value for value in inputs if isinstance(value, str)), "sum")
+
+
+def _spmm_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    indptr, indices, edge, weight, x, *kept = ctx.saved_tensors
+    if ctx.reduce == "mean":
+        grad = grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
+    t = transposed(indptr, indices, edge, x.shape[0], tuple(kept))
+    grad_weight = grad_x = None
+    if ctx.needs_input_grad[3]:
+        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, edge, grad, x, None, *t)
+    if ctx.needs_input_grad[4]:
+        grad_x = torch.ops.gnas_ext.spmm(*t, weight, grad, "sum", indptr, indices, edge)
+    return None, None, None, grad_weight, grad_x, None, None, None, None
+
+
+def _save_arg(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    indptr, indices, weight, x, _, *kept = inputs
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(indptr, indices, weight, x, output[1], *kept)
+
+
+def _spmm_arg_backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
+    indptr, indices, weight, x, arg, *kept = ctx.saved_tensors
+    t = transposed(indptr, indices, None, x.shape[0], tuple(kept))
+    grad_weight = grad_x = None
+    if ctx.needs_input_grad[2]:
+        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, None, grad, x, arg, *t)
+    if ctx.needs_input_grad[3]:
+        grad_x = torch.ops.gnas_ext.spmm_select(*t, weight, grad, arg, indptr, indices, None)
+    return None, None, grad_weight, grad_x, None, None, None, None
+
+
+def _spmm_select_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    t_indptr, t_indices, t_edge, weight, x, select, indptr, indices, edge = ctx.saved_tensors
+    if indptr is None or edge is not None:
+        raise RuntimeError(
+            "spmm_select: its gradient needs the graph that `select` counts the edges of; pass it as t_indptr and "
+            "t_indices, without t_edge"
+        )
+    grad_weight = grad_x = None
+    if ctx.needs_input_grad[3]:
+        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, None, x, grad, select, t_indptr, t_indices, t_edge)
+    if ctx.needs_input_grad[4]:
+        grad_x = gather_winners(indices, weight, grad, select)
+    return None, None, None, grad_weight, grad_x, None, None, None, None
+
+
+torch.library.register_fake("gnas_ext::spmm", _spmm_fake)
+torch.library.register_fake("gnas_ext::spmm_arg", _spmm_arg_fake)
+torch.library.register_fake("gnas_ext::spmm_select", _spmm_select_fake)
+torch.library.register_autograd("gnas_ext::spmm", _spmm_backward, setup_context=_save)
+torch.library.register_autograd("gnas_ext::spmm_arg", _spmm_arg_backward, setup_context=_save_arg)
+torch.library.register_autograd("gnas_ext::spmm_select", _spmm_select_backward, setup_context=_save)

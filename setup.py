@@ -1,0 +1,28 @@
+"""Hands the native build to CMake; everything else about the package stands in pyproject.toml."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent.resolve()
+
+
+class CMakeBuild(build_ext):
+    """Builds `_C` and `lib/libgnas_*.so` into the package: in place for an editable install, else into the wheel."""
+
+    def build_extension(self, ext):
+        output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
+        work = Path(self.build_temp).resolve() / "cmake"
+        options = {"GNAS_PYTHON": sys.executable, "GNAS_OUTPUT": output}
+        options |= {name: os.environ[name] for name in ("GNAS_CUDA", "GNAS_SANITIZE") if name in os.environ}
+        configure = [f"-D{name}={value}" for name, value in options.items()]
+        # ninja comes with the build requirements, cmake with the system or from PyPI.
+        subprocess.run(["cmake", "-G", "Ninja", "-S", ROOT, "-B", work, *configure], check=True)
+        subprocess.run(["cmake", "--build", work], check=True)
+
+
+setup(ext_modules=[Extension("gnas_ext._C", sources=[])], cmdclass={"build_ext": CMakeBuild})
