@@ -1,0 +1,55 @@
+"""When a search has to stop."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gnas_ext.search.study import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gnas_ext.search.trial import Trial
+
+RECENT = 20
+QUANTILE = 0.9
+
+
+class Budget:
+    """Evaluations of the whole study, and minutes from now on: whichever ends first.
+
+    A trial is started only if a trial as long as the slower ones of late would end before the deadline; so the deadline
+    is overrun only by a trial that is slower than those.
+
+    Args:
+        evaluations: trials in all, those of earlier runs included; None for no such limit.
+        minutes: from now; None for no such limit.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, evaluations: int | None, minutes: float | None, clock: Callable[[], float]) -> None:
+        if evaluations is None and minutes is None:
+            raise ValueError("evolve: expected a budget: evaluations=, minutes= or both")
+        if evaluations is not None and evaluations < 1:
+            raise ValueError(f"evolve: expected evaluations >= 1, got {evaluations}")
+        if minutes is not None and not minutes > 0:
+            raise ValueError(f"evolve: expected minutes > 0, got {minutes}")
+        self._evaluations = evaluations
+        self._deadline = None if minutes is None else clock() + 60 * minutes
+        self._clock = clock
+
+    def spent(self, trials: Sequence[Trial]) -> Stop | None:
+        """Why no further trial may start, or None."""
+        if self._evaluations is not None and len(trials) >= self._evaluations:
+            return Stop.EVALUATIONS
+        if self._deadline is not None and self._clock() + expected_seconds(trials) > self._deadline:
+            return Stop.MINUTES
+        return None
+
+
+def expected_seconds(trials: Sequence[Trial]) -> float:
+    """How long the next trial takes: the .9 quantile of the last 20 complete (or failed) ones; 0 at first."""
+    complete = [trial.seconds for trial in trials if trial.state == "complete"]
+    recent = sorted((complete or [trial.seconds for trial in trials])[-RECENT:])
+    return recent[math.ceil(QUANTILE * len(recent)) - 1] if recent else 0.0
