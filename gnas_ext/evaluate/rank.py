@@ -1,0 +1,91 @@
+"""Which k items each user gets: all items are ranked, in blocks of users, never users x items at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from gnas_ext.errors import InputError
+from gnas_ext.models.largest import largest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from gnas_ext.evaluate.seen import SeenItems
+    from gnas_ext.models.base import Model
+
+# Bytes of a block of scores. Below 32 MB malloc gives the same memory again; above, each block is mapped anew.
+_BLOCK_BYTES = 24 << 20
+
+
+def top_k(
+    model: Model,
+    users: NDArray[np.int32],
+    k: int,
+    seen: SeenItems | None = None,
+    block: int = 1024,
+    progress: Callable[[int], None] | None = None,
+) -> NDArray[np.int32]:
+    """Ranks all items for each user and keeps the first k.
+
+    Of equal scores the smaller item code comes first, so a list repeats exactly. A score of -inf means "never".
+
+    Args:
+        model: what scores.
+        users: codes of the users, [n]; any order, repeats allowed.
+        k: length of the lists; may exceed the number of items.
+        seen: items to leave out; a row for each of the model's users. Items that the model does not know are ignored.
+        block: users scored at once at most; fewer where the catalogue is large (24 MB of scores).
+        progress: called after each block with the number of users in it.
+
+    Returns:
+        Item codes, best first, [n, k], int32; -1 where no item is left.
+
+    Raises:
+        InputError: the model scores a user with NaN.
+        ValueError: k or block below 1, or a user code that the model or `seen` does not have.
+    """
+    if k < 1 or block < 1:
+        raise ValueError(f"top_k: expected k and block of at least 1, got k={k}, block={block}")
+    known = model.n_users if seen is None else min(model.n_users, seen.n_users)
+    if len(users) and not 0 <= int(users.min()) <= int(users.max()) < known:
+        raise ValueError(f"top_k: expected user codes in 0 … {known - 1}, got {users.min()} … {users.max()}")
+    ranked = np.full((len(users), k), -1, dtype=np.int32)
+    if not model.n_items:
+        return ranked
+    step = max(1, min(block, _BLOCK_BYTES // (4 * model.n_items)))
+    for first in range(0, len(users), step):
+        some = users[first : first + step]
+        scores = _checked_scores(model, some)
+        if seen is not None:
+            mine = seen.select(some)
+            rows, items = mine.rows(), mine.items
+            known_items = items < model.n_items
+            scores[torch.from_numpy(rows[known_items]), torch.from_numpy(items[known_items]).long()] = -torch.inf
+        values, columns = largest(scores, min(k, model.n_items))
+        ranked[first : first + len(some), : columns.shape[1]] = columns.masked_fill_(values == -torch.inf, -1).numpy()
+        if progress is not None:
+            progress(len(some))
+    return ranked
+
+
+def _checked_scores(model: Model, users: NDArray[np.int32]) -> Tensor:
+    scores = model.score(users)
+    if scores.shape != (len(users), model.n_items) or scores.dtype != torch.float32:
+        raise ValueError(
+            f"top_k: expected {type(model).__name__}.score to return float32 [{len(users)}, {model.n_items}], "
+            f"got {scores.dtype} {list(scores.shape)}"
+        )
+    # A maximum keeps NaN, and is several times as fast as isnan on every score.
+    nan = scores.amax(1).isnan()
+    if nan.any():
+        raise InputError(
+            f"{type(model).__name__} scores user {users[int(nan.nonzero()[0])]} with NaN: "
+            "its numbers are not finite; did training diverge?"
+        )
+    return scores
