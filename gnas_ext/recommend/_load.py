@@ -1,0 +1,94 @@
+"""Can this folder be trusted? Every file of an artefact is checked before a number of it is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from gnas_ext.errors import InputError
+from gnas_ext.recommend import _folder
+from gnas_ext.recommend._tensors import read_model, read_seen
+from gnas_ext.recommend.artefact import FACTS, file_spec
+from gnas_ext.recommend.manifest import FILES, ITEMS, MANIFEST, MEND, MODEL, USERS, FileSpec, read_manifest
+from gnas_ext.recommend.recommender import Recommender
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+
+def load(folder: str | os.PathLike[str]) -> Recommender:
+    """Reads an artefact and checks all of it: hashes, shapes, types, ranges, NaN. Nothing is unpickled or run.
+
+    Args:
+        folder: what `save_artefact` or `gnas-ext search` wrote.
+
+    Raises:
+        InputError: it is missing, incomplete, changed since it was written, inconsistent, or of a newer schema.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError(_no_folder(path))
+    manifest = read_manifest(path)
+    try:
+        for name in FILES:
+            _check_file(path / name, manifest.files[name])
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    model = read_model(path, manifest.tensors)
+    if (model.n_users, model.n_items) != (manifest.n_users, manifest.n_items):
+        raise InputError(
+            f"{path / MANIFEST}: says {manifest.n_users} users and {manifest.n_items} items, "
+            f"{MODEL} has {model.n_users} and {model.n_items}; {MEND}"
+        )
+    if model.size_bytes() != manifest.size_bytes:
+        raise InputError(
+            f"{path / MANIFEST}: says {manifest.size_bytes} bytes, {MODEL} has {model.size_bytes()}; {MEND}"
+        )
+    return Recommender(
+        model=model,
+        user_ids=_read_ids(path / USERS, "user", model.n_users, ()).get_column("user"),
+        titles=_read_ids(path / ITEMS, "item", model.n_items, FACTS),
+        seen=read_seen(path, model.n_users, model.n_items),
+        manifest=manifest,
+    )
+
+
+def _no_folder(path: Path) -> str:
+    if path.exists():
+        return f"{path}: is a file; name the folder that holds {MANIFEST}"
+    if _folder.previous(path).is_dir():
+        return f"{path}: no such folder; a replacement was cut short, rename {_folder.previous(path)} back to it"
+    return f"{path}: no such folder; name the folder that `gnas-ext search` wrote"
+
+
+def _check_file(path: Path, wanted: FileSpec) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing; {MEND}")
+    if (size := path.stat().st_size) != wanted.bytes:
+        raise InputError(f"{path}: expected {wanted.bytes} bytes, got {size}; {MEND}")
+    if file_spec(path) != wanted:
+        raise InputError(f"{path}: changed since it was written (its sha256 differs); {MEND}")
+
+
+def _read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.DataFrame:
+    try:
+        table = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file; {MEND}") from error
+    wanted = [what, *facts]
+    if table.columns != wanted:
+        raise InputError(f"{path}: expected columns {', '.join(wanted)}, got {', '.join(table.columns)}; {MEND}")
+    ids = table.get_column(what)
+    if ids.dtype != pl.String and not ids.dtype.is_integer():
+        raise InputError(f"{path}: expected ids that are strings or whole numbers, got {ids.dtype}; {MEND}")
+    if len(ids) != count:
+        raise InputError(f"{path}: expected {count} rows, one a {what} of {MODEL}, got {len(ids)}; {MEND}")
+    if ids.null_count() or ids.n_unique() < count:
+        raise InputError(f"{path}: expected ids without nulls, none twice; {MEND}")
+    for fact in facts:
+        if table.schema[fact] != pl.String:
+            raise InputError(f"{path}: expected {fact} as strings, got {table.schema[fact]}; {MEND}")
+    return table

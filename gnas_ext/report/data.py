@@ -1,0 +1,85 @@
+"""What goes into a report? Plain values, so that whoever has a comparison to show can make one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gnas_ext.data.interactions import Step
+    from gnas_ext.evaluate.compare import ModelResult
+
+
+@dataclass(frozen=True)
+class TrialPoint:
+    """One trial of the search.
+
+    Attributes:
+        number: 0 for the first.
+        ndcg: NDCG@20 on validation; None where the trial failed.
+        bytes: size of the model; None where the trial failed.
+        origin: where the genotype came from ("random", "mutation" …).
+        state: "complete", or anything else for a trial that gave no result.
+    """
+
+    number: int
+    ndcg: float | None
+    bytes: int | None
+    origin: str = ""
+    state: str = "complete"
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One epoch of the final training.
+
+    Attributes:
+        epoch: 1 for the first.
+        loss: mean training loss.
+        ndcg: NDCG@20 on validation after the epoch; None where it was not measured.
+    """
+
+    epoch: int
+    loss: float
+    ndcg: float | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that a report shows. What is empty has no section.
+
+    Attributes:
+        title: the page's title.
+        comparison: the models that were measured in one run, with metrics "recall@20" and "ndcg@20" on the test set.
+        found: name of the found model in `comparison`.
+        reference: name of the model in `comparison` that the found one should be smaller than; may be empty.
+        facts: short headline facts in order ("Trials": "120 in 6.2 min").
+        steps: what reading and cleaning did, in order.
+        guesses: what was guessed about the file.
+        split_method: how the log was cut.
+        trials: the trials of the search, in order.
+        chosen: number of the trial whose genotype was trained again.
+        genotype: what was chosen, gene by gene.
+        curve: the final training, epoch by epoch.
+        recommendations: sample users, and titles for each from best to worst.
+        command: what to type to make all this again.
+        versions: version of each package.
+    """
+
+    title: str
+    comparison: Sequence[ModelResult]
+    found: str
+    reference: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    steps: Sequence[Step] = ()
+    guesses: Sequence[str] = ()
+    split_method: str = ""
+    trials: Sequence[TrialPoint] = ()
+    chosen: int | None = None
+    genotype: Mapping[str, object] = field(default_factory=dict)
+    curve: Sequence[CurvePoint] = ()
+    recommendations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from gnas_ext.data.interactions import Interactions, Step
+from gnas_ext.evaluate.compare import ModelResult
+from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.recommend import Provenance, load, save_artefact
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gnas_ext.recommend import Recommender
+
+USERS, ITEMS, WIDTH = 12, 30, 5
+
+
+@dataclass
+class Sample:
+    """A small model with everything that an artefact needs; tests change what they are about."""
+
+    model: FactorModel
+    train: Interactions
+    arguments: dict[str, Any]
+
+    def save(self, folder: Path, **changes: Any) -> Path:
+        return save_artefact(folder, **(self.arguments | changes))
+
+    def reload(self, folder: Path, **changes: Any) -> Recommender:
+        return load(self.save(folder, **changes))
+
+
+def make_model(bits: int, prior: bool = True) -> FactorModel:
+    generator = torch.Generator().manual_seed(1)
+
+    def table(rows: int) -> Table:
+        if bits == 32:
+            return Table(torch.randn(rows, WIDTH, generator=generator))
+        codes = torch.randint(-127, 128, (rows, WIDTH), generator=generator, dtype=torch.int8)
+        return Table(codes, torch.rand(rows, generator=generator) / 100)
+
+    return FactorModel(table(USERS), table(ITEMS), torch.rand(ITEMS, generator=generator) if prior else None)
+
+
+@pytest.fixture(params=[8, 32], ids=["int8", "float32"])
+def bits(request: pytest.FixtureRequest) -> int:
+    chosen: int = request.param
+    return chosen
+
+
+@pytest.fixture
+def sample() -> Sample:
+    return make_sample(8)
+
+
+def make_sample(bits: int, prior: bool = True) -> Sample:
+    model = make_model(bits, prior)
+    rng = np.random.default_rng(2)
+    train = Interactions(
+        rng.integers(0, USERS, 60).astype(np.int32), rng.integers(0, ITEMS, 60).astype(np.int32), np.arange(60)
+    )
+    found = ModelResult("found model", {"recall@20": 0.2, "ndcg@20": 0.13}, model.size_bytes(), 0.25)
+    item_ids = pl.Series([f"{7 * code:05d}" for code in range(ITEMS)])
+    return Sample(
+        model,
+        train,
+        {
+            "model": model,
+            "user_ids": pl.Series([f"0{code}" for code in range(USERS)]),
+            "item_ids": item_ids,
+            "seen": SeenItems.from_interactions(train, USERS),
+            "genotype": {"dim": WIDTH, "hops": 3, "combine": "mean", "lr": 0.0123, "prior": True, "limits": [1, None]},
+            "metrics": {"recall@20": 0.2, "ndcg@20": 0.13},
+            "provenance": Provenance(
+                data="ratings.dat",
+                steps=(Step("rating >= 6", 100, 60, "low | ratings"),),
+                split_method="temporal",
+                fingerprint="sha256:00",
+                guesses=("user: column 1",),
+                versions={"torch": "2.13.0"},
+                command="gnas-ext search ratings.dat",
+            ),
+            "comparison": [found, ModelResult("popularity", {"recall@20": 0.1, "ndcg@20": 0.09}, 120, 0.01)],
+            "titles": pl.DataFrame(
+                {"item": item_ids.gather([3, 1]), "title": ["Film <3>", "Film | 1"], "genres": ["Drama|War", None]}
+            ),
+        },
+    )

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnas_ext.errors import InputError
+from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.recommend import is_artefact, load
+
+from .conftest import ITEMS, USERS, WIDTH, Sample, make_sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_tensor_comes_back_as_it_was(tmp_path: Path, bits: int) -> None:
+    sample = make_sample(bits)
+    loaded = sample.reload(tmp_path / "a").model
+    pairs = [
+        (loaded.user.rows, sample.model.user.rows),
+        (loaded.item.rows, sample.model.item.rows),
+        (loaded.user.scale, sample.model.user.scale),
+        (loaded.item.scale, sample.model.item.scale),
+        (loaded.prior, sample.model.prior),
+    ]
+    for got, wanted in pairs:
+        assert (got is None) == (wanted is None)
+        assert got is None or wanted is None or (got.dtype == wanted.dtype and torch.equal(got, wanted))
+
+
+def test_a_model_without_prior_comes_back_without(tmp_path: Path, bits: int) -> None:
+    assert make_sample(bits, prior=False).reload(tmp_path / "a").model.prior is None
+
+
+def test_rows_cut_from_one_tensor_come_back(tmp_path: Path, sample: Sample) -> None:
+    both = torch.arange(42.0).reshape(USERS + ITEMS - 28, 3).T.contiguous().T  # neither contiguous nor apart
+    model = FactorModel(Table(both[:4]), Table(both[4:]))
+    seen = SeenItems(np.zeros(5, np.int64), np.zeros(0, np.int32))
+    loaded = sample.reload(tmp_path / "a", model=model, seen=seen, comparison=[]).model
+    assert torch.equal(torch.cat([loaded.user.rows, loaded.item.rows]), both)
+
+
+def test_int8_takes_a_quarter_of_the_bytes_and_its_scales(tmp_path: Path) -> None:
+    small, large = (make_sample(bits, prior=False).reload(tmp_path / str(bits)).manifest for bits in (8, 32))
+    assert large.size_bytes == 4 * (USERS + ITEMS) * WIDTH
+    assert small.size_bytes == (USERS + ITEMS) * (WIDTH + 4)
+
+
+def test_seen_items_come_back(tmp_path: Path, sample: Sample) -> None:
+    seen = sample.reload(tmp_path / "a").seen
+    for user in range(USERS):
+        assert seen.of(user).tolist() == sorted(set(sample.train.item[sample.train.user == user].tolist()))
+
+
+def test_manifest_comes_back(tmp_path: Path, sample: Sample) -> None:
+    manifest = sample.reload(tmp_path / "a").manifest
+    wanted = sample.arguments
+    assert manifest.genotype == wanted["genotype"]
+    assert manifest.metrics == wanted["metrics"]
+    assert list(manifest.comparison) == wanted["comparison"]
+    assert manifest.provenance == wanted["provenance"]
+
+
+def test_a_figure_that_is_not_finite_reads_back_as_nan(tmp_path: Path, sample: Sample) -> None:
+    metrics = sample.reload(tmp_path / "a", metrics={"a": float("nan"), "b": float("inf"), "c": 0.5}).manifest.metrics
+    assert np.isnan([metrics["a"], metrics["b"]]).all()
+    assert metrics["c"] == 0.5
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Int64, pl.UInt8])
+def test_ids_keep_their_type(tmp_path: Path, sample: Sample, dtype: pl.DataType) -> None:
+    user_ids = pl.Series(range(USERS)).cast(dtype)
+    item_ids = pl.Series(range(ITEMS)).cast(dtype)
+    loaded = sample.reload(tmp_path / "a", user_ids=user_ids, item_ids=item_ids, titles=None)
+    assert loaded.user_ids.to_list() == user_ids.to_list()
+    assert loaded.user_ids.dtype == dtype
+    assert loaded.titles.get_column("item").to_list() == item_ids.to_list()
+
+
+@settings(max_examples=15, deadline=None)
+@given(names=st.lists(st.text(st.characters(codec="utf-8")), min_size=USERS, max_size=USERS, unique=True))
+def test_any_text_is_an_id(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    loaded = make_sample(8).reload(tmp_path_factory.mktemp("ids") / "a", user_ids=pl.Series(names, dtype=pl.String))
+    assert loaded.user_ids.to_list() == names
+
+
+def test_ids_behind_the_tables_are_left_out(tmp_path: Path, sample: Sample) -> None:
+    longer = pl.concat([sample.arguments["user_ids"], pl.Series(["only in test"])])
+    assert sample.reload(tmp_path / "a", user_ids=longer).user_ids.to_list() == longer.to_list()[:USERS]
+
+
+def test_titles_stand_beside_their_items(tmp_path: Path, sample: Sample) -> None:
+    titles = sample.reload(tmp_path / "a").titles
+    assert titles.height == ITEMS
+    assert titles.row(3) == ("00021", "Film <3>", "Drama|War")
+    assert titles.row(1) == ("00007", "Film | 1", None)
+    assert titles.get_column("title").null_count() == ITEMS - 2
+
+
+def test_a_title_given_twice_makes_no_second_item(tmp_path: Path, sample: Sample) -> None:
+    twice = pl.concat([sample.arguments["titles"]] * 2)
+    assert sample.reload(tmp_path / "a", titles=twice).titles.height == ITEMS
+
+
+def test_titles_without_genres_are_enough(tmp_path: Path, sample: Sample) -> None:
+    loaded = sample.reload(tmp_path / "a", titles=sample.arguments["titles"].drop("genres"))
+    assert loaded.titles.columns == ["item", "title", "genres"]
+    assert loaded.titles.get_column("title").null_count() == ITEMS - 2
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path, sample: Sample) -> None:
+    assert contents(sample.save(tmp_path / "a")) == contents(sample.save(tmp_path / "b"))
+
+
+def test_folders_above_are_made(tmp_path: Path, sample: Sample) -> None:
+    assert is_artefact(sample.save(tmp_path / "new" / "folders" / "a"))
+
+
+def test_nothing_but_the_artefact_is_left_behind(tmp_path: Path, sample: Sample) -> None:
+    sample.save(tmp_path / "a")
+    sample.save(tmp_path / "a", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_card_names_figures_of_the_model_and_of_the_baseline(tmp_path: Path, sample: Sample) -> None:
+    card = (sample.save(tmp_path / "a") / "card.md").read_text()
+    assert "| **found model** | 0.2000 | 0.1300 | 498 B | 0.250 |" in card
+    assert "| popularity | 0.1000 | 0.0900 | 120 B | 0.010 |" in card
+
+
+def test_the_card_keeps_strangers_words_out_of_its_markup(tmp_path: Path, sample: Sample) -> None:
+    bad = replace(sample.arguments["provenance"], data="x | y\n# <script>alert(1)</script> [z](http://z)")
+    card = (sample.save(tmp_path / "a", provenance=bad) / "card.md").read_text()
+    assert r"x \| y # \<script\>alert(1)\</script\> \[z\](http://z)" in card
+
+
+def test_a_folder_with_other_files_is_refused_and_kept(tmp_path: Path, sample: Sample) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds other files and no artefact"):
+        sample.save(tmp_path, overwrite=True)
+    assert contents(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path, sample: Sample) -> None:
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(InputError, match="is a file"):
+        sample.save(tmp_path / "a", overwrite=True)
+
+
+def test_an_empty_folder_may_be_filled(tmp_path: Path, sample: Sample) -> None:
+    (tmp_path / "a").mkdir()
+    assert is_artefact(sample.save(tmp_path / "a"))
+
+
+def test_an_artefact_is_replaced_only_when_asked(tmp_path: Path, sample: Sample) -> None:
+    folder = sample.save(tmp_path / "a")
+    before = contents(folder)
+    with pytest.raises(InputError, match="already there"):
+        sample.save(folder, genotype={})
+    assert contents(folder) == before
+    assert sample.reload(folder, genotype={"dim": 1}, overwrite=True).manifest.genotype == {"dim": 1}
+
+
+def test_overwriting_does_not_delete_what_others_put_there(tmp_path: Path, sample: Sample) -> None:
+    folder = sample.save(tmp_path / "a")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"also holds notes\.txt"):
+        sample.save(folder, overwrite=True)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("step", ["write_model", "write_seen", "card", "file_spec"])
+def test_a_failure_while_writing_leaves_the_old_artefact(
+    tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    folder = sample.save(tmp_path / "a")
+    before = contents(folder)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"gnas_ext.recommend.artefact.{step}", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sample.save(folder, genotype={}, overwrite=True)
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_failing_second_rename_puts_the_old_artefact_back(
+    tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sample.save(tmp_path / "a")
+    before = contents(folder)
+    rename = os.rename
+
+    def only_the_old_one_moves(source: Path, target: Path) -> None:
+        if source.name.endswith(".tmp"):
+            raise OSError(errno.EIO, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", only_the_old_one_moves)
+    with pytest.raises(InputError, match="cannot be written: Input/output error"):
+        sample.save(folder, genotype={}, overwrite=True)
+    assert contents(folder) == before
+
+
+def test_a_crash_between_the_two_renames_loses_nothing(
+    tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sample.save(tmp_path / "a")
+    before = contents(folder)
+    rename = os.rename
+
+    def die(source: Path, target: Path) -> None:
+        if source.name.endswith(".tmp"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", die)
+        with pytest.raises(KeyboardInterrupt):
+            sample.save(folder, genotype={}, overwrite=True)
+    with pytest.raises(InputError, match=r"rename .*\.a\.previous back to it"):
+        load(folder)
+    with pytest.raises(InputError, match="already there"):
+        sample.save(folder)
+    assert contents(folder) == before
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gnas_ext.recommend.artefact.write_seen", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        sample.save(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_diverged_model_is_not_written(tmp_path: Path, sample: Sample) -> None:
+    rows = torch.full((USERS, WIDTH), torch.nan)
+    with pytest.raises(InputError, match=r"user\.rows is not finite: did training diverge"):
+        sample.save(tmp_path / "a", model=FactorModel(Table(rows), Table(torch.zeros(ITEMS, WIDTH))))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"user_ids": pl.Series(["a"])}, "expected 12 user ids"),
+        ({"user_ids": pl.Series(["a"] * USERS)}, "none twice"),
+        ({"user_ids": pl.Series(["a", None] * USERS)}, "without nulls"),
+        ({"item_ids": pl.Series([0.5] * ITEMS)}, "strings or whole numbers"),
+        ({"seen": SeenItems(np.zeros(3, np.int64), np.zeros(0, np.int32))}, "seen items of 12 users, got 2"),
+        (
+            {"seen": SeenItems(np.array([0] * USERS + [1]), np.array([ITEMS], np.int32))},
+            "seen items below 30, got 30",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(
+    tmp_path: Path, sample: Sample, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample.save(tmp_path / "a", **changes)
+    assert not list(tmp_path.iterdir())

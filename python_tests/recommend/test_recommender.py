@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gnas_ext.errors import InputError
+from gnas_ext.recommend import recommender as module
+
+from .conftest import ITEMS, USERS, Sample, make_sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gnas_ext.recommend import Recommender
+
+
+@pytest.fixture
+def recommender(tmp_path: Path, bits: int) -> Recommender:
+    return make_sample(bits).reload(tmp_path / "a")
+
+
+def brute_force(sample: Sample, user: int, exclude_seen: bool) -> list[int]:
+    """All items by falling score, in float64, one by one."""
+    user_row = sample.model.user.float().double()[user]
+    scores = (sample.model.item.float().double() @ user_row).numpy()
+    if sample.model.prior is not None:
+        scores = scores + sample.model.prior.double().numpy()
+    seen = set(sample.train.item[sample.train.user == user].tolist()) if exclude_seen else set()
+    return [int(item) for item in np.argsort(-scores, kind="stable") if item not in seen]
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_the_best_items_come_first(recommender: Recommender, bits: int, exclude_seen: bool) -> None:
+    sample = make_sample(bits)
+    got = recommender.recommend(recommender.user_ids, k=ITEMS, exclude_seen=exclude_seen)
+    for code, user in enumerate(recommender.user_ids):
+        wanted = sample.arguments["item_ids"].gather(brute_force(sample, code, exclude_seen)).to_list()
+        assert got.filter(user=user).get_column("item").to_list() == wanted
+
+
+def test_the_table_has_one_form(recommender: Recommender) -> None:
+    got = recommender.recommend("03", k=4)
+    schema = {"user": pl.String, "rank": pl.Int32, "item": pl.String, "score": pl.Float32, "title": pl.String}
+    assert dict(got.schema) == schema
+    assert got.get_column("rank").to_list() == [1, 2, 3, 4]
+
+
+def test_nobody_gets_an_empty_table_of_that_form(recommender: Recommender) -> None:
+    nobody = recommender.recommend([])
+    assert nobody.height == 0
+    assert nobody.schema == recommender.recommend("03").schema
+
+
+def test_scores_are_those_of_the_model(recommender: Recommender, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAIRS", 7)
+    got = recommender.recommend(["03", "00"], k=6)
+    scores = make_sample(bits).model.score(np.array([3, 0], np.int32)).numpy()
+    code = {id_: place for place, id_ in enumerate(recommender.titles.get_column("item"))}
+    wanted = [scores[0 if user == "03" else 1, code[item]] for user, item in got.select("user", "item").iter_rows()]
+    np.testing.assert_allclose(got.get_column("score").to_numpy(), wanted, rtol=1e-5)
+
+
+def test_titles_stand_beside_items_where_they_are_known(recommender: Recommender) -> None:
+    got = recommender.recommend("03", k=ITEMS, exclude_seen=False)
+    titles = dict(got.select("item", "title").iter_rows())
+    assert (titles["00021"], titles["00007"], titles["00000"]) == ("Film <3>", "Film | 1", None)
+
+
+def test_users_come_in_the_order_asked_for(recommender: Recommender) -> None:
+    got = recommender.recommend(["05", "01", "05"], k=2)
+    assert got.get_column("user").to_list() == ["05", "05", "01", "01", "05", "05"]
+
+
+def test_numbers_stay_numbers(tmp_path: Path, sample: Sample) -> None:
+    ids = pl.Series(range(100, 100 + USERS), dtype=pl.Int32)
+    got = sample.reload(tmp_path / "a", user_ids=ids).recommend("103", k=1)
+    assert got.get_column("user").to_list() == [103]
+    assert got.schema["user"] == pl.Int32
+
+
+def test_a_k_beyond_the_catalogue_gives_what_there_is(recommender: Recommender) -> None:
+    seen = len(recommender.seen.of(3))
+    assert recommender.recommend("03", k=10**9).height == ITEMS - seen
+    assert recommender.recommend("03", k=10**9, exclude_seen=False).height == ITEMS
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_k_below_one_is_refused(recommender: Recommender, k: int) -> None:
+    with pytest.raises(InputError, match=f"expected k of 1 or more, got {k}"):
+        recommender.recommend("03", k=k)
+
+
+def test_an_unknown_user_is_refused(recommender: Recommender) -> None:
+    with pytest.raises(InputError, match=r"unknown user 'nobody': 12 users are known; ids look like '00', '01', '02'"):
+        recommender.recommend(["03", "nobody"])
+
+
+def test_it_knows_its_sizes(recommender: Recommender) -> None:
+    assert (recommender.n_users, recommender.n_items) == (USERS, ITEMS)
