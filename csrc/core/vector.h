@@ -141,5 +141,26 @@ GNAS_INLINE A add_lanes(Vector<A> v) {
   return total;
 }
 
+// Calls f with a value of the element type and one of the index type.
+template <class F>
+void with_types(Dtype dtype, bool wide_index, F&& f) {
+  const auto with_index = [&](auto element) {
+    if (wide_index)
+      f(element, int64_t{});
+    else
+      f(element, int32_t{});
+  };
+  switch (dtype) {
+    case Dtype::f32:
+      return with_index(float{});
+    case Dtype::f64:
+      return with_index(double{});
+    case Dtype::bf16:
+      return with_index(bf16{});
+    case Dtype::f16:
+      return with_index(f16{});
+  }
+}
+
 }  // namespace
 }  // namespace gnas::GNAS_ISA

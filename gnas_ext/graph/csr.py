@@ -21,7 +21,7 @@ class Structure(NamedTuple):
     Attributes:
         indptr: [rows + 1], int32 or int64.
         indices: [nnz], indptr's dtype.
-        edge: [nnz], where each entry's weight stands in the matrix that this one was made from; None for itself.
+        edge: [nnz], where each entry's weight stands among the stored weights; None where the order is the same.
     """
 
     indptr: Tensor
@@ -63,7 +63,7 @@ class CSR:
         self, structure: Structure, weight: Tensor | None, shape: tuple[int, int], kept: dict[str, Structure]
     ) -> None:
         self._structure = structure
-        self.weight = weight
+        self.stored_weight = weight
         self.shape = shape
         self._kept = kept
 
@@ -91,13 +91,21 @@ class CSR:
             raise ValueError(
                 f"CSR.from_coo: expected row and col of one shape [nnz], got {list(row.shape)} and {list(col.shape)}"
             )
-        if row.dtype not in _INDEX_TYPES:
-            raise TypeError(f"CSR.from_coo: expected row and col in int32 or int64, got {row.dtype}")
+        if row.dtype not in _INDEX_TYPES or col.dtype != row.dtype:
+            raise TypeError(
+                f"CSR.from_coo: expected row and col both in int32 or both in int64, got {row.dtype} and {col.dtype}"
+            )
+        if weight is not None and weight.shape != row.shape:
+            raise ValueError(f"CSR.from_coo: expected weight of shape [{len(row)}], got {list(weight.shape)}")
         if shape is None:
             shape = (int(row.max()) + 1 if len(row) else 0, int(col.max()) + 1 if len(col) else 0)
-        if len(row) and not 0 <= int(row.min()) <= int(row.max()) < shape[0]:
-            entry = int(((row < 0) | (row >= shape[0])).nonzero()[0])
-            raise ValueError(f"CSR.from_coo: row[{entry}] is {int(row[entry])}, but the shape has {shape[0]} rows")
+        # Both are checked before the sort, so that the message names the caller's entry.
+        for name, index, kind, size in (("row", row, "rows", shape[0]), ("col", col, "columns", shape[1])):
+            if len(index) and not 0 <= int(index.min()) <= int(index.max()) < size:
+                entry = int(((index < 0) | (index >= size)).nonzero()[0])
+                raise ValueError(
+                    f"CSR.from_coo: {name}[{entry}] is {int(index[entry])}, but the shape has {size} {kind}"
+                )
         order = torch.argsort(row, stable=True)
         counts = torch.bincount(row, minlength=shape[0])
         indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(row.dtype)
@@ -157,6 +165,18 @@ class CSR:
         return self._structure.indices
 
     @property
+    def edge(self) -> Tensor | None:
+        """Where each entry's weight stands in `stored_weight`, [nnz]; None where the order is the same."""
+        return self._structure.edge
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The weight of each entry, [nnz], in the order of `indices`; None for all ones."""
+        if self.stored_weight is None or self.edge is None:
+            return self.stored_weight
+        return self.stored_weight[self.edge.long()]
+
+    @property
     def rows(self) -> int:
         """Number of rows."""
         return self.shape[0]
@@ -186,23 +206,26 @@ class CSR:
         return torch.repeat_interleave(rows, self.degree().long(), output_size=self.nnz)
 
     def transposed_structure(self) -> Structure:
-        """The entries of the transpose and where each one's weight stands in this matrix; computed once and kept."""
+        """The entries of the transpose and where each one's weight is stored; computed once and kept."""
         kept = self._kept.get("transpose")
         if kept is None:
-            kept = Structure(*transpose(self.indptr, self.indices, self.cols))
+            # Kept for a later backward too, which tensors made in inference mode would refuse.
+            with torch.inference_mode(False):
+                kept = Structure(*transpose(self.indptr, self.indices, self.cols))
             self._kept["transpose"] = kept
         return kept
 
     def t(self) -> CSR:
-        """The transpose, [cols, rows]. Its structure is computed once and kept; its weights are always this one's."""
-        structure = self.transposed_structure()
-        weight = None if self.weight is None else self.weight[structure.edge]
-        return CSR._unchecked(Structure(structure.indptr, structure.indices, None), weight, (self.cols, self.rows), {})
+        """The transpose, [cols, rows]: computed once and kept. It reads this matrix's weights where they are stored."""
+        kept = {"transpose": self._structure}
+        return CSR._unchecked(self.transposed_structure(), self.stored_weight, (self.cols, self.rows), kept)
 
     def with_weight(self, weight: Tensor | None) -> CSR:
-        """The same entries with other weights, [nnz]; the kept transpose is shared."""
+        """The same entries with other weights, [nnz] in the order of `indices`; a kept transpose is shared."""
         _check_types(self.indptr, self.indices, weight)
-        return CSR._unchecked(self._structure, weight, self.shape, self._kept)
+        if self.edge is None:
+            return CSR._unchecked(self._structure, weight, self.shape, self._kept)
+        return CSR._unchecked(Structure(self.indptr, self.indices, None), weight, self.shape, {})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> CSR:
         """The same matrix on another device, with its weights in another dtype, or both."""
@@ -210,12 +233,12 @@ class CSR:
         def move(structure: Structure) -> Structure:
             return Structure(*(None if part is None else part.to(device) for part in structure))  # type: ignore[arg-type]
 
-        weight = None if self.weight is None else self.weight.to(device=device, dtype=dtype)
+        weight = None if self.stored_weight is None else self.stored_weight.to(device=device, dtype=dtype)
         kept = {name: move(structure) for name, structure in self._kept.items()}
         return CSR._unchecked(move(self._structure), weight, self.shape, kept)
 
     def __repr__(self) -> str:
-        weight = "none" if self.weight is None else str(self.weight.dtype).removeprefix("torch.")
+        weight = "none" if self.stored_weight is None else str(self.stored_weight.dtype).removeprefix("torch.")
         index = str(self.indptr.dtype).removeprefix("torch.")
         return f"CSR(shape={self.shape}, nnz={self.nnz}, index={index}, weight={weight}, device={self.device})"
 

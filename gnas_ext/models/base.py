@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 class Model(Protocol):
     """Scores every item for some users; higher is better.
 
-    Attributes:
-        n_users: users that it knows: codes 0 … n_users-1.
-        n_items: items that it can recommend: codes 0 … n_items-1.
+    It knows users 0 … n_users-1 and items 0 … n_items-1.
     """
 
     @property
-    def n_users(self) -> int: ...
+    def n_users(self) -> int:
+        """Users that it knows."""
+        ...
+
     @property
-    def n_items(self) -> int: ...
+    def n_items(self) -> int:
+        """Items that it can recommend."""
+        ...
 
     def score(self, users: NDArray[np.int32]) -> Tensor:
         """Scores of all items, [len(users), n_items], float32, on the CPU. A new tensor: callers may write to it."""

@@ -40,8 +40,8 @@ def sddmm(csr: CSR, a: Tensor, b: Tensor) -> Tensor:
         )
     wants_gradient = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
     t = csr.transposed_structure() if wants_gradient else (None, None, None)
-    out: Tensor = torch.ops.gnas_ext.sddmm(csr.indptr, csr.indices, None, a, b, None, *t)
-    return out
+    out: Tensor = torch.ops.gnas_ext.sddmm(csr.indptr, csr.indices, csr.edge, a, b, None, *t)
+    return out if csr.edge is None else out[csr.edge.long()]  # the op writes in the order of the stored weights
 
 
 def _sddmm_out(indptr: Tensor, indices: Tensor, a: Tensor, b: Tensor) -> Any:

@@ -7,7 +7,7 @@ is linear in its tensors, and their gradients are these same ops on the transpos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -41,8 +41,11 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
 
     Gradients of any order flow to x and to the weights. Repeats exactly, whatever the number of threads.
     """
-    weight = csr.weight
-    _spmm_out(csr.indptr, csr.indices, None, weight, x, reduce)
+    extreme = reduce in ("max", "min")
+    if extreme and csr.edge is not None:
+        csr = csr.with_weight(csr.weight)  # winners are counted in the order of the entries
+    weight = csr.stored_weight
+    _spmm_out(csr.indptr, csr.indices, csr.edge, weight, x, reduce)
     if csr.cols != x.shape[0]:
         raise ValueError(
             f"spmm: expected x of shape [{csr.cols}, width] for a graph of shape {list(csr.shape)}, got {list(x.shape)}"
@@ -50,11 +53,11 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
     # Only a backward needs the transpose.
     wants_gradient = torch.is_grad_enabled() and (x.requires_grad or (weight is not None and weight.requires_grad))
     t = csr.transposed_structure() if wants_gradient else (None, None, None)
-    if reduce in ("sum", "mean"):
-        out: Tensor = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, None, weight, x, reduce, *t)
-    else:
+    if extreme:
         out, _ = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, weight, x, reduce, *t)
-    return out
+    else:
+        out = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, csr.edge, weight, x, reduce, *t)
+    return cast("Tensor", out)
 
 
 def _spmm_out(

@@ -75,22 +75,9 @@ void run_chunks(const SddmmArgs& s, int64_t chunk_begin, int64_t chunk_end) {
 }  // namespace
 
 void sddmm_edges(const SddmmArgs& s, int64_t chunk_begin, int64_t chunk_end) {
-  const auto with_index = [&](auto element) {
-    if (s.wide_index)
-      run_chunks<decltype(element), int64_t>(s, chunk_begin, chunk_end);
-    else
-      run_chunks<decltype(element), int32_t>(s, chunk_begin, chunk_end);
-  };
-  switch (s.dtype) {
-    case Dtype::f32:
-      return with_index(float{});
-    case Dtype::f64:
-      return with_index(double{});
-    case Dtype::bf16:
-      return with_index(bf16{});
-    case Dtype::f16:
-      return with_index(f16{});
-  }
+  with_types(s.dtype, s.wide_index, [&](auto element, auto index) {
+    run_chunks<decltype(element), decltype(index)>(s, chunk_begin, chunk_end);
+  });
 }
 
 }  // namespace gnas::GNAS_ISA

@@ -97,7 +97,7 @@ GNAS_INLINE void max_block(const Graph<T, I>& g, int64_t begin, int64_t end, int
     });
   }
   unrolled<N>([&](auto v) {
-    store<A>(sign * best[v], to + v * kLanes);
+    store<A>(winner[v] < 0 ? best[v] : sign * best[v], to + v * kLanes);  // no -0 in rows without edges
     for (int lane = 0; lane < kLanes; ++lane)
       arg_to[v * kLanes + lane] = static_cast<I>(winner[v][lane] < 0 ? -1 : begin + winner[v][lane]);
   });
@@ -299,35 +299,17 @@ void run_carry(const SpmmArgs& a) {
   }
 }
 
-template <class F>
-void with_types(const SpmmArgs& a, F&& f) {
-  const auto with_index = [&](auto element) {
-    if (a.wide_index)
-      f(element, int64_t{});
-    else
-      f(element, int32_t{});
-  };
-  switch (a.dtype) {
-    case Dtype::f32:
-      return with_index(float{});
-    case Dtype::f64:
-      return with_index(double{});
-    case Dtype::bf16:
-      return with_index(bf16{});
-    case Dtype::f16:
-      return with_index(f16{});
-  }
-}
-
 }  // namespace
 
 void spmm_rows(const SpmmArgs& a, int64_t chunk_begin, int64_t chunk_end) {
-  with_types(
-      a, [&](auto element, auto index) { run_chunks<decltype(element), decltype(index)>(a, chunk_begin, chunk_end); });
+  with_types(a.dtype, a.wide_index, [&](auto element, auto index) {
+    run_chunks<decltype(element), decltype(index)>(a, chunk_begin, chunk_end);
+  });
 }
 
 void spmm_carry(const SpmmArgs& a) {
-  with_types(a, [&](auto element, auto index) { run_carry<decltype(element), decltype(index)>(a); });
+  with_types(a.dtype, a.wide_index,
+             [&](auto element, auto index) { run_carry<decltype(element), decltype(index)>(a); });
 }
 
 }  // namespace gnas::GNAS_ISA

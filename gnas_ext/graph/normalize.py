@@ -1,0 +1,46 @@
+"""How much does a neighbour count? Weights scaled by powers of the two degrees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from gnas_ext.ops.spmm import spmm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gnas_ext.graph.csr import CSR
+
+
+def weighted_degree(csr: CSR) -> Tensor:
+    """Sum of the weights of each row, [rows], float32 or the weights' dtype."""
+    dtype = torch.float32 if csr.weight is None else csr.weight.dtype
+    return spmm(csr, torch.ones(csr.cols, 1, dtype=dtype, device=csr.device)).squeeze(1)
+
+
+def normalize(csr: CSR, row_exponent: float = 0.5, col_exponent: float = 0.5) -> CSR:
+    """w[i, j] / (degree(row i) ** row_exponent * degree(column j) ** col_exponent).
+
+    Args:
+        csr: weights of 0 or more, or none.
+        row_exponent: power of the row's degree, 0 … 1.
+        col_exponent: power of the column's; 0.5 and 0.5 is symmetric (Kipf and Welling, 2017), 1 and 0 the mean over
+            a row.
+
+    Returns:
+        The same entries with the scaled weights, finite. Rows and columns of degree zero stay zero.
+    """
+    row = _power(weighted_degree(csr), -row_exponent)
+    col = _power(weighted_degree(csr.t()), -col_exponent)
+    # A weight is not above its degrees, so one power at a time keeps between the two what their product may overflow.
+    scaled = row[csr.row_index().long()]
+    if csr.weight is not None:
+        scaled = csr.weight * scaled
+    return csr.with_weight(scaled * col[csr.indices.long()])
+
+
+def _power(degree: Tensor, exponent: float) -> Tensor:
+    # The power of a denormal number may be infinite: it counts as zero.
+    return torch.where(degree < torch.finfo(degree.dtype).tiny, 1.0, degree).pow(exponent)
