@@ -14,11 +14,11 @@ Genes = Sequence[tuple[str, str]]
 # First match wins: prior_half_life belongs to the prior, not to the graph.
 _STAGES = (
     ("prior", r"prior|popularity", "item prior"),
-    ("training", r"weight_decay", "training"),
+    ("training", r"weight_decay|draw|dropout", "training"),
     ("quantise", r"bit|quanti[sz]", "stored rows"),
-    ("table", r"dim|width|embedding|init", "embedding table"),
+    ("table", r"dim|width|embedding|init|free_users", "embedding table"),
     ("combine", r"combin|readout|layer_weight", "combination of hops"),
-    ("graph", r"alpha|beta|norm|half_life|decay|self_loop|edge_weight", "graph"),
+    ("graph", r"alpha|beta|norm|exponent|half_life|decay|self_loop|edge_weight", "graph"),
     ("hops", r"hop|layer|residual|propagat", "hops"),
     ("training", r"", "training"),
 )

@@ -1,0 +1,274 @@
+"""What can be typed: `gnas-ext search`, `recommend`, `evaluate`, `show`, `demo`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from gnas_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from gnas_ext.data.interactions import Split
+
+app = typer.Typer(
+    name="gnas-ext",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="From a log of who touched what to a small recommender.",
+)
+
+
+class SplitMethod(StrEnum):
+    """How a log is cut into training, validation and test."""
+
+    temporal = "temporal"
+    leave_last_out = "leave-last-out"
+    random = "random"
+
+
+class Format(StrEnum):
+    """How lists are printed."""
+
+    table = "table"
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+class Objectives(StrEnum):
+    """What a search looks at."""
+
+    ndcg_bytes = "ndcg,bytes"
+    ndcg_bytes_ms = "ndcg,bytes,ms"
+    ndcg = "ndcg"
+
+
+LogFile = Annotated[
+    Path | None, typer.Argument(metavar="LOG", help="CSV, TSV, ::, Parquet or JSON lines.", show_default=False)
+]
+Artefact = Annotated[Path, typer.Argument(help="The folder that search wrote.", show_default=False)]
+User = Annotated[str | None, typer.Option(help="Column of users; guessed.", show_default=False)]
+Item = Annotated[str | None, typer.Option(help="Column of items; guessed.", show_default=False)]
+Timestamp = Annotated[str | None, typer.Option(help="Column of times; guessed, or none.", show_default=False)]
+Rating = Annotated[str | None, typer.Option(help="Column of ratings; guessed, or none.", show_default=False)]
+Sep = Annotated[str | None, typer.Option(help="Separator; guessed.", show_default=False)]
+MinRating = Annotated[float | None, typer.Option(help="Drop lower ratings.", show_default=False)]
+
+
+@app.command()
+def search(
+    log: LogFile = None,
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("gnas-out"),
+    minutes: Annotated[float | None, typer.Option(help="Time to search.  [default: 10]", show_default=False)] = None,
+    evaluations: Annotated[int | None, typer.Option(help="Trials at most.", show_default=False)] = None,
+    user: User = None,
+    item: Item = None,
+    timestamp: Timestamp = None,
+    rating: Rating = None,
+    sep: Sep = None,
+    items: Annotated[Path | None, typer.Option(help="File of item titles.", show_default=False)] = None,
+    min_rating: MinRating = None,
+    k_core: Annotated[int, typer.Option(help="Touches each needs.")] = 5,
+    split: Annotated[
+        SplitMethod | None,
+        typer.Option(help="[default: temporal; random without times]", show_default=False),
+    ] = None,
+    valid_share: Annotated[float, typer.Option(help="Share to choose by.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="Share to test on.")] = 0.2,
+    train: Annotated[Path | None, typer.Option(help="Not LOG: lines 'user item …'.")] = None,
+    valid: Annotated[Path | None, typer.Option(help="Likewise; else drawn from --train.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Likewise.")] = None,
+    graph: Annotated[bool, typer.Option("--graph/--no-graph", help="Graph models, or classics.")] = True,
+    objectives: Annotated[Objectives, typer.Option(help="What trials are judged by.")] = Objectives.ndcg_bytes,
+    epochs: Annotated[int, typer.Option(help="Passes a trial.")] = 60,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
+) -> None:
+    """Search, train, compare and write a recommender."""
+    from gnas_ext.cli.job import Options, run_job
+    from gnas_ext.data import read_items, read_log, read_split, split_log
+    from gnas_ext.data.items import attach_items
+
+    _at_least("--k-core", k_core, 1)
+    _at_least("--epochs", epochs, 1)
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"--minutes {minutes:g}: expected more than 0")
+    if evaluations is not None:
+        _at_least("--evaluations", evaluations, 1)
+    if train is not None or test is not None or valid is not None:
+        parts = _split_files(log, train, test)
+        cut: Split = read_split(parts[0], valid, parts[1], seed=seed)
+        if items is not None:
+            cut = attach_items(cut, read_items(items))
+        data = parts[0].name
+    else:
+        if log is None:
+            raise InputError("search: no log; give a file, or --train, --valid and --test")
+        read = read_log(log, user, item, timestamp, rating, sep, min_rating=min_rating, k_core=k_core, items=items)
+        cut = split_log(read, split.value if split else None, valid=valid_share, test=test_share, seed=seed)
+        data = log.name
+    if minutes is None and evaluations is None:
+        minutes = 10.0
+    options = Options(
+        out=out,
+        data=data,
+        command=_command(),
+        minutes=minutes,
+        evaluations=evaluations,
+        goals=tuple(objectives.value.split(",")),  # type: ignore[arg-type]
+        epochs=epochs,
+        seed=seed,
+        resume=resume,
+        graph=graph,
+    )
+    run_job(cut, options, Console())
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where to write.")] = Path("demo-out"),
+    minutes: Annotated[float, typer.Option(help="Time to search.")] = 6.0,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+) -> None:
+    """The same on the film ratings that come along."""
+    from gnas_ext.cli.job import Options, run_job
+    from gnas_ext.data import movietweetings, split_log
+
+    if not minutes > 0:
+        raise InputError(f"--minutes {minutes:g}: expected more than 0")
+    log = movietweetings(min_rating=6, k_core=5)
+    # Each demo is a search of its own; what an earlier one left is not resumed.
+    (out / "journal.log").unlink(missing_ok=True)
+    options = Options(out=out, data="MovieTweetings 100k", command=_command(), minutes=minutes, seed=seed)
+    run_job(split_log(log, "temporal", valid=0.1, test=0.2), options, Console())
+
+
+@app.command()
+def recommend(
+    artefact: Artefact,
+    users: Annotated[list[str], typer.Argument(help="Users, as in the log.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", "--k", help="Items a user.")] = 20,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out what the user has touched.")] = True,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
+) -> None:
+    """Print whom to recommend what."""
+    from gnas_ext.recommend import load
+
+    lists = load(_folder(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
+    if format is Format.csv:
+        sys.stdout.write(lists.write_csv())
+        return
+    if format is Format.jsonl:
+        sys.stdout.write(lists.write_ndjson())
+        return
+    console = Console()
+    for name, rows in lists.group_by("user", maintain_order=True):
+        console.print(Text(f"user {name[0]}", style="bold"))
+        for rank, item, score, title in rows.select("rank", "item", "score", "title").iter_rows():
+            line = Text(f"{rank:>4}. {score:8.3f}  ") + Text(title or str(item))
+            console.print(line + Text(f"  {item}" if title else "", style="dim"), no_wrap=True, overflow="ellipsis")
+
+
+@app.command()
+def evaluate(
+    artefact: Artefact,
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="What came after training.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", "--k", help="Length of the lists.")] = 20,
+    user: User = None,
+    item: Item = None,
+    timestamp: Timestamp = None,
+    rating: Rating = None,
+    sep: Sep = None,
+    min_rating: MinRating = None,
+) -> None:
+    """Measure an artefact on a later log."""
+    from gnas_ext.data import read_log
+    from gnas_ext.recommend import load
+    from gnas_ext.recommend.later import measure_later
+
+    _at_least("-k", k, 1)
+    recommender = load(_folder(artefact))
+    later = read_log(log, user, item, timestamp, rating, sep, min_rating=min_rating)
+    result, notes = measure_later(recommender, later, k)
+    console = Console()
+    for note in notes:
+        console.print(Text(note), highlight=False)
+    for name, value in result.metrics.items():
+        console.print(f"{name:<14} {value:.4f}", highlight=False)
+    console.print(f"{'ms a user':<14} {result.latency_ms:.4f}", highlight=False)
+
+
+@app.command()
+def show(artefact: Artefact) -> None:
+    """Print what an artefact is made of."""
+    from gnas_ext.evaluate.compare import comparison_table
+    from gnas_ext.evaluate.cost import human_bytes
+    from gnas_ext.recommend import load
+
+    recommender = load(_folder(artefact))
+    manifest = recommender.manifest
+    console = Console()
+    console.print(Text(f"{manifest.name}: {manifest.n_users:,} users, {manifest.n_items:,} items"))
+    console.print(Text(f"{human_bytes(manifest.size_bytes)} in {len(manifest.tensors)} tensors:"))
+    for name, spec in manifest.tensors.items():
+        console.print(Text(f"  {name:<12} {spec.dtype:<8} {list(spec.shape)}"))
+    console.print(Text(f"genotype: {' '.join(f'{gene}={value}' for gene, value in manifest.genotype.items())}"))
+    if manifest.comparison:
+        console.print(comparison_table(manifest.comparison))
+    origin = manifest.provenance
+    console.print(Text(f"data: {origin.data}; {origin.split_method}\n{origin.fingerprint}"))
+    if origin.command:
+        console.print(Text(f"made by: {origin.command}"), soft_wrap=True)
+
+
+@app.command()
+def info() -> None:
+    """Print how the native libraries were built."""
+    from gnas_ext._native import build_info
+
+    for name, value in build_info().items():
+        typer.echo(f"{name:<14} {value}")
+
+
+def run() -> int:
+    """Runs what was typed; the exit status. What cannot be parsed ends in Typer, with usage and status 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"gnas-ext: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has left, as `head` does
+    return 0
+
+
+def _split_files(log: Path | None, train: Path | None, test: Path | None) -> tuple[Path, Path]:
+    if log is not None:
+        raise InputError(f"search: both a log ({log}) and split files; give one or the other")
+    if train is None or test is None:
+        missing = "--train" if train is None else "--test"
+        raise InputError(f"search: {missing} is missing; split files are --train FILE --valid FILE --test FILE")
+    return train, test
+
+
+def _folder(artefact: Path) -> Path:
+    """The artefact, also where the folder that holds it beside its report is named."""
+    inside = artefact / "artefact"
+    return inside if inside.is_dir() and not (artefact / "manifest.json").exists() else artefact
+
+
+def _at_least(option: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{option} {value}: expected {least} or more")
+
+
+def _command() -> str:
+    return " ".join(["gnas-ext", *sys.argv[1:]])

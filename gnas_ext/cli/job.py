@@ -1,0 +1,250 @@
+"""The whole way: a split log in; an artefact, a report and a comparison out."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from gnas_ext.cli.baselines import LIGHTGCN, classics, plain_lightgcn
+from gnas_ext.cli.progress import SearchProgress
+from gnas_ext.data.interactions import n_users
+from gnas_ext.data.summary import summary
+from gnas_ext.evaluate.compare import comparison_table, measure
+from gnas_ext.evaluate.cost import human_bytes
+from gnas_ext.evaluate.evaluate import judged_users
+from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.recommend import Provenance, fingerprint, load, package_versions, save_artefact
+from gnas_ext.report import CurvePoint, ReportData, TrialPoint, verdict, write_report
+from gnas_ext.search.recommender import find
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from gnas_ext.data.interactions import Split
+    from gnas_ext.evaluate.compare import ModelResult
+    from gnas_ext.recommend import Recommender
+    from gnas_ext.search.recommender import Found, Goal
+    from gnas_ext.train.loop import Epoch
+
+FOUND = "found model"
+_SAMPLES = 3
+_LISTED = 5
+_RECENT = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a job is run.
+
+    Attributes:
+        out: folder for `artefact/`, `report.html` and `journal.log`.
+        data: what the log is, for people.
+        command: what to type to run it again.
+        minutes, evaluations, goals, epochs, population, seed, resume, graph: see `search.recommender.find`.
+    """
+
+    out: Path
+    data: str
+    command: str
+    minutes: float | None = 10.0
+    evaluations: int | None = None
+    goals: Sequence[Goal] = ("ndcg", "bytes")
+    epochs: int = 60
+    population: int = 12
+    seed: int = 0
+    resume: bool = False
+    graph: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Listed:
+    """One user of the sample: what they liked last, what is recommended, which of it they touched later."""
+
+    user: str
+    recent: list[str]
+    recommended: list[tuple[str, bool]] = field(default_factory=list)
+
+
+def run_job(split: Split, options: Options, console: Console) -> None:
+    """Searches, retrains, compares, saves, recommends and reports, saying so on the console."""
+    console.print(Text(summary(split)))
+    console.rule("search")
+    started = time.monotonic()
+    found = _search(split, options, console)
+    minutes = (time.monotonic() - started) / 60
+    console.print(f"{found.study.evaluations} trials in {minutes:.1f} min: {found.study.stopped}.", highlight=False)
+    console.print(Text(f"chosen: trial {found.trial.number}, {found.trial.genotype}"))
+
+    console.rule("comparison on the test part")
+    comparison = _compare(split, found, options, console)
+    artefact = _save(split, found, comparison, options)
+    recommender = load(artefact)
+
+    console.rule("recommendations")
+    listed = _sample(split, recommender)
+    for one in listed:
+        _print_listed(one, console)
+
+    console.rule("result")
+    console.print(comparison_table(comparison))
+    reference = LIGHTGCN if options.graph else ""
+    outcome = verdict(comparison, FOUND, reference)
+    console.print(Text(outcome.quality, style="green" if outcome.better else "bold yellow"))
+    console.print(Text(outcome.size, style="bold yellow" if outcome.smaller is False else "green"))
+    report = write_report(
+        options.out / "report.html",
+        _report(split, found, comparison, listed, reference, minutes, recommender, options),
+    )
+    console.print(f"\nartefact  {_shown(artefact)}\nreport    {_shown(report)}", highlight=False, soft_wrap=True)
+
+
+def _search(split: Split, options: Options, console: Console) -> Found:
+    options.out.mkdir(parents=True, exist_ok=True)
+    with SearchProgress(console, options.minutes, options.evaluations, options.epochs) as progress:
+        return find(
+            split,
+            graph=options.graph,
+            minutes=options.minutes,
+            evaluations=options.evaluations,
+            goals=options.goals,
+            epochs=options.epochs,
+            population=options.population,
+            seed=options.seed,
+            journal=options.out / "journal.log",
+            resume=options.resume,
+            context={"data": fingerprint(split.train, split.user_ids, split.item_ids)},
+            on_trial=progress.on_trial,
+            on_epoch=progress.on_epoch,
+            on_chosen=progress.on_chosen,
+        )
+
+
+def _compare(split: Split, found: Found, options: Options, console: Console) -> list[ModelResult]:
+    """The found model and the baselines, in one run on the same test part."""
+    train = split.train_and_valid
+    results = [measure(FOUND, found.model, train, split.test)]
+    with console.status("baselines") as status:
+        for name, model in classics(split):
+            status.update(name)
+            results.append(measure(name, model, train, split.test))
+        if options.graph:
+
+            def on_epoch(epoch: Epoch) -> None:
+                status.update(f"{LIGHTGCN}: pass {epoch.number}")
+
+            plain = plain_lightgcn(split, found.study, options.seed, options.epochs, on_epoch)
+            results.append(measure(LIGHTGCN, plain, train, split.test))
+    return results
+
+
+def _save(split: Split, found: Found, comparison: Sequence[ModelResult], options: Options) -> Path:
+    train = split.train_and_valid
+    return save_artefact(
+        options.out / "artefact",
+        model=found.model,
+        user_ids=split.user_ids,
+        item_ids=split.item_ids,
+        seen=SeenItems.from_interactions(train, found.model.n_users),
+        genotype=found.trial.genotype.as_dict(),
+        metrics=comparison[0].metrics,
+        provenance=Provenance(
+            data=options.data,
+            steps=tuple(split.steps),
+            split_method=split.method,
+            fingerprint=fingerprint(train, split.user_ids, split.item_ids),
+            guesses=tuple(split.guesses),
+            versions=package_versions(),
+            command=options.command,
+        ),
+        name=FOUND,
+        comparison=comparison,
+        titles=split.items,
+        overwrite=True,
+    )
+
+
+def _sample(split: Split, recommender: Recommender) -> list[_Listed]:
+    """Three test users, evenly spaced, with what they touched last and what they are recommended."""
+    train = split.train_and_valid
+    judged = judged_users(recommender.n_users, train, split.test)
+    chosen = [int(judged[place * len(judged) // _SAMPLES]) for place in range(min(_SAMPLES, len(judged)))]
+    ids = recommender.user_ids.gather(chosen).to_list()
+    titles = recommender.titles["title"].to_list()
+    names = [title or str(item) for title, item in zip(titles, recommender.titles["item"].to_list(), strict=True)]
+    lists = recommender.recommend(ids, k=_LISTED)
+    listed = []
+    for code, user in zip(chosen, ids, strict=True):
+        recent = [names[item] for item in train.item[train.user == code][-_RECENT:]]
+        later = {split.item_ids[int(item)] for item in split.test.item[split.test.user == code]}
+        rows = lists.filter(lists["user"] == user)
+        recommended = [
+            (title or str(item), item in later)
+            for item, title in zip(rows["item"].to_list(), rows["title"].to_list(), strict=True)
+        ]
+        listed.append(_Listed(str(user), recent, recommended))
+    return listed
+
+
+def _print_listed(one: _Listed, console: Console) -> None:
+    console.print(Text(f"user {one.user}", style="bold") + Text(f"  liked last: {'; '.join(one.recent)}", style="dim"))
+    for rank, (title, hit) in enumerate(one.recommended, start=1):
+        console.print(Text(f"  {rank}. {title}") + Text("  (in the test part)" if hit else "", style="green"))
+
+
+def _report(
+    split: Split,
+    found: Found,
+    comparison: Sequence[ModelResult],
+    listed: Sequence[_Listed],
+    reference: str,
+    minutes: float,
+    recommender: Recommender,
+    options: Options,
+) -> ReportData:
+    train = split.train_and_valid
+    trials = [
+        TrialPoint(
+            trial.number,
+            trial.values[0] if trial.values else None,
+            int(trial.attributes["bytes"]) if trial.values else None,
+            trial.origin,
+            trial.state,
+        )
+        for trial in found.study.trials
+    ]
+    return ReportData(
+        title=f"A recommender for {options.data}",
+        comparison=comparison,
+        found=FOUND,
+        reference=reference,
+        facts={
+            "Trials": f"{len(trials)} in {minutes:.1f} min",
+            "Model": human_bytes(found.model.size_bytes()),
+            "Users": f"{n_users(train):,}",
+            "Items": f"{recommender.n_items:,}",
+            "Interactions": f"{len(train):,} to learn from, {len(split.test):,} to test",
+        },
+        steps=split.steps,
+        guesses=split.guesses,
+        split_method=split.method,
+        trials=trials,
+        chosen=found.trial.number,
+        genotype=found.trial.genotype.as_dict(),
+        curve=[CurvePoint(*point) for point in found.trial.attributes.get("curve", [])],
+        recommendations={one.user: [title for title, _ in one.recommended] for one in listed},
+        command=options.command,
+        versions=recommender.manifest.provenance.versions,
+    )
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(str(path)) else str(path)

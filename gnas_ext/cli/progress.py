@@ -1,0 +1,109 @@
+"""How far is it? One bar for the search, one for the training at hand, with the time that is left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+
+    from gnas_ext.search.study import Study
+    from gnas_ext.search.trial import Trial
+    from gnas_ext.train.loop import Epoch
+
+
+class _TimeLeft(ProgressColumn):
+    """What is left of the budget in minutes; without one, what the pace so far promises."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left")
+        if left is None:
+            left = task.time_remaining
+        if left is None:
+            return Text("-:-- left")
+        minutes, seconds = divmod(max(0, round(left)), 60)
+        return Text(f"{minutes}:{seconds:02} left")
+
+
+class SearchProgress:
+    """Shows a search while it runs; a context manager.
+
+    Args:
+        console: where to.
+        minutes, evaluations: the budget of the search; one may be None.
+        epochs: of training a trial at most.
+    """
+
+    def __init__(self, console: Console, minutes: float | None, evaluations: int | None, epochs: int) -> None:
+        self._seconds = None if minutes is None else minutes * 60
+        self._evaluations = evaluations
+        self._started = time.monotonic()
+        self._trials = 0
+        self._bars = Progress(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f}%"),
+            _TimeLeft(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            refresh_per_second=4,
+        )
+        total = self._seconds if self._seconds is not None else evaluations
+        self._search = self._bars.add_task("search", total=total, note="")
+        self._training = self._bars.add_task("trial 1", total=epochs, note="")
+        self._searching = True
+
+    def __enter__(self) -> SearchProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:  # classics are solved at once, without passes
+            training = next(task for task in self._bars.tasks if task.id == self._training)
+            self._bars.update(self._training, completed=training.total)
+        self._bars.stop()
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """A pass of the training at hand has ended."""
+        score = "" if epoch.score is None else f"NDCG {epoch.score:.4f}"
+        self._bars.update(self._training, completed=epoch.number, note=score)
+        self._advance()
+
+    def on_trial(self, study: Study, trial: Trial) -> None:
+        """A trial has ended."""
+        self._trials = study.evaluations
+        best = f"best NDCG {study.best.values[0]:.4f}" if study.complete else "none complete yet"
+        self._bars.update(self._search, note=f"{self._trials} trials, {best}")
+        self._bars.reset(self._training, description=f"trial {self._trials + 1}", note="")
+        self._advance()
+
+    def on_chosen(self, trial: Trial) -> None:
+        """The search is over; the chosen model is trained for as many passes as were best."""
+        self._searching = False
+        search = next(task for task in self._bars.tasks if task.id == self._search)
+        self._bars.update(self._search, completed=search.total, left=0)
+        self._bars.reset(self._training, description="retrain", total=max(1, trial.attributes["best_epoch"]), note="")
+
+    def _advance(self) -> None:
+        if not self._searching:
+            return
+        if self._seconds is None:
+            self._bars.update(self._search, completed=self._trials)
+            return
+        passed = time.monotonic() - self._started
+        # With both budgets the one that is further spent decides.
+        share = passed / self._seconds
+        left = self._seconds - passed
+        if self._evaluations and self._trials / self._evaluations > share:
+            share = self._trials / self._evaluations
+            left = passed / share * (1 - share)
+        self._bars.update(self._search, completed=min(1.0, share) * self._seconds, left=left)

@@ -1,0 +1,30 @@
+"""The search for a recommender: its spaces, what a genotype is worth, and what is handed over in the end.
+
+found = find(split, minutes=5)
+found.model, found.trial.genotype
+"""
+
+from gnas_ext.search.recommender.build import Built, build, compress, train_genotype
+from gnas_ext.search.recommender.classic import build_classic, classic_recipes, classic_space
+from gnas_ext.search.recommender.find import Found, choose, find, retrain
+from gnas_ext.search.recommender.objective import Goal, Objective
+from gnas_ext.search.recommender.space import lightgcn_recipes, recipes, recommender_space
+
+__all__ = [
+    "Built",
+    "Found",
+    "Goal",
+    "Objective",
+    "build",
+    "build_classic",
+    "choose",
+    "classic_recipes",
+    "classic_space",
+    "compress",
+    "find",
+    "lightgcn_recipes",
+    "recipes",
+    "recommender_space",
+    "retrain",
+    "train_genotype",
+]

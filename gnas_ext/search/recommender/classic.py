@@ -1,0 +1,95 @@
+"""Which recommenders can be found where no graph is wanted? Popularity, neighbours of items, and factors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gnas_ext.compress.quantize import quantize_model
+from gnas_ext.data.interactions import n_items, n_users
+from gnas_ext.models.itemknn import fit_item_knn
+from gnas_ext.models.matrix_factorization import fit_matrix_factorization
+from gnas_ext.models.popularity import fit_decayed_popularity, fit_popularity
+from gnas_ext.search.genes import Categorical, Gene, LogFloat
+from gnas_ext.search.recommender.space import fit_recipe, half_life, span_days
+from gnas_ext.search.space import SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gnas_ext.data.interactions import Interactions
+    from gnas_ext.models.base import Model
+
+_FAMILIES = ("popularity", "decayed_popularity", "item_knn", "matrix_factorization")
+
+
+def classic_space(train: Interactions) -> SearchSpace:
+    """The space of classics for a log; decayed popularity is there only where the log has times.
+
+    Genes:
+        family: "popularity", "decayed_popularity", "item_knn" or "matrix_factorization" (see `models`).
+        neighbours, shrinkage: of item_knn.
+        dim, unseen_weight, regularization: of matrix_factorization.
+        bits: of a factor, 32 (float) or 8 (integers with a scale a row).
+        half_life_days: of decayed_popularity.
+    """
+    days = span_days(train)
+    factors = {"family": ["matrix_factorization"]}
+    genes: dict[str, Gene] = {
+        "family": Categorical([name for name in _FAMILIES if name != "decayed_popularity" or days is not None]),
+        "neighbours": Categorical([10, 20, 50, 100, 200], ordered=True, when={"family": ["item_knn"]}),
+        "shrinkage": Categorical([0, 3, 10, 30, 100], ordered=True, when={"family": ["item_knn"]}),
+        "dim": Categorical([4, 8, 16, 32, 64, 128], ordered=True, when=factors),
+        "unseen_weight": LogFloat(1e-4, 1.0, levels=9, when=factors),
+        "regularization": LogFloat(0.1, 100.0, levels=7, when=factors),
+        "bits": Categorical([8, 32], when=factors),
+    }
+    if days is not None:
+        genes["half_life_days"] = half_life(days, {"family": ["decayed_popularity"]})
+    return SearchSpace(genes)
+
+
+def classic_recipes(space: SearchSpace) -> list[dict[str, Any]]:
+    """Where a search begins: each family once, with middling values."""
+    middling = {"neighbours": 100, "shrinkage": 10, "dim": 64, "bits": 8}
+    return [fit_recipe(space, {"family": family, **middling}) for family in space.genes["family"].values]
+
+
+def is_classic(genotype: Mapping[str, Any]) -> bool:
+    """Whether a genotype is one of `classic_space`."""
+    return genotype.get("family") in _FAMILIES
+
+
+def build_classic(genotype: Mapping[str, Any], train: Interactions, seed: int = 0) -> Model:
+    """The model that a genotype of `classic_space` names, compressed.
+
+    Args:
+        genotype: values of the genes.
+        train: the touches; nothing else is seen.
+        seed: of the first factors of a matrix factorisation; the others draw nothing.
+    """
+    users, items = n_users(train), n_items(train)
+    match genotype["family"]:
+        case "popularity":
+            return fit_popularity(train, users, items)
+        case "decayed_popularity":
+            return fit_decayed_popularity(train, users, items, half_life_days=float(genotype["half_life_days"]))
+        case "item_knn":
+            return fit_item_knn(
+                train,
+                users,
+                items,
+                neighbours=int(genotype["neighbours"]),
+                shrinkage=float(genotype["shrinkage"]),
+            )
+        case "matrix_factorization":
+            model = fit_matrix_factorization(
+                train,
+                users,
+                items,
+                dim=int(genotype["dim"]),
+                unseen_weight=float(genotype["unseen_weight"]),
+                regularization=float(genotype["regularization"]),
+                seed=seed,
+            )
+            return quantize_model(model, int(genotype["bits"]))
+    raise ValueError(f"build_classic: expected a family of {', '.join(_FAMILIES)}, got {genotype['family']!r}")

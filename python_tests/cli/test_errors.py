@@ -1,0 +1,79 @@
+"""Wrong input: exit status 2 and one clear line, never a traceback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HEADER = "userId,movieId,rating,timestamp\n"
+ONE_USER = HEADER + "".join(f"1,{item},4,{1_600_000_000 + item}\n" for item in range(30))
+SPARSE = HEADER + "".join(f"{n},{n},4,{1_600_000_000 + n}\n" for n in range(30))
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "expected"),
+    [
+        (None, [], "no such file"),
+        ("", [], "empty"),
+        (HEADER, [], "ratings.csv"),
+        (ONE_USER, ["--k-core", "1"], "one user"),
+        (SPARSE, [], "k-core"),
+        (SPARSE, ["--user", "who"], "no column 'who'"),
+        (SPARSE, ["--min-rating", "9"], "rating"),
+        (SPARSE, ["--k-core", "0"], "--k-core 0"),
+        (SPARSE, ["--minutes", "0"], "--minutes 0"),
+        (SPARSE, ["--train", "x"], "one or the other"),
+    ],
+)
+def test_a_log_that_cannot_be_used(
+    content: str | None,
+    arguments: list[str],
+    expected: str,
+    tmp_path: Path,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = tmp_path / "ratings.csv"
+    if content is not None:
+        log.write_text(content, encoding="utf-8")
+    assert command("search", log, "--out", tmp_path / "out", "--evaluations", "1", *arguments) == 2
+    said = capsys.readouterr()
+    assert expected in said.err
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("gnas-ext: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_user(found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("recommend", found, "nobody") == 2
+    said = capsys.readouterr()
+    assert "unknown user 'nobody'" in said.err
+    assert said.out == ""
+
+
+def test_a_folder_that_is_no_artefact(
+    tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("show", tmp_path) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_no_log_at_all(command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("search") == 2
+    assert "no log" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [[], ["search"], ["recommend"], ["evaluate"], ["show"], ["demo"], ["info"]])
+def test_help_fits_a_screen(
+    name: list[str], command: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert command(*name, "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80

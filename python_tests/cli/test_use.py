@@ -1,0 +1,63 @@
+"""What is done with an artefact: recommending, measuring, looking at it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import gnas_ext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+
+def test_recommend_prints_titles(found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("recommend", found, "7", "12", "-k", "3") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Film ") == 6
+    assert "user 7" in printed
+    assert "user 12" in printed
+
+
+def test_csv_and_json_lines_agree_with_the_api(
+    found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = gnas_ext.load(found / "artefact").recommend([7], k=4)["item"].to_list()
+    assert command("recommend", found, "7", "-k", "4", "--format", "csv") == 0
+    assert [line["item"] for line in csv.DictReader(io.StringIO(capsys.readouterr().out))] == wanted
+    assert command("recommend", found, "7", "-k", "4", "--format", "jsonl") == 0
+    assert [json.loads(line)["item"] for line in capsys.readouterr().out.splitlines()] == wanted
+
+
+def test_item_ids_keep_their_leading_zeros(found: Path) -> None:
+    assert set(gnas_ext.load(found / "artefact").titles["item"]) <= {f"{item:04}" for item in range(40)}
+
+
+def test_show_prints_the_genotype_and_the_data(
+    found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("show", found) == 0
+    printed = capsys.readouterr().out
+    for expected in ("genotype: dim=", "ratings.csv", "temporal", "found model", "sha256:"):
+        assert expected in printed
+
+
+def test_evaluate_counts_what_came_later(
+    found: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recommender = gnas_ext.load(found / "artefact")
+    best = recommender.recommend([7], k=1)["item"][0]
+    later = tmp_path / "later.csv"
+    # One hit at rank 1, one item that nobody knows, one user that nobody knows.
+    later.write_text(f"user,item\n7,{best}\n7,new\nstranger,{best}\n", encoding="utf-8")
+    assert command("evaluate", found, later, "-k", "5") == 0
+    printed = capsys.readouterr().out
+    assert "2 new touches of 1 known users" in printed
+    assert "counted as missed: 1 touches" in printed
+    assert "recall@5       0.5000" in printed
+    assert "mrr@5          1.0000" in printed
