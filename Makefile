@@ -55,5 +55,8 @@ cuda-check: install  ## compile and link every .cu with nvcc, without a GPU
 wheel-check: install  ## build a wheel and try it in a fresh environment
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python ci/wheel_check.py
 
+torch-check: install  ## try the wheel under the oldest and the newest torch that has a CPU build
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python ci/torch_check.py
+
 clean:  ## remove what was built, not .venv
 	rm -rf build dist demo-out gnas_ext/lib gnas_ext/_C.*.so *.egg-info

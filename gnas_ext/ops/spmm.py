@@ -89,6 +89,8 @@ def _spmm_fake(
 def _spmm_arg_fake(
     indptr: Tensor, indices: Tensor, weight: Tensor | None, x: Tensor, reduce: str, *_: Any
 ) -> tuple[Tensor, Tensor]:
+    if reduce not in ("max", "min"):
+        raise ValueError(f"spmm_arg: expected reduce max or min, got {reduce!r}")
     shape = _spmm_out(indptr, indices, None, weight, x, reduce)
     return x.new_empty(shape), indptr.new_empty(shape)
 

@@ -18,7 +18,7 @@ struct SddmmArgs {
   const void* b;        // [cols, width], a's type
   const void* select;   // [rows, width], index type, or null
   void* out;            // [nnz], a's type
-  Fault* fault;         // CPU: the first entry found out of bounds
+  Fault* fault;         // CPU: an entry found out of bounds
   int64_t rows;
   int64_t cols;
   int64_t nnz;

@@ -20,7 +20,7 @@ struct SpmmArgs {
   const void* select;   // spmm_select: [cols, width], index type; an edge counts only where it stands here
   void* carry;          // CPU: [2 * chunks, width], accumulator type, for the rows that a cut divides
   void* carry_arg;      // CPU, max and min: the same in the index type
-  Fault* fault;         // CPU: the first entry found out of bounds
+  Fault* fault;         // CPU: an entry found out of bounds
   int64_t rows;
   int64_t cols;
   int64_t nnz;

@@ -1,0 +1,59 @@
+"""Do the steps of docs/adding-an-op.md lead to an op that works?"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "adding-an-op.md"
+FILES = re.compile(r"^`(?P<path>[\w./]+)`\n\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run(*command: str | Path, cwd: Path) -> None:
+    # This checkout must not be found before the copy.
+    environment = {**os.environ, "PYTHONPATH": str(cwd)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def written_out(folder: Path) -> list[str]:
+    """A copy of the sources with the files of the document; their paths."""
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    for name in ("csrc", "gnas_ext"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("CMakeLists.txt", "pyproject.toml", ".clang-format"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "python_tests" / "ops").mkdir(parents=True)
+    for name in ("__init__.py", "conftest.py", "graphs.py", "ops/__init__.py"):
+        shutil.copy(ROOT / "python_tests" / name, folder / "python_tests" / name)
+    files = FILES.findall(DOCUMENT.read_text())
+    for name, text in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return [name for name, _ in files]
+
+
+@pytest.mark.slow
+def test_the_op_of_the_document_works(tmp_path: Path) -> None:
+    names = written_out(tmp_path)
+    assert {Path(name).suffix for name in names} == {".h", ".cpp", ".cu", ".py"}
+    options = {
+        "GNAS_PYTHON": sys.executable,
+        "GNAS_OUTPUT": tmp_path / "gnas_ext",
+        "GNAS_CUDA": "stub" if shutil.which("nvcc") else "off",
+    }
+    configure = [f"-D{name}={value}" for name, value in options.items()]
+    run("cmake", "-G", "Ninja", "-S", ".", "-B", "built", *configure, cwd=tmp_path)
+    run("cmake", "--build", "built", cwd=tmp_path)
+    run(sys.executable, "-m", "pytest", "-q", "python_tests/ops/test_scale_rows.py", cwd=tmp_path)
+    python, native = ([name for name in names if name.endswith(".py") == wanted] for wanted in (True, False))
+    run(sys.executable, "-m", "ruff", "check", *python, cwd=tmp_path)
+    run(sys.executable, "-m", "ruff", "format", "--check", *python, cwd=tmp_path)
+    run(Path(sys.executable).with_name("clang-format"), "--dry-run", "--Werror", *native, cwd=tmp_path)

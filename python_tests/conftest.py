@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+import gnas_ext
+from python_tests import graphs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CUDA = ["cuda"] if torch.cuda.is_available() and gnas_ext.build_info()["cuda_loaded"] == "yes" else []
+
+
+@pytest.fixture(params=[*gnas_ext.simd_levels(), *_CUDA])
+def backend(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """Where the op runs: the CPU with each instruction set that this machine offers, and CUDA where there is one."""
+    if request.param == "cuda":
+        yield torch.device("cuda")
+        return
+    before = gnas_ext.simd_level()
+    gnas_ext.set_simd_level(request.param)
+    yield torch.device("cpu")
+    gnas_ext.set_simd_level(before)
+
+
+@pytest.fixture(params=graphs.SMALL)
+def graph(request: pytest.FixtureRequest) -> gnas_ext.CSR:
+    """Each small graph, or those named with `parametrize("graph", [...], indirect=True)`."""
+    return graphs.make(request.param)

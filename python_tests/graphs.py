@@ -1,0 +1,48 @@
+"""Which shapes of graph do the ops have to survive? Built once, without weights, on the CPU, with int64 indices."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from gnas_ext import CSR
+
+SMALL = ("empty", "isolated", "random", "duplicates", "single_row", "zero_rows", "zero_cols")
+# More than one chunk of work, so that several threads run and cuts divide rows.
+LARGE = ("one_hub", "desert")
+
+
+@cache
+def make(name: str) -> CSR:
+    """One of SMALL or LARGE."""
+    random = torch.Generator().manual_seed(len(name))
+
+    def drawn(high: int, count: int) -> torch.Tensor:
+        return torch.randint(high, (count,), generator=random)
+
+    def coo(rows: int, cols: int, *parts: torch.Tensor) -> CSR:
+        row = torch.cat(parts)
+        return CSR.from_coo(row, drawn(cols, len(row)), None, (rows, cols))
+
+    match name:
+        case "empty":
+            return coo(5, 4, drawn(1, 0))
+        case "isolated":  # the first, the last and runs of rows between have no entry
+            return coo(60, 33, drawn(4, 50) * 7 + 9)
+        case "random":
+            return coo(90, 70, drawn(90, 600))
+        case "duplicates":
+            return coo(6, 3, drawn(6, 80))
+        case "single_row":
+            return coo(1, 7, drawn(1, 20))
+        case "zero_rows":
+            return coo(0, 5, drawn(1, 0))
+        case "zero_cols":
+            return CSR(torch.zeros(5, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), None, (4, 0))
+        case "one_hub":  # row 3 alone is divided by seven cuts
+            return coo(40, 3000, drawn(1, 60_000) + 3, drawn(30, 200))
+        case "desert":  # cuts in rows without entries, in hubs and between them
+            hubs = torch.tensor([0, 1, 6_000, 6_001, 11_999]).repeat_interleave(9_000)
+            return coo(12_000, 50, hubs, drawn(12_000, 2_000))
+    raise ValueError(f"no graph named {name}")
