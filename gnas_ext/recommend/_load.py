@@ -9,7 +9,8 @@ import polars as pl
 
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
-from gnas_ext.recommend._tensors import read_model, read_seen
+from gnas_ext.recommend._kinds import KINDS, model_of
+from gnas_ext.recommend._tensors import Tensors, read_seen
 from gnas_ext.recommend.artefact import FACTS, file_spec
 from gnas_ext.recommend.manifest import FILES, ITEMS, MANIFEST, MEND, MODEL, USERS, FileSpec, read_manifest
 from gnas_ext.recommend.recommender import Recommender
@@ -37,7 +38,11 @@ def load(folder: str | os.PathLike[str]) -> Recommender:
             _check_file(path / name, manifest.files[name])
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    model = read_model(path, manifest.tensors)
+    if manifest.kind not in KINDS:
+        raise InputError(f"{path / MANIFEST}: expected a kind of {', '.join(KINDS)}, got {manifest.kind!r}; {MEND}")
+    seen = read_seen(path, manifest.n_users, manifest.n_items)
+    found = Tensors.read(path / MODEL)
+    model = model_of(KINDS[manifest.kind], found, manifest.tensors, seen, manifest.n_items)
     if (model.n_users, model.n_items) != (manifest.n_users, manifest.n_items):
         raise InputError(
             f"{path / MANIFEST}: says {manifest.n_users} users and {manifest.n_items} items, "
@@ -51,7 +56,7 @@ def load(folder: str | os.PathLike[str]) -> Recommender:
         model=model,
         user_ids=_read_ids(path / USERS, "user", model.n_users, ()).get_column("user"),
         titles=_read_ids(path / ITEMS, "item", model.n_items, FACTS),
-        seen=read_seen(path, model.n_users, model.n_items),
+        seen=seen,
         manifest=manifest,
     )
 

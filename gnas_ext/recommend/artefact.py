@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
-import torch
 
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
-from gnas_ext.recommend._tensors import specs_of, tensors_of, write_model, write_seen
+from gnas_ext.recommend._kinds import kind_of, tensors_of
+from gnas_ext.recommend._tensors import specs_of, write_seen, write_tensors
 from gnas_ext.recommend.card import card
 from gnas_ext.recommend.manifest import (
     CARD,
@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from torch import Tensor
-
     from gnas_ext.evaluate.compare import ModelResult
     from gnas_ext.evaluate.seen import SeenItems
-    from gnas_ext.models.factors import FactorModel
+    from gnas_ext.models.base import Model
     from gnas_ext.recommend._fields import Json
     from gnas_ext.recommend.provenance import Provenance
 
@@ -45,7 +43,7 @@ FACTS = ("title", "genres")
 def save_artefact(
     folder: str | os.PathLike[str],
     *,
-    model: FactorModel,
+    model: Model,
     user_ids: pl.Series,
     item_ids: pl.Series,
     seen: SeenItems,
@@ -64,11 +62,12 @@ def save_artefact(
 
     Args:
         folder: where to; folders above it are made.
-        model: what to ship.
+        model: what to ship: a FactorModel, a Popularity or an ItemKNN.
         user_ids: the id behind each user code, strings or whole numbers. There may be more of them than the model has
             rows, as in a `Split`: ids without a row are left out.
         item_ids: the same for items.
-        seen: training items of each user, for all users of the model.
+        seen: training items of each user, for all users of the model. With an ItemKNN it is the model's history, which
+            is stored here and not a second time with the model.
         genotype: what the search chose; JSON values.
         metrics: figures of this model on the test set ("ndcg@20"); those that are not finite read back as NaN.
         provenance: the data and what was done to it.
@@ -83,6 +82,7 @@ def save_artefact(
     Raises:
         InputError: the folder holds something else, or holds an artefact and `overwrite` is not set, or cannot be
             written; or the model holds NaN or infinity.
+        TypeError: a model of another class.
         ValueError: arguments that do not fit together.
     """
     target = Path(folder).resolve()
@@ -91,18 +91,18 @@ def save_artefact(
         raise ValueError(f"save_artefact: expected seen items of {model.n_users} users, got {seen.n_users}")
     if seen.items.max(initial=-1) >= model.n_items:
         raise ValueError(f"save_artefact: expected seen items below {model.n_items}, got {seen.items.max()}")
-    tensors = tensors_of(model)
-    _check_numbers(tensors)
+    tensors = tensors_of(model, seen)
     try:
         _folder.recover(target)
         _check_target(target, overwrite)
         with _folder.replacing(target) as fresh:
-            write_model(fresh / MODEL, tensors)
+            write_tensors(fresh / MODEL, tensors)
             write_seen(fresh / SEEN, seen)
             ids[0].to_frame("user").write_parquet(fresh / USERS)
             _with_facts(ids[1], titles).write_parquet(fresh / ITEMS)
             manifest = Manifest(
                 name=name,
+                kind=kind_of(model).name,
                 genotype=genotype,
                 metrics=metrics,
                 comparison=tuple(comparison),
@@ -133,15 +133,6 @@ def _ids(what: str, ids: pl.Series, count: int) -> pl.Series:
     if kept.null_count() or kept.n_unique() < count:
         raise ValueError(f"save_artefact: expected {what} ids without nulls, none twice")
     return kept
-
-
-def _check_numbers(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if tensor.dtype == torch.int8:
-            if (tensor == -128).any():
-                raise ValueError(f"save_artefact: {name}: expected codes in -127 … 127, got -128")
-        elif not tensor.isfinite().all():
-            raise InputError(f"the model's {name} is not finite: did training diverge? Try a lower learning rate")
 
 
 def _with_facts(item_ids: pl.Series, titles: pl.DataFrame | None) -> pl.DataFrame:

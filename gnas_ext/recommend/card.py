@@ -22,13 +22,16 @@ def card(manifest: Manifest) -> str:
     )
     environment.filters |= {"plain": _plain, "bytes": human_bytes, "figure": _figure}
     template = resources.files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8")
-    bits = 8 * max(_ITEM_BYTES[manifest.tensors[name].dtype] for name in manifest.tensors if name.endswith(".rows"))
+    tables = [spec for name, spec in manifest.tensors.items() if name.endswith(".rows")]
     return environment.from_string(template).render(
-        manifest=manifest, origin=manifest.provenance, bits=bits, width=manifest.tensors["item.rows"].shape[1]
+        manifest=manifest,
+        origin=manifest.provenance,
+        bits=max((_BITS[spec.dtype] for spec in tables), default=0),
+        width=max((spec.shape[1] for spec in tables), default=0),
     )
 
 
-_ITEM_BYTES = {"int8": 1, "float32": 4}
+_BITS = {"int8": 8, "float32": 32}
 
 
 def _plain(value: object) -> str:

@@ -49,9 +49,10 @@ def measure_later(recommender: Recommender, log: Log, k: int = 20) -> tuple[Mode
         raise InputError(
             f"evaluate: none of the {len(log.user_ids):,} users is in the artefact (one of its is {example!r})"
         )
-    pair = user.astype(np.int64) * (int(item.max()) + 1) + item
     trained = Interactions(recommender.seen.rows().astype(np.int32), recommender.seen.items)
-    old = np.isin(pair, trained.user.astype(np.int64) * (int(item.max()) + 1) + trained.item)
+    # One integer a pair; the log's largest item may be smaller or larger than the artefact's.
+    stride = max(int(item.max()) + 1, recommender.n_items)
+    old = np.isin(user * stride + item, trained.user.astype(np.int64) * stride + trained.item)
     fresh = known & ~old
     if not fresh.any():
         raise InputError("evaluate: every touch of known users was in training already; give a later log")

@@ -54,17 +54,21 @@ class Manifest:
 
     Attributes:
         name: the model's name among those of `comparison`.
+        kind: "factors", "popularity" or "item_knn": which tensors there are, and how they score.
         genotype: what the search chose, gene by gene.
         metrics: figures of this model on the test set ("ndcg@20").
         comparison: this model and those it was measured beside.
         provenance: the data, its cleaning, the versions.
-        n_users, n_items: rows of the tables.
-        size_bytes: bytes of all tensors of the model.
-        tensors: type and shape of each tensor.
+        n_users: users that it serves.
+        n_items: items that it recommends.
+        size_bytes: bytes of all that scoring needs, as the model counts them: the tensors of `model.safetensors` and,
+            for an item_knn, what users have touched, which stands in `seen.safetensors` alone.
+        tensors: type and shape of each tensor of `model.safetensors`.
         files: length and hash of every other file of the folder.
     """
 
     name: str
+    kind: str
     genotype: Mapping[str, Json]
     metrics: Mapping[str, float]
     comparison: tuple[ModelResult, ...]
@@ -87,6 +91,7 @@ class Manifest:
             "schema_version": SCHEMA_VERSION,
             "needs": NEEDS,
             "name": self.name,
+            "kind": self.kind,
             "genotype": dict(self.genotype),
             "metrics": _finite(self.metrics),
             "comparison": [
@@ -192,6 +197,7 @@ def _manifest(fields: Fields, path: Path) -> Manifest:
     origin = fields.fields("provenance")
     return Manifest(
         name=fields.text("name"),
+        kind=fields.text("kind"),
         genotype=fields.anything("genotype"),
         metrics=fields.numbers("metrics"),
         comparison=tuple(

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gnas_ext.evaluate.seen import SeenItems
-    from gnas_ext.models.factors import FactorModel
+    from gnas_ext.models.base import Model
     from gnas_ext.recommend.ids import Id
     from gnas_ext.recommend.manifest import Manifest
 
-PAIRS = 1 << 16  # (user, item) pairs whose rows are held in float32 at once
+BLOCK_BYTES = 24 << 20  # of scores at once
 
 
 class Recommender:
@@ -37,7 +37,7 @@ class Recommender:
     """
 
     def __init__(
-        self, *, model: FactorModel, user_ids: pl.Series, titles: pl.DataFrame, seen: SeenItems, manifest: Manifest
+        self, *, model: Model, user_ids: pl.Series, titles: pl.DataFrame, seen: SeenItems, manifest: Manifest
     ) -> None:
         self.model = model
         self.seen = seen
@@ -80,6 +80,7 @@ class Recommender:
             raise InputError(f"recommend: expected k of 1 or more, got {k}")
         codes = self._users.codes(users)
         items = top_k(self.model, codes, min(k, self.n_items), self.seen if exclude_seen else None)
+        scores = self._scores(codes, items)
         user, column = np.nonzero(items >= 0)
         chosen = items[user, column]
         known = self.titles[chosen]
@@ -88,19 +89,17 @@ class Recommender:
                 "user": self.user_ids.gather(codes[user]),
                 "rank": pl.Series(column + 1, dtype=pl.Int32),
                 "item": known.get_column("item"),
-                "score": self._scores(codes[user], chosen),
+                "score": scores[user, column],
                 "title": known.get_column("title"),
             }
         )
 
-    def _scores(self, user: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Scores of (user, item) pairs, [n]; a block of pairs at a time, never users x items."""
-        scores = np.empty(len(user), dtype=np.float32)
-        for start in range(0, len(user), PAIRS):
-            users = torch.from_numpy(user[start : start + PAIRS]).long()
-            items = torch.from_numpy(item[start : start + PAIRS]).long()
-            block = (self.model.user.float(users) * self.model.item.float(items)).sum(1)
-            if self.model.prior is not None:
-                block += self.model.prior[items]
-            scores[start : start + PAIRS] = block.numpy()
+    def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Scores of each user's listed items, [users, k]; a block of users at a time, never users x items."""
+        scores = np.empty(items.shape, dtype=np.float32)
+        step = max(1, BLOCK_BYTES // (4 * self.n_items))
+        for first in range(0, len(users), step):
+            rows = slice(first, first + step)
+            listed = torch.from_numpy(items[rows]).long().clamp_(min=0)
+            scores[rows] = self.model.score(users[rows]).gather(1, listed).numpy()
         return scores

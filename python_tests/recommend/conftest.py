@@ -11,22 +11,25 @@ import torch
 from gnas_ext.data.interactions import Interactions, Step
 from gnas_ext.evaluate.compare import ModelResult
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models import FactorModel, Table, fit_item_knn, fit_popularity
 from gnas_ext.recommend import Provenance, load, save_artefact
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gnas_ext.models import Model
     from gnas_ext.recommend import Recommender
 
 USERS, ITEMS, WIDTH = 12, 30, 5
+# What an artefact can hold: two tables of either type, or a classic.
+KINDS = ("int8", "float32", "popularity", "item_knn")
 
 
 @dataclass
 class Sample:
     """A small model with everything that an artefact needs; tests change what they are about."""
 
-    model: FactorModel
+    model: Model
     train: Interactions
     arguments: dict[str, Any]
 
@@ -37,11 +40,11 @@ class Sample:
         return load(self.save(folder, **changes))
 
 
-def make_model(bits: int, prior: bool = True) -> FactorModel:
+def make_factors(dtype: str, prior: bool = True) -> FactorModel:
     generator = torch.Generator().manual_seed(1)
 
     def table(rows: int) -> Table:
-        if bits == 32:
+        if dtype == "float32":
             return Table(torch.randn(rows, WIDTH, generator=generator))
         codes = torch.randint(-127, 128, (rows, WIDTH), generator=generator, dtype=torch.int8)
         return Table(codes, torch.rand(rows, generator=generator) / 100)
@@ -49,23 +52,40 @@ def make_model(bits: int, prior: bool = True) -> FactorModel:
     return FactorModel(table(USERS), table(ITEMS), torch.rand(ITEMS, generator=generator) if prior else None)
 
 
-@pytest.fixture(params=[8, 32], ids=["int8", "float32"])
-def bits(request: pytest.FixtureRequest) -> int:
-    chosen: int = request.param
+def make_model(kind: str, train: Interactions) -> Model:
+    if kind == "popularity":
+        return fit_popularity(train, USERS, ITEMS)
+    if kind == "item_knn":
+        return fit_item_knn(train, USERS, ITEMS, neighbours=4)
+    return make_factors(kind)
+
+
+@pytest.fixture(params=["int8", "float32"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """How the rows of two tables are stored."""
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """What an artefact holds."""
+    chosen: str = request.param
     return chosen
 
 
 @pytest.fixture
 def sample() -> Sample:
-    return make_sample(8)
+    return make_sample("int8")
 
 
-def make_sample(bits: int, prior: bool = True) -> Sample:
-    model = make_model(bits, prior)
+def make_sample(kind: str, model: Model | None = None) -> Sample:
+    """A small log and a model of a kind, or another model instead."""
     rng = np.random.default_rng(2)
     train = Interactions(
         rng.integers(0, USERS, 60).astype(np.int32), rng.integers(0, ITEMS, 60).astype(np.int32), np.arange(60)
     )
+    model = model or make_model(kind, train)
     found = ModelResult("found model", {"recall@20": 0.2, "ndcg@20": 0.13}, model.size_bytes(), 0.25)
     item_ids = pl.Series([f"{7 * code:05d}" for code in range(ITEMS)])
     return Sample(

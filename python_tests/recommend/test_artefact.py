@@ -11,39 +11,58 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models import FactorModel, ItemKNN, Popularity, Table, fit_item_knn
 from gnas_ext.recommend import is_artefact, load
-
-from .conftest import ITEMS, USERS, WIDTH, Sample, make_sample
+from python_tests.recommend.conftest import ITEMS, KINDS, USERS, WIDTH, Sample, make_factors, make_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gnas_ext.models import Model
+
+
+def stored(folder: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    found: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = load_file(folder / "model.safetensors")
+    return found
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_every_tensor_comes_back_as_it_was(tmp_path: Path, bits: int) -> None:
-    sample = make_sample(bits)
-    loaded = sample.reload(tmp_path / "a").model
-    pairs = [
-        (loaded.user.rows, sample.model.user.rows),
-        (loaded.item.rows, sample.model.item.rows),
-        (loaded.user.scale, sample.model.user.scale),
-        (loaded.item.scale, sample.model.item.scale),
-        (loaded.prior, sample.model.prior),
-    ]
-    for got, wanted in pairs:
-        assert (got is None) == (wanted is None)
-        assert got is None or wanted is None or (got.dtype == wanted.dtype and torch.equal(got, wanted))
+def arrays(model: Model) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
+    """Everything that a model is made of."""
+    if isinstance(model, Popularity):
+        return {"weight": model.weight.numpy(), "users": np.array(model.n_users)}
+    if isinstance(model, ItemKNN):
+        matrices = {"history": model.history, "similarity": model.similarity}
+        return {
+            f"{name}.{part}": getattr(matrix, part)
+            for name, matrix in matrices.items()
+            for part in ("data", "indices", "indptr")
+        }
+    assert isinstance(model, FactorModel)
+    parts = (model.user.rows, model.user.scale, model.item.rows, model.item.scale, model.prior)
+    return {str(place): part.numpy() for place, part in enumerate(parts) if part is not None}
 
 
-def test_a_model_without_prior_comes_back_without(tmp_path: Path, bits: int) -> None:
-    assert make_sample(bits, prior=False).reload(tmp_path / "a").model.prior is None
+def test_the_model_comes_back_as_it_was(tmp_path: Path, kind: str) -> None:
+    sample = make_sample(kind)
+    loaded, saved = arrays(sample.reload(tmp_path / "a").model), arrays(sample.model)
+    assert loaded.keys() == saved.keys()
+    for name, array in saved.items():
+        assert loaded[name].dtype == array.dtype
+        assert np.array_equal(loaded[name], array)
+
+
+def test_a_model_without_prior_comes_back_without(tmp_path: Path, dtype: str) -> None:
+    model = make_sample(dtype, make_factors(dtype, prior=False)).reload(tmp_path / "a").model
+    assert isinstance(model, FactorModel)
+    assert model.prior is None
 
 
 def test_rows_cut_from_one_tensor_come_back(tmp_path: Path, sample: Sample) -> None:
@@ -51,13 +70,74 @@ def test_rows_cut_from_one_tensor_come_back(tmp_path: Path, sample: Sample) -> N
     model = FactorModel(Table(both[:4]), Table(both[4:]))
     seen = SeenItems(np.zeros(5, np.int64), np.zeros(0, np.int32))
     loaded = sample.reload(tmp_path / "a", model=model, seen=seen, comparison=[]).model
+    assert isinstance(loaded, FactorModel)
     assert torch.equal(torch.cat([loaded.user.rows, loaded.item.rows]), both)
 
 
 def test_int8_takes_a_quarter_of_the_bytes_and_its_scales(tmp_path: Path) -> None:
-    small, large = (make_sample(bits, prior=False).reload(tmp_path / str(bits)).manifest for bits in (8, 32))
+    small, large = (
+        make_sample(dtype, make_factors(dtype, prior=False)).reload(tmp_path / dtype).manifest
+        for dtype in ("int8", "float32")
+    )
     assert large.size_bytes == 4 * (USERS + ITEMS) * WIDTH
     assert small.size_bytes == (USERS + ITEMS) * (WIDTH + 4)
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32", "popularity"])
+def test_the_bytes_are_those_of_the_stored_tensors(tmp_path: Path, kind: str) -> None:
+    folder = make_sample(kind).save(tmp_path / "a")
+    assert load(folder).manifest.size_bytes == sum(array.nbytes for array in stored(folder).values())
+
+
+def test_the_bytes_of_an_item_knn_are_its_tensors_and_its_history(tmp_path: Path) -> None:
+    sample = make_sample("item_knn")
+    folder = sample.save(tmp_path / "a")
+    pairs = len(sample.arguments["seen"].items)
+    history = pairs * (1 + 4) + (USERS + 1) * 4  # a one and a column a pair, and row pointers
+    assert load(folder).manifest.size_bytes == history + sum(array.nbytes for array in stored(folder).values())
+
+
+def test_the_history_of_an_item_knn_is_stored_once(tmp_path: Path) -> None:
+    folder = make_sample("item_knn").save(tmp_path / "a")
+    assert set(stored(folder)) == {"similar.indptr", "similar.items", "similar.weight"}
+
+
+def test_an_item_knn_of_another_history_is_refused(tmp_path: Path) -> None:
+    sample = make_sample("item_knn")
+    other = fit_item_knn(sample.train.select(np.arange(59)), USERS, ITEMS)
+    with pytest.raises(ValueError, match="whose history is `seen`"):
+        sample.save(tmp_path / "a", model=other)
+
+
+def test_an_item_knn_with_unsorted_columns_is_refused(tmp_path: Path) -> None:
+    sample = make_sample("item_knn")
+    assert isinstance(sample.model, ItemKNN)
+    unsorted = sample.model.similarity.copy()
+    unsorted.indices[:] = unsorted.indices[::-1].copy()
+    unsorted.has_canonical_format = False
+    with pytest.raises(ValueError, match="sorted columns, none twice"):
+        sample.save(tmp_path / "a", model=replace(sample.model, similarity=unsorted))
+
+
+def test_a_model_of_another_class_is_refused(tmp_path: Path, sample: Sample) -> None:
+    class Stranger:
+        n_users, n_items = USERS, ITEMS
+
+    with pytest.raises(TypeError, match="expected a model of the classes FactorModel, Popularity, ItemKNN, got Stran"):
+        sample.save(tmp_path / "a", model=Stranger())
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("int8", "an item's row, plus a prior for each item. Rows have 5 numbers of 8 bits."),
+        ("float32", "Rows have 5 numbers of 32 bits."),
+        ("popularity", "everybody is recommended the same"),
+        ("item_knn", "pairs of similar items."),
+    ],
+)
+def test_the_card_says_how_items_are_scored(tmp_path: Path, kind: str, says: str) -> None:
+    assert says in (make_sample(kind).save(tmp_path / "a") / "card.md").read_text()
 
 
 def test_seen_items_come_back(tmp_path: Path, sample: Sample) -> None:
@@ -94,7 +174,9 @@ def test_ids_keep_their_type(tmp_path: Path, sample: Sample, dtype: pl.DataType)
 @settings(max_examples=15, deadline=None)
 @given(names=st.lists(st.text(st.characters(codec="utf-8")), min_size=USERS, max_size=USERS, unique=True))
 def test_any_text_is_an_id(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
-    loaded = make_sample(8).reload(tmp_path_factory.mktemp("ids") / "a", user_ids=pl.Series(names, dtype=pl.String))
+    loaded = make_sample("int8").reload(
+        tmp_path_factory.mktemp("ids") / "a", user_ids=pl.Series(names, dtype=pl.String)
+    )
     assert loaded.user_ids.to_list() == names
 
 
@@ -122,7 +204,8 @@ def test_titles_without_genres_are_enough(tmp_path: Path, sample: Sample) -> Non
     assert loaded.titles.get_column("title").null_count() == ITEMS - 2
 
 
-def test_the_same_model_gives_the_same_bytes(tmp_path: Path, sample: Sample) -> None:
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    sample = make_sample(kind)
     assert contents(sample.save(tmp_path / "a")) == contents(sample.save(tmp_path / "b"))
 
 
@@ -183,7 +266,7 @@ def test_overwriting_does_not_delete_what_others_put_there(tmp_path: Path, sampl
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("step", ["write_model", "write_seen", "card", "file_spec"])
+@pytest.mark.parametrize("step", ["write_tensors", "write_seen", "card", "file_spec"])
 def test_a_failure_while_writing_leaves_the_old_artefact(
     tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -247,6 +330,20 @@ def test_a_full_disk_is_one_line(tmp_path: Path, sample: Sample, monkeypatch: py
 
     monkeypatch.setattr("gnas_ext.recommend.artefact.write_seen", full)
     with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        sample.save(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path, kind: str) -> None:
+    sample = make_sample(kind)
+    if isinstance(sample.model, ItemKNN):
+        sample.model.similarity.data[3] = np.inf
+    elif isinstance(sample.model, Popularity):
+        sample.model.weight[3] = torch.inf
+    elif isinstance(sample.model, FactorModel) and sample.model.prior is not None:
+        sample.model.prior[3] = torch.inf
+    with pytest.raises(InputError, match="is not finite"):
         sample.save(tmp_path / "a")
     assert not list(tmp_path.iterdir())
 

@@ -7,34 +7,43 @@ import polars as pl
 import pytest
 
 from gnas_ext.errors import InputError
+from gnas_ext.models import FactorModel, ItemKNN, Popularity
 from gnas_ext.recommend import recommender as module
-
-from .conftest import ITEMS, USERS, Sample, make_sample
+from python_tests.recommend.conftest import ITEMS, USERS, Sample, make_sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gnas_ext.models import Model
     from gnas_ext.recommend import Recommender
 
 
 @pytest.fixture
-def recommender(tmp_path: Path, bits: int) -> Recommender:
-    return make_sample(bits).reload(tmp_path / "a")
+def recommender(tmp_path: Path, kind: str) -> Recommender:
+    return make_sample(kind).reload(tmp_path / "a")
+
+
+def dense_scores(model: Model) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Scores of all items for all users in float64, from what the model is made of."""
+    if isinstance(model, Popularity):
+        return np.tile(model.weight.double().numpy(), (USERS, 1))
+    if isinstance(model, ItemKNN):
+        return model.history.toarray().astype(np.float64) @ model.similarity.toarray().astype(np.float64)
+    assert isinstance(model, FactorModel)
+    assert model.prior is not None
+    return (model.user.float().double() @ model.item.float().double().T + model.prior.double()).numpy()
 
 
 def brute_force(sample: Sample, user: int, exclude_seen: bool) -> list[int]:
-    """All items by falling score, in float64, one by one."""
-    user_row = sample.model.user.float().double()[user]
-    scores = (sample.model.item.float().double() @ user_row).numpy()
-    if sample.model.prior is not None:
-        scores = scores + sample.model.prior.double().numpy()
+    """All items by falling score, one by one."""
+    scores = dense_scores(sample.model)[user].astype(np.float32)
     seen = set(sample.train.item[sample.train.user == user].tolist()) if exclude_seen else set()
     return [int(item) for item in np.argsort(-scores, kind="stable") if item not in seen]
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_the_best_items_come_first(recommender: Recommender, bits: int, exclude_seen: bool) -> None:
-    sample = make_sample(bits)
+def test_the_best_items_come_first(recommender: Recommender, kind: str, exclude_seen: bool) -> None:
+    sample = make_sample(kind)
     got = recommender.recommend(recommender.user_ids, k=ITEMS, exclude_seen=exclude_seen)
     for code, user in enumerate(recommender.user_ids):
         wanted = sample.arguments["item_ids"].gather(brute_force(sample, code, exclude_seen)).to_list()
@@ -54,10 +63,10 @@ def test_nobody_gets_an_empty_table_of_that_form(recommender: Recommender) -> No
     assert nobody.schema == recommender.recommend("03").schema
 
 
-def test_scores_are_those_of_the_model(recommender: Recommender, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS", 7)
+def test_scores_are_those_of_the_model(recommender: Recommender, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK_BYTES", 4 * ITEMS)
     got = recommender.recommend(["03", "00"], k=6)
-    scores = make_sample(bits).model.score(np.array([3, 0], np.int32)).numpy()
+    scores = dense_scores(make_sample(kind).model)[[3, 0]]
     code = {id_: place for place, id_ in enumerate(recommender.titles.get_column("item"))}
     wanted = [scores[0 if user == "03" else 1, code[item]] for user, item in got.select("user", "item").iter_rows()]
     np.testing.assert_allclose(got.get_column("score").to_numpy(), wanted, rtol=1e-5)

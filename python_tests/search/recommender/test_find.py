@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from gnas_ext.data import Interactions, n_items, n_users
+from gnas_ext.errors import InputError
+from gnas_ext.evaluate import evaluate
+from gnas_ext.models import fit_popularity
+from gnas_ext.search import Genotype, Stop, Study, Trial
+from gnas_ext.search.recommender import (
+    Found,
+    build,
+    choose,
+    classic_space,
+    find,
+    lightgcn_recipes,
+    recommender_space,
+    retrain,
+)
+from python_tests import logs
+from python_tests.search.recommender.conftest import same
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gnas_ext.data import Split
+    from gnas_ext.train import Epoch
+
+
+def searched(split: Split, **options: Any) -> Found:
+    """A short search: six trials of two passes, those of the recipes among them."""
+    chosen: dict[str, Any] = {"evaluations": 6, "epochs": 2, "population": 4, "k": 5}
+    return find(split, **(chosen | options))
+
+
+def identical(one: Found, two: Found) -> bool:
+    """The same trials (but for their seconds), the same choice, the same model to the last bit."""
+    assert one.study.trials == two.study.trials
+    assert one.trial == two.trial
+    return same(one.model, two.model)
+
+
+def with_part(split: Split, part: str, rows: Interactions) -> Split:
+    """The split with other rows for training, validation or test."""
+    changed: dict[str, Any] = {part: rows}
+    return replace(split, **changed)
+
+
+@pytest.fixture(params=[True, False], ids=["graph", "classic"])
+def graph(request: pytest.FixtureRequest) -> bool:
+    chosen: bool = request.param
+    return chosen
+
+
+# From end to end.
+
+
+def test_a_search_ends_in_a_model_of_training_and_validation(split: Split, graph: bool) -> None:
+    found = searched(split, graph=graph)
+    both = split.train_and_valid
+    assert found.study.stopped is Stop.EVALUATIONS
+    assert [trial.state for trial in found.study.trials] == ["complete"] * 6
+    assert found.trial in found.study.trials
+    assert (found.model.n_users, found.model.n_items) == (n_users(both), n_items(both))
+    assert same(found.model, retrain(found.trial, both).model)
+
+
+def test_what_is_found_beats_popularity() -> None:
+    split = logs.split(times=False)
+    found = find(split, evaluations=6, population=4, seed=1)
+    both = split.train_and_valid
+    popular = fit_popularity(both, n_users(both), n_items(both))
+    ours, theirs = (evaluate(model, both, split.test)["ndcg@20"] for model in (found.model, popular))
+    assert ours > 1.1 * theirs
+
+
+def test_a_search_of_graph_models_names_no_family_and_one_of_classics_does(split: Split, graph: bool) -> None:
+    found = searched(split, graph=graph)
+    assert ["family" in trial.genotype for trial in found.study.trials] == [not graph] * 6
+    wanted = recommender_space(split.train) if graph else classic_space(split.train)
+    assert found.study.space.names == wanted.names
+
+
+def test_every_classic_family_is_tried(split: Split) -> None:
+    families = {trial.genotype["family"] for trial in searched(split, graph=False).study.trials}
+    assert families == set(classic_space(split.train).genes["family"].values)
+
+
+def test_plain_lightgcn_is_tried_first(split: Split) -> None:
+    trials = searched(split).study.trials
+    wanted = lightgcn_recipes(recommender_space(split.train))
+    assert [trial.genotype.as_dict() for trial in trials[:3]] == wanted
+
+
+def test_trials_and_passes_are_told(split: Split) -> None:
+    told: list[Trial] = []
+    passes: list[Epoch] = []
+    found = searched(split, on_trial=lambda study, trial: told.append(trial), on_epoch=passes.append)
+    assert told == found.study.trials
+    # Each trial's passes with a score, then those of the last training without.
+    assert len(passes) == sum(len(trial.attributes["curve"]) for trial in told) + len(found.fit.curve)
+    assert [epoch.score is None for epoch in passes[-len(found.fit.curve) :]] == [True] * len(found.fit.curve)
+
+
+# It repeats.
+
+
+def test_the_same_seed_finds_the_same(split: Split, graph: bool) -> None:
+    assert identical(searched(split, graph=graph, seed=3), searched(split, graph=graph, seed=3))
+
+
+def test_another_seed_searches_elsewhere(split: Split, graph: bool) -> None:
+    one, two = (searched(split, graph=graph, seed=seed).study.trials for seed in (3, 4))
+    assert [trial.genotype for trial in one] != [trial.genotype for trial in two]
+
+
+def test_a_resumed_search_finds_what_one_in_a_piece_does(split: Split, graph: bool, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    searched(split, graph=graph, evaluations=3, journal=journal)
+    resumed = searched(split, graph=graph, journal=journal, resume=True)
+    assert identical(resumed, searched(split, graph=graph))
+
+
+def test_a_finished_search_is_resumed_without_a_trial(split: Split, graph: bool, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    first = searched(split, graph=graph, journal=journal)
+    told: list[Trial] = []
+    again = searched(split, graph=graph, journal=journal, resume=True, on_trial=lambda study, trial: told.append(trial))
+    assert identical(first, again)
+    assert not told
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"k": 6}, "'k'"),
+        ({"epochs": 3}, "'epochs'"),
+        ({"goals": ("ndcg", "ms")}, "'goals'"),
+        ({"context": {"data": "other"}}, "'data'"),
+        ({"seed": 1}, "seed"),
+        ({"graph": False}, "gene"),
+    ],
+)
+def test_a_journal_of_another_search_is_not_resumed(tmp_path: Path, change: dict[str, Any], names: str) -> None:
+    first: dict[str, Any] = {"evaluations": 1, "journal": tmp_path / "journal.log", "context": {"data": "this"}}
+    searched(logs.split(), **first)
+    with pytest.raises(InputError, match=names):
+        searched(logs.split(), **(first | {"evaluations": 2, "resume": True} | change))
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_a_journal_of_other_rows_is_not_resumed(tmp_path: Path, part: str) -> None:
+    split, journal = logs.split(), tmp_path / "journal.log"
+    searched(split, graph=False, evaluations=1, journal=journal)
+    rows: Interactions = getattr(split, part)
+    other = with_part(split, part, replace(rows, item=rows.item[::-1].copy()))
+    with pytest.raises(InputError, match="'rows'"):
+        searched(other, graph=False, evaluations=2, journal=journal, resume=True)
+
+
+# The test part.
+
+
+@pytest.mark.parametrize("change", ["permuted", "replaced", "empty"])
+def test_the_test_part_does_not_matter(split: Split, graph: bool, change: str) -> None:
+    rng, test = np.random.default_rng(0), split.test
+    others = {
+        "permuted": test.select(rng.permutation(len(test))),
+        "replaced": Interactions(
+            rng.integers(0, 90, 70).astype(np.int32),
+            rng.integers(0, 90, 70).astype(np.int32),
+            None if test.timestamp is None else rng.integers(0, 9**9, 70),
+        ),
+        "empty": test.select(np.arange(0)),
+    }
+    other = replace(split, test=others[change])
+    assert identical(searched(split, graph=graph), searched(other, graph=graph))
+
+
+# The choice.
+
+
+def study_of(*results: tuple[float, int] | None) -> Study:
+    """Trials with an NDCG and bytes; None for a failed one."""
+    trials = [
+        Trial(number, Genotype({"a": number}), "failed", reason="no")
+        if result is None
+        else Trial(number, Genotype({"a": number}), "complete", result, attributes={"bytes": result[1]})
+        for number, result in enumerate(results)
+    ]
+    return Study(classic_space(logs.touches()), ("maximize", "minimize"), trials)
+
+
+@pytest.mark.parametrize(
+    ("results", "wanted"),
+    [
+        ([(0.2, 900), (0.1, 10)], 0),
+        ([(0.2, 900), (0.1995, 10), (0.1985, 5)], 1),  # within half a percent, the smallest
+        ([(0.1995, 10), (0.2, 10)], 1),  # equal bytes: the better
+        ([(0.2, 10), (0.2, 10)], 0),  # equal: the first
+        ([None, (0.1, 10), None], 1),
+        ([(0.0, 20), (0.0, 10)], 1),
+    ],
+)
+def test_the_smallest_of_the_best_is_chosen(results: list[tuple[float, int] | None], wanted: int) -> None:
+    assert choose(study_of(*results)).number == wanted
+
+
+def test_the_chosen_model_is_trained_for_the_passes_that_were_best(split: Split) -> None:
+    trial = searched(split, evaluations=1, epochs=5).trial
+    again = Trial(0, trial.genotype, "complete", trial.values, attributes={"best_epoch": 3})
+    fitted = retrain(again, split.train, seed=2)
+    assert [epoch.score for epoch in fitted.curve] == [None] * 3
+    assert same(fitted.model, build(trial.genotype, split.train, epochs=3, seed=2).model)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [("train", "the training part is empty: nothing to learn from"), ("valid", "the validation part is empty")],
+)
+def test_an_empty_part_is_refused(split: Split, part: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        searched(with_part(split, part, split.test.select(np.arange(0))))
+
+
+def test_a_validation_of_strangers_is_told_as_the_reason(split: Split, graph: bool) -> None:
+    strangers = replace(split.valid, user=(split.valid.user + 1000).astype(np.int32))
+    with pytest.raises(InputError, match=r"no trial of 3 is complete.*nobody to evaluate"):
+        searched(replace(split, valid=strangers), graph=graph, evaluations=3)
+
+
+def test_a_search_without_budget_is_refused(split: Split) -> None:
+    with pytest.raises(ValueError, match="expected a budget"):
+        find(split)
+
+
+def test_a_trial_may_take_a_sixth_of_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def remembered(*arguments: Any, **options: Any) -> Any:
+        given.append(options["seconds"])
+        return build(*arguments, **options)
+
+    monkeypatch.setattr("gnas_ext.search.recommender.objective.build", remembered)
+    searched(logs.split(), evaluations=1, minutes=30.0)
+    searched(logs.split(), evaluations=1)
+    assert given == [300.0, math.inf]
+
+
+def test_threads_do_not_change_what_is_found() -> None:
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(searched(logs.split()))
+        assert identical(*found)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from gnas_ext.data.interactions import Interactions
+from gnas_ext.graph import decay
+from gnas_ext.models.prior import time_prior
+from gnas_ext.ops import spmm
+from gnas_ext.train import TrainOptions, fit, loop
+from python_tests.logs import touches
+from python_tests.train.conftest import equal, make_net, trained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gnas_ext.models import FactorModel
+    from gnas_ext.train import Epoch, Fit
+
+# Everything that draws or sums: both losses, dropout, recency, priors.
+RECIPES: dict[str, dict[str, Any]] = {
+    "bpr": {"loss": "bpr"},
+    "softmax": {"loss": "softmax", "negatives": 16},
+    "all": {
+        "loss": "softmax",
+        "negatives": 16,
+        "half_life_days": 20.0,
+        "prior_days": 10.0,
+        "net": {"edge_dropout": 0.4, "combine": "halving"},
+    },
+    "no users": {"loss": "bpr", "prior_days": 10.0, "net": {"free_users": False}, "half_life_days": 5.0},
+}
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return RECIPES[request.param]
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def losses(result: Fit) -> list[float]:
+    return [epoch.loss for epoch in result.epochs]
+
+
+def scripted(*scores: float) -> Callable[[FactorModel], float]:
+    """A validation that gives these scores, whatever the model."""
+    coming = iter(scores)
+    return lambda model: next(coming)
+
+
+# It repeats.
+
+
+def test_the_same_seed_trains_the_same_model(train: Interactions, recipe: dict[str, Any]) -> None:
+    one, two = trained(train, **recipe), trained(train, **recipe)
+    assert equal(one.model, two.model)
+    assert losses(one) == losses(two)
+
+
+def test_another_seed_trains_another_model(train: Interactions, recipe: dict[str, Any]) -> None:
+    assert not equal(trained(train, **recipe).model, trained(train, **recipe, seed=2).model)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_it_repeats_exactly_for_any_number_of_threads(name: str, threads: Callable[[int], None]) -> None:
+    """On sizes that torch and BLAS divide among threads."""
+    large = touches(n_users=300, n_items=200, each=30)
+    recipe = RECIPES[name] | {"batch": 2048, "epochs": 1, "negatives": 256}
+    recipe["net"] = recipe.get("net", {}) | {"dim": 32}
+    threads(1)
+    alone = trained(large, **recipe)
+    for number in (2, 3):
+        threads(number)
+        again = trained(large, **recipe)
+        assert equal(alone.model, again.model)
+        assert losses(alone) == losses(again)
+
+
+# It learns.
+
+
+def test_the_loss_falls(train: Interactions, recipe: dict[str, Any]) -> None:
+    falling = losses(trained(train, **recipe, epochs=15))
+    assert np.mean(falling[-3:]) < np.mean(falling[:3])
+
+
+def test_each_user_gets_what_that_user_touched() -> None:
+    """Rows are codes: user 3 touched item 3 alone."""
+    own = np.arange(8, dtype=np.int32)
+    model = trained(Interactions(own, own[::-1].copy()), epochs=60, net={"hops": 1}).model
+    assert model.score(own).argmax(1).tolist() == own[::-1].tolist()
+
+
+def test_codes_without_touches_have_finite_rows() -> None:
+    train = Interactions(np.array([0, 4, 4], np.int32), np.array([3, 0, 3], np.int32))
+    model = trained(train).model
+    assert (model.n_users, model.n_items) == (5, 4)
+    assert model.score(np.arange(5, dtype=np.int32)).isfinite().all()
+
+
+def test_the_penalty_keeps_embeddings_small(train: Interactions) -> None:
+    free, held = (trained(train, weight_decay=weight, epochs=10).model for weight in (0.0, 1.0))
+    assert held.item.rows.norm() < 0.7 * free.item.rows.norm()
+
+
+def dense_embeddings(train: Interactions, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a net of `make_net` scores with before any step, by dense algebra."""
+    net = make_net(train, seed)
+    touched = spmm(net.graph, torch.eye(net.graph.cols))
+    user, item = net.user.detach(), net.item.detach()
+    one, two = (touched @ item, touched.T @ user), (touched @ touched.T @ user, touched.T @ touched @ item)
+    return (user + one[0] + two[0]) / 3, (item + one[1] + two[1]) / 3
+
+
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_the_first_bpr_step_costs_what_the_formula_says(train: Interactions, with_prior: bool) -> None:
+    got = trained(train, epochs=1, batch=len(train), weight_decay=0.5, prior_days=9.0 if with_prior else None)
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randperm(len(train), generator=generator)
+    drawn = torch.randint(30, (len(train),), generator=generator)
+    users, items = dense_embeddings(train, seed=0)
+    user, item = torch.from_numpy(train.user).long()[rows], torch.from_numpy(train.item).long()[rows]
+    difference = (users[user] * (items[item] - items[drawn])).sum(1)
+    if with_prior:
+        prior = time_prior(train, 30, 9.0)
+        popularity = prior.table[prior.moment[rows]]
+        difference += popularity.gather(1, item[:, None])[:, 0] - popularity.gather(1, drawn[:, None])[:, 0]
+    net = make_net(train)
+    penalty = (net.user[user].square().sum() + net.item[item].square().sum()) / len(train)
+    wanted = torch.log1p(torch.exp(-difference)).mean() + 0.5 * penalty
+    assert got.epochs[0].loss == pytest.approx(float(wanted.detach()), rel=1e-4)
+
+
+def test_the_first_softmax_step_costs_what_the_formula_says(train: Interactions) -> None:
+    got = trained(train, loss="softmax", negatives=11, epochs=1, batch=len(train), weight_decay=0.0, prior_days=9.0)
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randperm(len(train), generator=generator)
+    drawn = torch.randint(30, (11,), generator=generator).tolist()
+    users, items = dense_embeddings(train, seed=0)
+    prior = time_prior(train, 30, 9.0)
+    costs = []
+    for row in rows.tolist():
+        own = int(train.item[row])
+        scores = items @ users[train.user[row]] + prior.table[prior.moment[row]]
+        others = sum(math.exp(scores[item]) for item in drawn if item != own) * 30 / 11
+        costs.append(math.log(math.exp(scores[own]) + others) - float(scores[own]))
+    assert got.epochs[0].loss == pytest.approx(np.mean(costs), rel=1e-4)
+
+
+# The prior.
+
+
+def test_without_a_prior_the_model_has_none(train: Interactions) -> None:
+    assert trained(train).model.prior is None
+
+
+def test_the_served_prior_is_the_popularity_of_now_with_one_learned_weight(train: Interactions) -> None:
+    prior = trained(train, prior_days=10.0).model.prior
+    assert prior is not None
+    ratio = prior / time_prior(train, 30, 10.0).now
+    torch.testing.assert_close(ratio, ratio[0].expand(30))
+    assert ratio[0] != 1
+
+
+# What is drawn.
+
+
+def drawn_rows(train: Interactions, seed: int = 0, **options: Any) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    batches = loop._batches(train, TrainOptions(**options), torch.Generator().manual_seed(seed))
+    return torch.cat(batches).numpy()
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+def test_a_pass_shows_every_touch_once(train: Interactions, stamped: bool) -> None:
+    log = train if stamped else replace(train, timestamp=None)
+    rows = drawn_rows(log, half_life_days=math.inf if stamped else 3.0)
+    assert sorted(rows.tolist()) == list(range(len(train)))
+    assert rows.tolist() != list(range(len(train)))
+
+
+def test_recent_touches_are_drawn_as_often_as_they_weigh(train: Interactions) -> None:
+    assert train.timestamp is not None
+    times_drawn = np.zeros(len(train))
+    for seed in range(300):
+        times_drawn += np.bincount(drawn_rows(train, seed, half_life_days=15.0), minlength=len(train))
+    weight = decay(train.timestamp, 15.0)
+    wanted = weight / weight.sum() * times_drawn.sum()
+    decile = np.arange(len(train)) * 10 // len(train)
+    np.testing.assert_allclose(np.bincount(decile, times_drawn), np.bincount(decile, wanted), rtol=0.06)
+
+
+def test_steps_have_the_batch_size(train: Interactions) -> None:
+    batches = loop._batches(train, TrainOptions(batch=100), torch.Generator())
+    assert [len(batch) for batch in batches] == [100, 100, 100, 100, 80]
+
+
+# When it stops.
+
+
+def test_it_stops_when_validation_gets_no_better(train: Interactions) -> None:
+    result = trained(train, epochs=20, patience=3, validate=scripted(0.1, 0.3, 0.2, 0.3, 0.25, 0.9))
+    assert (result.stopped, len(result.epochs), result.best_epoch) == ("patience", 5, 2)
+    assert [epoch.score for epoch in result.epochs] == [0.1, 0.3, 0.2, 0.3, 0.25]
+
+
+def test_the_model_is_that_of_the_best_pass(train: Interactions, recipe: dict[str, Any]) -> None:
+    result = trained(train, **recipe, epochs=5, validate=scripted(0.1, 0.3, 0.2, 0.2, 0.2))
+    assert equal(result.model, trained(train, **recipe, epochs=2).model)
+
+
+def test_better_in_time_goes_on_to_the_last_pass(train: Interactions) -> None:
+    result = trained(train, epochs=4, patience=2, validate=scripted(0.1, 0.0, 0.2, 0.1))
+    assert (result.stopped, len(result.epochs), result.best_epoch) == ("epochs", 4, 3)
+
+
+def test_without_validation_the_last_pass_is_kept(train: Interactions) -> None:
+    result = trained(train, epochs=9, patience=1)
+    assert (result.stopped, len(result.epochs), result.best_epoch) == ("epochs", 9, 9)
+    assert all(epoch.score is None for epoch in result.epochs)
+
+
+def test_validation_is_looked_at_and_nothing_more(train: Interactions, recipe: dict[str, Any]) -> None:
+    """Scores decide which pass is kept, not what is learned."""
+    seen = trained(train, **recipe, epochs=5, validate=scripted(0.5, 0.4, 0.3, 0.2, 0.6))
+    unseen = trained(train, **recipe, epochs=5)
+    assert losses(seen) == losses(unseen)
+    assert equal(seen.model, unseen.model)
+
+
+def test_validation_gets_the_model_as_it_would_be_served(train: Interactions) -> None:
+    given: list[FactorModel] = []
+
+    def validate(model: FactorModel) -> float:
+        given.append(model)
+        return float(len(given))
+
+    result = trained(train, net={"edge_dropout": 0.5}, validate=validate)
+    assert [equal(result.model, model) for model in given] == [False, False, True]
+
+
+def test_scores_that_are_not_numbers_end_it_with_the_last_model(train: Interactions) -> None:
+    result = trained(train, epochs=9, patience=2, validate=lambda model: math.nan)
+    assert (result.stopped, len(result.epochs), result.best_epoch) == ("patience", 2, 2)
+    assert equal(result.model, trained(train, epochs=2).model)
+
+
+def test_out_of_time_it_finishes_the_pass_at_hand(train: Interactions) -> None:
+    result = trained(train, epochs=9, seconds=0.0)
+    assert (result.stopped, len(result.epochs)) == ("seconds", 1)
+    assert equal(result.model, trained(train, epochs=1).model)
+
+
+def test_time_is_wall_time(train: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr("gnas_ext.train.loop.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    result = trained(train, epochs=9, seconds=3.5)
+    assert (result.stopped, len(result.epochs)) == ("seconds", 4)
+    assert [epoch.seconds for epoch in result.epochs] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_the_last_pass_is_not_out_of_time(train: Interactions) -> None:
+    assert trained(train, epochs=1, seconds=0.0).stopped == "epochs"
+
+
+def test_each_pass_is_told(train: Interactions) -> None:
+    told: list[Epoch] = []
+    result = trained(train, on_epoch=told.append)
+    assert tuple(told) == result.epochs
+    assert [epoch.number for epoch in told] == [1, 2, 3]
+    assert [epoch.seconds for epoch in told] == sorted(epoch.seconds for epoch in told)
+
+
+# What is refused.
+
+
+def test_an_empty_log_is_refused(train: Interactions) -> None:
+    with pytest.raises(ValueError, match="expected at least one touch"):
+        fit(make_net(train), train.select(np.arange(0)), TrainOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "hinge"}, "expected loss 'bpr' or 'softmax', got 'hinge'"),
+        ({"epochs": 0}, "expected epochs of 1 or more, got 0"),
+        ({"patience": 0}, "expected patience of 1 or more, got 0"),
+        ({"batch": 0}, "expected batch of 1 or more, got 0"),
+        ({"negatives": 0}, "expected negatives of 1 or more, got 0"),
+        ({"lr": 0.0}, "expected lr above 0"),
+        ({"lr": math.nan}, "expected lr above 0"),
+        ({"weight_decay": -1.0}, "weight_decay of 0 or more"),
+        ({"half_life_days": 0.0}, "half_life_days above 0"),
+    ],
+)
+def test_options_outside_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainOptions(**options)
