@@ -1,6 +1,7 @@
 """Hands the native build to CMake; everything else about the package stands in pyproject.toml."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,11 @@ class CMakeBuild(build_ext):
         # ninja comes with the build requirements, cmake with the system or from PyPI.
         subprocess.run(["cmake", "-G", "Ninja", "-S", ROOT, "-B", work, *configure], check=True)
         subprocess.run(["cmake", "--build", work], check=True)
+
+    def copy_extensions_to_source(self):
+        """For an editable install setuptools copies `_C` beside the sources; the op libraries must stand beside it."""
+        super().copy_extensions_to_source()
+        shutil.copytree(Path(self.build_lib, "gnas_ext", "lib"), ROOT / "gnas_ext" / "lib", dirs_exist_ok=True)
 
 
 setup(ext_modules=[Extension("gnas_ext._C", sources=[])], cmdclass={"build_ext": CMakeBuild})

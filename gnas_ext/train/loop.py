@@ -40,7 +40,7 @@ class TrainOptions:
         half_life_days: touches are drawn more rarely the older they are, half as often after this; inf for evenly.
         epochs: passes over the log at most.
         patience: passes without a better validation before it stops.
-        seconds: wall time at most; the pass at hand is finished. The result then depends on the machine.
+        seconds: wall time at most; the step at hand is finished. The result then depends on the machine.
         seed: draws and shuffles.
     """
 
@@ -129,7 +129,10 @@ def fit(
     stopped: Stopped = "epochs"
     for number in range(1, options.epochs + 1):
         net.train()
-        losses = [step(rows) for rows in _batches(train, options, generator)]
+        batches = _batches(train, options, generator)
+        losses: list[float] = []
+        while len(losses) < len(batches) and (not losses or time.monotonic() - started <= options.seconds):
+            losses.append(step(batches[len(losses)]))
         current = step.model()
         score = validate(current) if validate is not None else None
         epochs.append(Epoch(number, sum(losses) / len(losses), score, time.monotonic() - started))
@@ -140,7 +143,8 @@ def fit(
         elif number - best_epoch >= options.patience:
             stopped = "patience"
             break
-        if epochs[-1].seconds > options.seconds and number < options.epochs:
+        unfinished = len(losses) < len(batches) or number < options.epochs
+        if unfinished and epochs[-1].seconds > options.seconds:
             stopped = "seconds"
             break
     # Without a single score above -inf (all NaN) there is no best: the last one is handed over and says so itself.

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from gnas_ext.models.factors import FactorModel
     from gnas_ext.train.loop import Epoch, Fit, Stopped
 
+# Every step carries all embeddings over the whole graph, so a pass over a large log takes large steps.
+_SMALLEST_BATCH = 2048
+_STEPS_A_PASS = 100
+
 
 @dataclass(frozen=True, eq=False)
 class Built:
@@ -61,7 +65,7 @@ def build(
         validate: scores a model, to stop by; as in `train.fit`. Not asked for classics, nor are the following.
         epochs: passes at most.
         patience: passes without a better validation before training stops.
-        seconds: of training at most; the pass at hand is finished.
+        seconds: of training at most; the step at hand is finished.
         seed: of all draws, of classics too.
         on_epoch: called after each pass.
     """
@@ -99,7 +103,7 @@ def train_genotype(
         validate: scores a model; as in `train.fit`.
         epochs: passes at most.
         patience: passes without a better validation before it stops.
-        seconds: of training at most; the pass at hand is finished.
+        seconds: of training at most; the step at hand is finished.
         seed: of the first embeddings, the dropped edges and the draws.
         on_epoch: called after each pass.
     """
@@ -132,6 +136,7 @@ def train_genotype(
         loss=genotype["loss"],
         lr=float(genotype["lr"]),
         weight_decay=float(genotype["weight_decay"]),
+        batch=max(_SMALLEST_BATCH, len(train) // _STEPS_A_PASS),
         negatives=int(genotype.get("negatives", 1)),
         half_life_days=float(genotype["draw_half_life_days"]) if genotype.get("recent_draws") else math.inf,
         epochs=epochs,
