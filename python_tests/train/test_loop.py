@@ -78,7 +78,7 @@ def test_another_seed_trains_another_model(train: Interactions, recipe: dict[str
 def test_it_repeats_exactly_for_any_number_of_threads(name: str, threads: Callable[[int], None]) -> None:
     """On sizes that torch and BLAS divide among threads."""
     large = touches(n_users=300, n_items=200, each=30)
-    recipe = RECIPES[name] | {"batch": 2048, "epochs": 1, "negatives": 256}
+    recipe = RECIPES[name] | {"batch": 2048, "epochs": 1, "negatives": 500, "weight_decay": 1.0}
     recipe["net"] = recipe.get("net", {}) | {"dim": 32}
     threads(1)
     alone = trained(large, **recipe)
@@ -87,6 +87,22 @@ def test_it_repeats_exactly_for_any_number_of_threads(name: str, threads: Callab
         again = trained(large, **recipe)
         assert equal(alone.model, again.model)
         assert losses(alone) == losses(again)
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_the_gradient_of_the_priors_weight_repeats_for_any_number_of_threads(
+    loss: str, threads: Callable[[int], None]
+) -> None:
+    """One number for all scores of a step: seen alone, for Adam hides its last bits."""
+    large = touches(n_users=300, n_items=200, each=30)
+    options = TrainOptions(loss=loss, negatives=500)  # type: ignore[arg-type]
+    gradients = []
+    for number in (1, 2, 3, 4):
+        threads(number)
+        step = loop._Step(make_net(large), large, options, time_prior(large, 200, 10.0), torch.Generator())
+        step(torch.arange(2048))
+        gradients.append(step.prior_weight.grad)
+    assert gradients == [gradients[0]] * 4
 
 
 # It learns.
@@ -270,6 +286,22 @@ def test_time_is_wall_time(train: Interactions, monkeypatch: pytest.MonkeyPatch)
     result = trained(train, epochs=9, seconds=3.5, batch=len(train))
     assert (result.stopped, len(result.epochs)) == ("seconds", 4)
     assert [epoch.seconds for epoch in result.epochs] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_pass_is_cut_between_two_steps(train: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, steps = count(), 0
+    monkeypatch.setattr("gnas_ext.train.loop.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    step = loop._Step.__call__
+
+    def counted(self: loop._Step, rows: torch.Tensor) -> float:
+        nonlocal steps
+        steps += 1
+        return step(self, rows)
+
+    monkeypatch.setattr(loop._Step, "__call__", counted)
+    # Eight steps a pass: the clock is looked at before each but the first, and at the end.
+    result = trained(train, epochs=2, seconds=10.5)
+    assert (result.stopped, len(result.epochs), steps) == ("seconds", 2, 8 + 3)
 
 
 def test_the_last_pass_is_not_out_of_time(train: Interactions) -> None:

@@ -62,13 +62,13 @@ def graph(request: pytest.FixtureRequest) -> bool:
 
 
 def test_a_search_ends_in_a_model_of_training_and_validation(split: Split, graph: bool) -> None:
-    found = searched(split, graph=graph)
+    found = searched(split, graph=graph, seed=5)
     both = split.train_and_valid
     assert found.study.stopped is Stop.EVALUATIONS
     assert [trial.state for trial in found.study.trials] == ["complete"] * 6
     assert found.trial in found.study.trials
     assert (found.model.n_users, found.model.n_items) == (n_users(both), n_items(both))
-    assert same(found.model, retrain(found.trial, both).model)
+    assert same(found.model, retrain(found.trial, both, seed=5).model)
 
 
 def test_what_is_found_beats_popularity() -> None:
@@ -165,6 +165,13 @@ def test_a_journal_of_other_rows_is_not_resumed(tmp_path: Path, part: str) -> No
 
 
 # The test part.
+
+
+def test_a_journal_is_resumed_whatever_the_test_part(split: Split, graph: bool, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    searched(split, graph=graph, evaluations=3, journal=journal)
+    other = with_part(split, "test", split.valid)
+    assert identical(searched(other, graph=graph, journal=journal, resume=True), searched(split, graph=graph))
 
 
 @pytest.mark.parametrize("change", ["permuted", "replaced", "empty"])
