@@ -31,7 +31,7 @@ def bipartite(
         n_users: users; codes are below it.
         n_items: items; likewise.
         weight: [n], float32, how much a touch counts, 0 or more; None for 1.
-        user_exponent: an edge is divided by its user's weighted degree to this power.
+        user_exponent: an edge is divided by its user's weighted degree, 1 at least, to this power.
         item_exponent: and by its item's to this one; 0.5 and 0.5 is LightGCN (He et al., 2020).
 
     Returns:
@@ -40,7 +40,8 @@ def bipartite(
     """
     values = torch.ones(len(user)) if weight is None else torch.from_numpy(weight)
     touched = CSR.from_coo(torch.from_numpy(user), torch.from_numpy(item), values, (n_users, n_items))
-    return normalize(touched, user_exponent, item_exponent)
+    # Where all edges have faded the degree is near zero, and dividing by it would make old news loud again.
+    return normalize(touched, user_exponent, item_exponent, least_degree=1.0)
 
 
 def decay(timestamp: NDArray[np.int64], half_life_days: float) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ def weighted_degree(csr: CSR) -> Tensor:
     return spmm(csr, torch.ones(csr.cols, 1, dtype=dtype, device=csr.device)).squeeze(1)
 
 
-def normalize(csr: CSR, row_exponent: float = 0.5, col_exponent: float = 0.5) -> CSR:
+def normalize(csr: CSR, row_exponent: float = 0.5, col_exponent: float = 0.5, least_degree: float = 0.0) -> CSR:
     """w[i, j] / (degree(row i) ** row_exponent * degree(column j) ** col_exponent).
 
     Args:
@@ -28,12 +28,13 @@ def normalize(csr: CSR, row_exponent: float = 0.5, col_exponent: float = 0.5) ->
         row_exponent: power of the row's degree, 0 … 1.
         col_exponent: power of the column's; 0.5 and 0.5 is symmetric (Kipf and Welling, 2017), 1 and 0 the mean over
             a row.
+        least_degree: smaller degrees count as this one.
 
     Returns:
         The same entries with the scaled weights, finite. Rows and columns of degree zero stay zero.
     """
-    row = _power(weighted_degree(csr), -row_exponent)
-    col = _power(weighted_degree(csr.t()), -col_exponent)
+    row = _power(weighted_degree(csr).clamp(min=least_degree), -row_exponent)
+    col = _power(weighted_degree(csr.t()).clamp(min=least_degree), -col_exponent)
     # A weight is not above its degrees, so one power at a time keeps between the two what their product may overflow.
     scaled = row[csr.row_index().long()]
     if csr.weight is not None:

@@ -90,7 +90,7 @@ def decayed_counts(interactions: Interactions, n_items: int, half_life_days: flo
     if not half_life_days > 0:
         raise ValueError(f"decayed_counts: expected half_life_days above 0, got {half_life_days}")
     times = _times(interactions, "a half-life")
-    age = (times.max(initial=0) - times) / _DAY
+    age = ((times.max() if len(times) else 0) - times) / _DAY
     return _counts(interactions.item, n_items, 0.5 ** (age / half_life_days))
 
 

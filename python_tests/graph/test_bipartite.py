@@ -24,7 +24,7 @@ def dense(
         of_item[item] += value
     out = np.zeros((5, 4))
     for user, item, value in zip(USER, ITEM, weight, strict=True):
-        out[user, item] = value / (of_user[user] ** a * of_item[item] ** b)
+        out[user, item] = value / (max(of_user[user], 1) ** a * max(of_item[item], 1) ** b)
     return out
 
 
@@ -44,6 +44,12 @@ def test_by_default_it_is_that_of_lightgcn() -> None:
 def test_the_transpose_carries_from_users_to_items() -> None:
     graph = bipartite(USER, ITEM, 5, 4, WEIGHT)
     np.testing.assert_allclose(spmm(graph.t(), torch.eye(5)), dense(WEIGHT, 0.5, 0.5).T, rtol=1e-5)
+
+
+def test_faded_edges_stay_faint() -> None:
+    graph = bipartite(USER, ITEM, 5, 4, WEIGHT * 1e-30, 1.0, 1.0)
+    assert graph.weight is not None
+    np.testing.assert_allclose(graph.weight.sort().values, np.sort(WEIGHT) * 1e-30, rtol=1e-5)
 
 
 def test_it_has_a_row_a_user_and_a_column_an_item() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gnas_ext.models import Model
 
 
-@pytest.fixture(params=["times", "no times"])
+@pytest.fixture(scope="session", params=["times", "no times"])
 def split(request: pytest.FixtureRequest) -> Split:
     """A small log, cut; with times and without."""
     return logs.split(times=request.param == "times")
