@@ -92,7 +92,11 @@ def fit_item_knn(
 def _rows(values: NDArray[np.float32], columns: NDArray[np.int64], n_items: int) -> sparse.csr_array[np.float32]:
     """Lists of neighbours as sparse rows, without those of similarity zero, columns in order."""
     kept = values > 0
-    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)  # else all indices become int64
-    block = sparse.csr_array((values[kept], columns[kept].astype(np.int32), indptr), shape=(len(values), n_items))
+    # int32, or SciPy makes the indices int64 too.
+    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
+    block = cast(
+        "sparse.csr_array[np.float32]",
+        sparse.csr_array((values[kept], columns[kept].astype(np.int32), indptr), shape=(len(values), n_items)),
+    )
     block.sort_indices()
     return block
