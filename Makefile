@@ -44,7 +44,7 @@ format: install  ## rewrite the sources as lint wants them
 	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'csrc/*.cuh' 'csrc/*.c')
 
 install-bench: install  ## the rivals of the benchmarks; torch-scatter takes five minutes to build
-	$(PIP) install -q -c constraints.txt --no-build-isolation '.[bench]'
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[bench]'
 
 bench-ops: install  ## microbenchmarks of the ops beside their rivals (make install-bench adds torch-scatter)
 	$(BIN)/python -m pytest benchmarks/bench_spmm.py -c benchmarks/pytest.ini --benchmark-json=benchmarks/results/latest.json
