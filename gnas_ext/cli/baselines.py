@@ -8,11 +8,11 @@ from gnas_ext.data.interactions import n_items, n_users
 from gnas_ext.evaluate.evaluate import evaluate
 from gnas_ext.models.itemknn import fit_item_knn
 from gnas_ext.models.popularity import fit_decayed_popularity, fit_popularity, fit_recent_popularity
-from gnas_ext.search.recommender import Objective, lightgcn_recipes, recommender_space, retrain
+from gnas_ext.search.recommender import Objective, lightgcn_recipes, recommender_space
 from gnas_ext.search.trial import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gnas_ext.data.interactions import Split
     from gnas_ext.models.base import Model
@@ -23,35 +23,39 @@ LIGHTGCN = "LightGCN, 64 floats, plain"
 _HALF_LIVES_DAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
-def classics(split: Split) -> Iterator[tuple[str, Model]]:
-    """Popularity and ItemKNN, fitted on training and validation, one after the other."""
+def classics(split: Split) -> list[tuple[str, Callable[[], Model]]]:
+    """Popularity and ItemKNN by name, each to be fitted on training and validation when it is its turn."""
     train = split.train_and_valid
     users, items = n_users(train), n_items(train)
-    yield "popularity", fit_popularity(train, users, items)
+    fits: list[tuple[str, Callable[[], Model]]] = [("popularity", lambda: fit_popularity(train, users, items))]
     if train.timestamp is not None:
-        yield "recent popularity (last quarter)", fit_recent_popularity(train, users, items, share=0.25)
         days = _best_half_life(split)
-        decayed = fit_decayed_popularity(train, users, items, half_life_days=days)
-        yield f"decayed popularity ({days:g} days)", decayed
-    yield "ItemKNN", fit_item_knn(train, users, items)
+        fits += [
+            ("recent popularity (last quarter)", lambda: fit_recent_popularity(train, users, items, share=0.25)),
+            (
+                f"decayed popularity ({days:g} days)",
+                lambda: fit_decayed_popularity(train, users, items, half_life_days=days),
+            ),
+        ]
+    return [*fits, ("ItemKNN", lambda: fit_item_knn(train, users, items))]
 
 
-def plain_lightgcn(
+def best_plain_lightgcn(
     split: Split, study: Study, seed: int, epochs: int, on_epoch: Callable[[Epoch], None] | None = None
-) -> Model:
-    """LightGCN as its authors have it, uncompressed, at the learning rate that was best on validation.
+) -> Trial:
+    """The trial of LightGCN as its authors have it, uncompressed, whose learning rate was best on validation.
 
     The recipes are the first trials of a search; those that a short search did not reach are not tried. Where it
     reached none, the first is trained now.
     """
-    recipes = lightgcn_recipes(recommender_space(split.train))
+    space = recommender_space(split.train)
+    recipes = lightgcn_recipes(space)
     tried = [trial for trial in study.complete if trial.genotype.as_dict() in recipes]
     if not tried:
-        genotype = recommender_space(split.train).genotype(recipes[0])
+        genotype = space.genotype(recipes[0])
         outcome = Objective(split, epochs=epochs, seed=seed, on_epoch=on_epoch)(genotype)
-        tried = [Trial(0, genotype, "complete", (0.0,), attributes=outcome.attributes)]
-    best = max(tried, key=lambda trial: trial.values[0])
-    return retrain(best, split.train_and_valid, seed=seed, on_epoch=on_epoch).model
+        return Trial(0, genotype, "complete", (0.0,), attributes=outcome.attributes)
+    return max(tried, key=lambda trial: trial.values[0])
 
 
 def _best_half_life(split: Split) -> float:

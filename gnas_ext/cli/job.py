@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from gnas_ext.cli.baselines import LIGHTGCN, classics, plain_lightgcn
-from gnas_ext.cli.progress import SearchProgress
+from gnas_ext.cli.baselines import LIGHTGCN, best_plain_lightgcn, classics
+from gnas_ext.cli.progress import ComparisonProgress, SearchProgress
 from gnas_ext.data.interactions import n_users
 from gnas_ext.data.summary import summary
 from gnas_ext.evaluate.compare import comparison_table, measure
@@ -19,19 +19,19 @@ from gnas_ext.evaluate.evaluate import judged_users
 from gnas_ext.evaluate.seen import SeenItems
 from gnas_ext.recommend import Provenance, fingerprint, load, package_versions, save_artefact
 from gnas_ext.report import CurvePoint, ReportData, TrialPoint, verdict, write_report
-from gnas_ext.search.recommender import find
+from gnas_ext.search.recommender import find, retrain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from rich.console import Console
 
     from gnas_ext.data.interactions import Split
     from gnas_ext.evaluate.compare import ModelResult
+    from gnas_ext.models.base import Model
     from gnas_ext.recommend import Recommender
     from gnas_ext.search.recommender import Found, Goal
-    from gnas_ext.train.loop import Epoch
 
 FOUND = "found model"
 _SAMPLES = 3
@@ -129,18 +129,23 @@ def _search(split: Split, options: Options, console: Console) -> Found:
 def _compare(split: Split, found: Found, options: Options, console: Console) -> list[ModelResult]:
     """The found model and the baselines, in one run on the same test part."""
     train = split.train_and_valid
-    results = [measure(FOUND, found.model, train, split.test)]
-    with console.status("baselines") as status:
-        for name, model in classics(split):
-            status.update(name)
-            results.append(measure(name, model, train, split.test))
+    users = len(judged_users(n_users(train), train, split.test))
+    fits: list[tuple[str, Callable[[], Model]]] = [(FOUND, lambda: found.model), *classics(split)]
+    results = []
+    with ComparisonProgress(console, len(fits) + options.graph, users) as progress:
+
+        def add(name: str, model: Model) -> None:
+            progress.ranking(name)
+            results.append(measure(name, model, train, split.test, progress=progress.on_users))
+            progress.measured()
+
+        for name, fit in fits:
+            add(name, fit())
         if options.graph:
-
-            def on_epoch(epoch: Epoch) -> None:
-                status.update(f"{LIGHTGCN}: pass {epoch.number}")
-
-            plain = plain_lightgcn(split, found.study, options.seed, options.epochs, on_epoch)
-            results.append(measure(LIGHTGCN, plain, train, split.test))
+            progress.training(LIGHTGCN, options.epochs)
+            trial = best_plain_lightgcn(split, found.study, options.seed, options.epochs, progress.on_epoch)
+            progress.training(LIGHTGCN, int(trial.attributes["best_epoch"]))
+            add(LIGHTGCN, retrain(trial, train, seed=options.seed, on_epoch=progress.on_epoch).model)
     return results
 
 

@@ -31,6 +31,19 @@ class _TimeLeft(ProgressColumn):
         return Text(f"{minutes}:{seconds:02} left")
 
 
+def _bars(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _TimeLeft(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        refresh_per_second=4,
+    )
+
+
 class SearchProgress:
     """Shows a search while it runs; a context manager.
 
@@ -45,16 +58,7 @@ class SearchProgress:
         self._evaluations = evaluations
         self._started = time.monotonic()
         self._trials = 0
-        self._bars = Progress(
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:>3.0f}%"),
-            _TimeLeft(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            refresh_per_second=4,
-        )
+        self._bars = _bars(console)
         total = self._seconds if self._seconds is not None else evaluations
         self._search = self._bars.add_task("search", total=total, note="")
         self._training = self._bars.add_task("trial 1", total=epochs, note="")
@@ -107,3 +111,50 @@ class SearchProgress:
             share = self._trials / self._evaluations
             left = passed / share * (1 - share)
         self._bars.update(self._search, completed=min(1.0, share) * self._seconds, left=left)
+
+
+class ComparisonProgress:
+    """Shows how models are trained and measured beside each other; a context manager.
+
+    Args:
+        console: where to.
+        models: how many there are.
+        users: how many are ranked for each.
+    """
+
+    def __init__(self, console: Console, models: int, users: int) -> None:
+        self._users = users
+        self._bars = _bars(console)
+        self._models = self._bars.add_task("compare", total=models, note="")
+        self._step = self._bars.add_task("rank   ", total=users, note="")
+
+    def __enter__(self) -> ComparisonProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def training(self, name: str, passes: int) -> None:
+        """A model is about to be trained, for so many passes at most."""
+        self._bars.update(self._models, note=name)
+        self._bars.reset(self._step, description="train  ", total=passes, note="")
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """A pass has ended."""
+        self._bars.update(self._step, completed=epoch.number)
+
+    def ranking(self, name: str) -> None:
+        """A model is about to be ranked for all users."""
+        self._bars.update(self._models, note=name)
+        self._bars.reset(self._step, description="rank   ", total=self._users, note="")
+
+    def on_users(self, users: int) -> None:
+        """So many more users are ranked."""
+        self._bars.advance(self._step, users)
+
+    def measured(self) -> None:
+        """A model is done."""
+        self._bars.advance(self._models)
