@@ -9,6 +9,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -106,6 +107,12 @@ inline void check_fault(const char* op, const Fault& fault) {
   GNAS_CHECK(fault.edge < 0, op, ": entry ", fault.edge,
              " of the graph is out of bounds: its index is negative, or not below the number of columns (or of edges, "
              "for edge)");
+}
+
+// Where an op writes what it returns: uninitialised, contiguous, on the device of `like`.
+inline Tensor output_like(const Tensor& like, std::initializer_list<int64_t> sizes,
+                          std::optional<ScalarType> dtype = std::nullopt) {
+  return torch::stable::new_empty(like, torch::headeronly::IntHeaderOnlyArrayRef(sizes.begin(), sizes.size()), dtype);
 }
 
 // Pointer of an optional argument that was checked; null where it is absent.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -11,7 +11,8 @@ from torch.library import opcheck
 
 from gnas_ext import CSR, ops
 from python_tests import graphs
-from python_tests.ops.oracle import INDEX_TYPES, REDUCES, with_index
+from python_tests.ops.oracle import INDEX_TYPES, REDUCES
+from python_tests.ops.samples import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,59 +23,26 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated")
 
 
-def samples(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> dict[str, list[tuple[Any, ...]]]:
-    """Arguments for each op: with and without its optional ones, needing a gradient and not."""
-    csr = with_index(graphs.make("random"), index).to(device)
-    t = csr.transposed_structure()
-    graph = (csr.indptr, csr.indices)
-    edge = torch.arange(csr.nnz - 1, -1, -1, dtype=index, device=device)
-    weight = torch.linspace(-1, 1, csr.nnz, device=device).to(dtype).requires_grad_()
-    x = torch.linspace(-2, 3, csr.cols * 6, device=device).reshape(-1, 6).to(dtype).requires_grad_()
-    a = torch.linspace(1, -3, csr.rows * 6, device=device).reshape(-1, 6).to(dtype).requires_grad_()
-    nothing = (None, None, None)
-    select = torch.ops.gnas_ext.spmm_arg(*graph, None, x.detach(), "max", *nothing)[1]
-    return {
-        "spmm": [
-            (*graph, None, None, x, "sum", *t),
-            (*graph, None, weight, x, "mean", *t),
-            (*graph, edge, weight, x.detach(), "mean", *nothing),
-            (*graph, None, weight.detach(), x.detach(), "sum", *nothing),
-        ],
-        "spmm_arg": [
-            (*graph, None, x, "max", *t),
-            (*graph, weight, x, "min", *t),
-            (*graph, weight.detach(), x.detach(), "min", *nothing),
-        ],
-        "spmm_select": [(*t, weight, a, select, *graph, None), (*t, None, a.detach(), select, *nothing)],
-        "sddmm": [
-            (*graph, None, a, x, None, *t),
-            (*graph, None, a, x, select, *t),
-            (*graph, edge, a, x.detach(), None, *nothing),
-        ],
-        "transpose": [(*graph, csr.cols)],
-    }
-
-
 def registered() -> set[str]:
     names: list[str] = torch._C._dispatch_get_all_op_names()
     return {name.removeprefix("gnas_ext::") for name in names if name.startswith("gnas_ext::")}
 
 
 def test_every_op_has_samples() -> None:
-    assert registered() == set(samples(torch.int64, torch.float32, torch.device("cpu")))
+    assert registered() == set(SAMPLES)
 
 
 @pytest.mark.parametrize("index", INDEX_TYPES)
-@pytest.mark.parametrize("op", ["spmm", "spmm_arg", "spmm_select", "sddmm", "transpose"])
+@pytest.mark.parametrize("op", SAMPLES)
 def test_opcheck(op: str, index: torch.dtype) -> None:
-    for arguments in samples(index, torch.float64, torch.device("cpu"))[op]:
+    for arguments in SAMPLES[op](index, torch.float64, torch.device("cpu")):
         opcheck(getattr(torch.ops.gnas_ext, op).default, arguments)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_the_fake_kernel_says_what_comes_out(dtype: torch.dtype) -> None:
-    for op, calls in samples(torch.int32, dtype, torch.device("cpu")).items():
-        for arguments in calls:
+    for op, samples in SAMPLES.items():
+        for arguments in samples(torch.int32, dtype, torch.device("cpu")):
             opcheck(getattr(torch.ops.gnas_ext, op).default, arguments, test_utils="test_faketensor")
 
 

@@ -5,7 +5,7 @@ The public functions take a `CSR`, which is checked when it is made; `torch.ops.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from gnas_ext import CSR, ops
 from gnas_ext.ops import reference
 from python_tests.ops.oracle import INDEX_TYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from python_tests.ops.samples import CORRUPT
 
 ROWS, COLS, WIDTH = 3, 4, 5
 INDPTR, INDICES, EDGE = [0, 2, 2, 5], [0, 3, 1, 1, 2], [4, 3, 2, 1, 0]
@@ -26,18 +24,14 @@ NOTHING = (None, None, None)
 native = torch.ops.gnas_ext
 
 
-def select_like(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    return torch.zeros(x.shape, dtype=index.dtype)
-
-
-CALLS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor], Any]] = {
-    "spmm": lambda p, i, e, x: native.spmm(p, i, e, None, x, "sum", *NOTHING),
-    "spmm_arg": lambda p, i, _, x: native.spmm_arg(p, i, None, x, "max", *NOTHING),
-    "spmm_select": lambda p, i, e, x: native.spmm_select(p, i, e, None, x, select_like(x, i), *NOTHING),
-    "sddmm": lambda p, i, e, x: native.sddmm(p, i, e, x.new_ones(max(len(p) - 1, 0), x.shape[1]), x, None, *NOTHING),
-    "transpose": lambda p, i, _, x: native.transpose(p, i, len(x)),
-}
+# Those that read an entry's weight where `edge` says.
 WITH_EDGE = ("spmm", "spmm_select", "sddmm")
+# Those that take no features.
+STRUCTURAL = ("transpose",)
+
+
+def ones(width: int) -> torch.Tensor:
+    return torch.ones(COLS, width)
 
 
 @pytest.fixture(params=INDEX_TYPES)
@@ -46,7 +40,7 @@ def index(request: pytest.FixtureRequest) -> torch.dtype:
     return dtype
 
 
-@pytest.mark.parametrize("op", CALLS)
+@pytest.mark.parametrize("op", CORRUPT)
 @pytest.mark.parametrize(
     ("indptr", "message"),
     [
@@ -63,11 +57,13 @@ def test_bad_row_pointers(backend: torch.device, op: str, index: torch.dtype, in
     if backend.type != "cpu":
         pytest.skip("on CUDA the kernel traps, which ends the process's context")
     with pytest.raises(RuntimeError) as error:
-        CALLS[op](torch.tensor(indptr, dtype=index), torch.tensor(INDICES, dtype=index), None, torch.ones(COLS, WIDTH))
+        CORRUPT[op](
+            torch.tensor(indptr, dtype=index), torch.tensor(INDICES, dtype=index), None, torch.ones(COLS, WIDTH)
+        )
     assert f"{op}: {message}" in str(error.value)
 
 
-@pytest.mark.parametrize("op", CALLS)
+@pytest.mark.parametrize("op", CORRUPT)
 @pytest.mark.parametrize("wrong", [-1, COLS, -(2**31), 2**31 - 1])
 def test_an_index_out_of_range(backend: torch.device, op: str, index: torch.dtype, wrong: int) -> None:
     if backend.type != "cpu":
@@ -75,7 +71,7 @@ def test_an_index_out_of_range(backend: torch.device, op: str, index: torch.dtyp
     indices = torch.tensor([*INDICES[:3], wrong, INDICES[4]], dtype=index)
     for width in (1, WIDTH, 40):
         with pytest.raises(RuntimeError, match=f"{op}: entry 3 of the graph is out of bounds"):
-            CALLS[op](torch.tensor(INDPTR, dtype=index), indices, None, torch.ones(COLS, width))
+            CORRUPT[op](torch.tensor(INDPTR, dtype=index), indices, None, ones(width))
 
 
 @pytest.mark.parametrize("op", WITH_EDGE)
@@ -85,12 +81,14 @@ def test_a_place_out_of_range(backend: torch.device, op: str, index: torch.dtype
         pytest.skip("on CUDA the kernel traps, which ends the process's context")
     edge = torch.tensor([wrong, *EDGE[1:]], dtype=index)
     with pytest.raises(RuntimeError, match=f"{op}: entry 0 of the graph is out of bounds"):
-        CALLS[op](torch.tensor(INDPTR, dtype=index), torch.tensor(INDICES, dtype=index), edge, torch.ones(COLS, WIDTH))
+        CORRUPT[op](
+            torch.tensor(INDPTR, dtype=index), torch.tensor(INDICES, dtype=index), edge, torch.ones(COLS, WIDTH)
+        )
 
 
-@pytest.mark.parametrize("op", CALLS)
+@pytest.mark.parametrize("op", CORRUPT)
 def test_shapes_types_and_layouts(op: str, index: torch.dtype) -> None:
-    call = CALLS[op]
+    call = CORRUPT[op]
     indptr, indices = torch.tensor(INDPTR, dtype=index), torch.tensor(INDICES, dtype=index)
     x, other = torch.ones(COLS, WIDTH), INDEX_TYPES[index == torch.int32]
     bad = {
@@ -100,9 +98,9 @@ def test_shapes_types_and_layouts(op: str, index: torch.dtype) -> None:
         "indices of shape": (indptr, indices.unsqueeze(0), x),
         "contiguous indptr and indices": (indptr, indices.repeat_interleave(2)[::2], x),
     }
-    if op != "transpose":
+    if op not in STRUCTURAL:
         bad |= {
-            "x of shape" if op != "sddmm" else "b of shape": (indptr, indices, torch.ones(COLS, WIDTH, 1)),
+            "(x|b) of shape": (indptr, indices, torch.ones(COLS, WIDTH, 1)),
             "x of float32": (indptr, indices, torch.ones(COLS, WIDTH, dtype=torch.int64)),
         }
     for message, (p, i, features) in bad.items():
@@ -119,7 +117,7 @@ def test_shape_and_type_of_the_places(op: str) -> None:
         (torch.tensor(EDGE).repeat_interleave(2)[::2], "contiguous edge"),
     ):
         with pytest.raises(RuntimeError, match=f"{op}: expected {message}"):
-            CALLS[op](indptr, indices, edge, x)
+            CORRUPT[op](indptr, indices, edge, x)
 
 
 def test_what_goes_with_the_features() -> None:
@@ -167,10 +165,10 @@ def test_a_graph_is_refused_or_right(
     p, i = torch.tensor(indptr, dtype=index), torch.tensor(indices, dtype=index)
     if not right:
         with pytest.raises(RuntimeError, match=f"{op}: "):
-            CALLS[op](p, i, None, x)
+            CORRUPT[op](p, i, None, x)
         return
     csr = CSR(p, i, None, (len(indptr) - 1, COLS))
-    got = CALLS[op](p, i, None, x)
+    got = CORRUPT[op](p, i, None, x)
     a = x.new_ones(csr.rows, width)
     assert torch.equal(got, reference.spmm(csr, x) if op == "spmm" else reference.sddmm(csr, a, x))
 

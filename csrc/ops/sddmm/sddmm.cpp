@@ -31,7 +31,7 @@ Tensor sddmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& 
   const Tensor right = torch::stable::contiguous(b);
   const OptionalTensor chosen = contiguous(select);
   // `edge` may name a place twice or never only in a corrupt call; zeros, so that such a call reads nothing stale.
-  const Tensor out = edge ? torch::stable::new_zeros(a, {csr.nnz}) : torch::stable::new_empty(a, {csr.nnz});
+  const Tensor out = edge ? torch::stable::new_zeros(a, {csr.nnz}) : output_like(a, {csr.nnz});
 
   SddmmArgs args{};
   args.indptr = indptr.data_ptr();

@@ -83,7 +83,7 @@ Tensor spmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& e
             const Tensor& x, const std::string& reduce, const OptionalTensor&, const OptionalTensor&,
             const OptionalTensor&) {
   Call call = prepare("spmm", indptr, indices, edge, weight, x);
-  Tensor out = torch::stable::new_empty(x, {call.args.rows, call.args.width});
+  Tensor out = output_like(x, {call.args.rows, call.args.width});
   call.args.reduce = parse("spmm", reduce, false);
   call.args.out = out.data_ptr();
   run("spmm", call.args, call.x, indices);
@@ -94,8 +94,8 @@ std::tuple<Tensor, Tensor> spmm_arg(const Tensor& indptr, const Tensor& indices,
                                     const Tensor& x, const std::string& reduce, const OptionalTensor&,
                                     const OptionalTensor&, const OptionalTensor&) {
   Call call = prepare("spmm_arg", indptr, indices, std::nullopt, weight, x);
-  Tensor out = torch::stable::new_empty(x, {call.args.rows, call.args.width});
-  Tensor arg = torch::stable::new_empty(indices, {call.args.rows, call.args.width});
+  Tensor out = output_like(x, {call.args.rows, call.args.width});
+  Tensor arg = output_like(indices, {call.args.rows, call.args.width});
   call.args.reduce = parse("spmm_arg", reduce, true);
   call.args.out = out.data_ptr();
   call.args.arg = arg.data_ptr();
@@ -112,7 +112,7 @@ Tensor spmm_select(const Tensor& indptr, const Tensor& indices, const OptionalTe
   GNAS_CHECK(select.scalar_type() == indptr.scalar_type(), "spmm_select: expected select in indptr's dtype");
   GNAS_CHECK(same_device(select, x), "spmm_select: select and x are on different devices");
   const Tensor chosen = torch::stable::contiguous(select);
-  Tensor out = torch::stable::new_empty(x, {call.args.rows, call.args.width});
+  Tensor out = output_like(x, {call.args.rows, call.args.width});
   call.args.reduce = Reduce::sum;
   call.args.select = chosen.data_ptr();
   call.args.out = out.data_ptr();

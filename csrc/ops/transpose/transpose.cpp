@@ -12,9 +12,9 @@ std::tuple<Tensor, Tensor, Tensor> transpose(const Tensor& indptr, const Tensor&
   const char* op = "transpose";
   const Csr csr = check_csr(op, indptr, indices, indptr);
   GNAS_CHECK(cols >= 0, op, ": expected cols of 0 or more, got ", cols);
-  const Tensor t_indptr = torch::stable::new_empty(indptr, {cols + 1});
-  const Tensor t_indices = torch::stable::new_empty(indptr, {csr.nnz});
-  const Tensor t_edge = torch::stable::new_empty(indptr, {csr.nnz});
+  const Tensor t_indptr = output_like(indptr, {cols + 1});
+  const Tensor t_indices = output_like(indptr, {csr.nnz});
+  const Tensor t_edge = output_like(indptr, {csr.nnz});
   const auto with = [&](auto index) {
     using I = decltype(index);
     return transpose_csr(static_cast<const I*>(indptr.data_ptr()), static_cast<const I*>(indices.data_ptr()), csr.rows,
