@@ -54,7 +54,7 @@ GNAS_INLINE void unrolled(F&& f) {
 }
 
 template <class To, class From>
-GNAS_INLINE To bit_copy(From from) {
+GNAS_INLINE To bit_copy(const From& from) {
   static_assert(sizeof(To) == sizeof(From));
   To to;
   __builtin_memcpy(&to, &from, sizeof to);
@@ -134,11 +134,57 @@ GNAS_INLINE void store(Vector<A> v, A* to) {
   __builtin_memcpy(to, &v, sizeof v);
 }
 
+// One register's worth, narrowed to the element type.
+GNAS_INLINE void store_as(Vector<float> v, float* to) { store<float>(v, to); }
+GNAS_INLINE void store_as(Vector<double> v, double* to) { store<double>(v, to); }
+GNAS_INLINE void store_as(Vector<float> v, bf16* to) {
+  typedef uint32_t Wide __attribute__((vector_size(GNAS_VECTOR_BYTES)));
+  typedef uint16_t Half __attribute__((vector_size(GNAS_VECTOR_BYTES / 2)));
+  const Wide bits = bit_copy<Wide>(v);
+  const Wide rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+  const Half half = __builtin_convertvector((v != v ? bits | 0x400000u : rounded) >> 16, Half);
+  __builtin_memcpy(to, &half, sizeof half);
+}
+GNAS_INLINE void store_as(Vector<float> v, f16* to) {
+#if GNAS_VECTOR_BYTES == 64
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm512_maskz_cvtps_ph(0xffff, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif GNAS_VECTOR_BYTES == 32
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int lane = 0; lane < Lanes<float>::count; ++lane) narrow(v[lane], to + lane);
+#endif
+}
+
 template <class A>
 GNAS_INLINE A add_lanes(Vector<A> v) {
   A total = 0;
   for (int lane = 0; lane < Lanes<A>::count; ++lane) total += v[lane];
   return total;
+}
+
+// One round of add_lanes_of_all: pairs of registers that stand kApart from each other become one.
+template <class A, int kApart>
+GNAS_INLINE void fold_lanes(Vector<A> (&v)[Lanes<A>::count]) {
+  constexpr int kLanes = Lanes<A>::count;
+  IntVector<A> own{};
+  IntVector<A> other{};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int from = (lane & kApart) != 0 ? kLanes : 0;
+    own[lane] = from + lane;
+    other[lane] = from + (lane ^ kApart);
+  }
+  unrolled<kApart>([&](auto i) __attribute__((always_inline)) {
+    v[i] = __builtin_shuffle(v[i], v[i + kApart], own) + __builtin_shuffle(v[i], v[i + kApart], other);
+  });
+  if constexpr (kApart > 1) fold_lanes<A, kApart / 2>(v);
+}
+
+// The sums of as many registers as one has lanes: lane i of the result is the sum of v[i], which is overwritten.
+template <class A>
+GNAS_INLINE Vector<A> add_lanes_of_all(Vector<A> (&v)[Lanes<A>::count]) {
+  fold_lanes<A, Lanes<A>::count / 2>(v);
+  return v[0];
 }
 
 // Calls f with a value of the element type and one of the index type.

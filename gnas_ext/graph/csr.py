@@ -37,7 +37,8 @@ class CSR:
     Args:
         indptr: [rows + 1], int32 or int64: the entries of row i are indptr[i] … indptr[i+1]-1.
         indices: [nnz], same dtype: the column of each entry.
-        weight: [nnz], float32, float64, bfloat16 or float16; None for all ones. It may require a gradient.
+        weight: [nnz], or [nnz, heads], float32, float64, bfloat16 or float16; None for all ones. It may require a
+            gradient.
         shape: (rows, cols); by default as many columns as the largest index asks for.
 
     Raises:
@@ -171,7 +172,7 @@ class CSR:
 
     @property
     def weight(self) -> Tensor | None:
-        """The weight of each entry, [nnz], in the order of `indices`; None for all ones."""
+        """The weight of each entry, [nnz] or [nnz, heads], in the order of `indices`; None for all ones."""
         if self.stored_weight is None or self.edge is None:
             return self.stored_weight
         return self.stored_weight[self.edge.long()]
@@ -221,7 +222,10 @@ class CSR:
         return CSR._unchecked(self.transposed_structure(), self.stored_weight, (self.cols, self.rows), kept)
 
     def with_weight(self, weight: Tensor | None) -> CSR:
-        """The same entries with other weights, [nnz] in the order of `indices`; a kept transpose is shared."""
+        """The same entries with other weights, [nnz] or [nnz, heads], in the order of `indices`.
+
+        A kept transpose is shared.
+        """
         _check_types(self.indptr, self.indices, weight)
         if self.edge is None:
             return CSR._unchecked(self._structure, weight, self.shape, self._kept)
@@ -258,8 +262,11 @@ def _check_types(indptr: Tensor, indices: Tensor, weight: Tensor | None) -> None
         return
     if weight.dtype not in _WEIGHT_TYPES:
         raise TypeError(f"CSR: expected weight in float32, float64, bfloat16 or float16, got {weight.dtype}")
-    if weight.shape != indices.shape:
-        raise ValueError(f"CSR: expected weight of shape [{len(indices)}], one an entry, got {list(weight.shape)}")
+    if weight.dim() not in (1, 2) or weight.shape[0] != len(indices):
+        raise ValueError(
+            f"CSR: expected weight of shape [{len(indices)}], one an entry, or [{len(indices)}, heads], got "
+            f"{list(weight.shape)}"
+        )
     if weight.device != indptr.device:
         raise ValueError(f"CSR: indptr is on {indptr.device}, weight on {weight.device}: move one with .to()")
 

@@ -27,25 +27,34 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
     """Reduces over each row's neighbours, weighted by edge: out[i] = reduce of weight[e] * x[indices[e]].
 
     Args:
-        csr: graph of shape [rows, cols]; edge weights in x's dtype, or none (all ones).
-        x: features, [cols, width], float32, float64, bfloat16 or float16.
+        csr: graph of shape [rows, cols]; edge weights in x's dtype, [nnz] or [nnz, heads], or none (all ones).
+        x: features, [cols, width] or [cols, heads, dim], float32, float64, bfloat16 or float16.
         reduce: "sum"; "mean", the sum over the number of edges; "max" or "min", where the first of equal values wins
             and NaN wins over all.
 
     Returns:
-        [rows, width], x's dtype; sums run in float32 (float64 for float64). Rows without edges are zero.
+        [rows, width] or [rows, heads, dim], x's dtype; sums run in float32 (float64 for float64). Rows without edges
+        are zero.
 
     Raises:
-        ValueError: x is not two-dimensional, csr.cols differs from x's rows, devices differ, or reduce is unknown.
+        ValueError: x has another shape, csr.cols differs from x's rows, weights and x differ in heads, devices differ,
+            or reduce is unknown.
         TypeError: x's dtype is none of the above, or the weights have another one.
 
     Gradients of any order flow to x and to the weights. Repeats exactly, whatever the number of threads.
     """
+    weight = csr.stored_weight
+    if weight is not None and weight.dim() == 2 and (x.dim() != 3 or weight.shape[1] != x.shape[1]):
+        raise ValueError(
+            f"spmm: expected x of shape [{csr.cols}, {weight.shape[1]}, dim] for weights of {weight.shape[1]} heads, "
+            f"got {list(x.shape)}"
+        )
+    flat = x.flatten(1) if x.dim() == 3 else x
     extreme = reduce in ("max", "min")
     if extreme and csr.edge is not None:
         csr = csr.with_weight(csr.weight)  # winners are counted in the order of the entries
-    weight = csr.stored_weight
-    _spmm_out(csr.indptr, csr.indices, csr.edge, weight, x, reduce)
+        weight = csr.stored_weight
+    _spmm_out(csr.indptr, csr.indices, csr.edge, weight, flat, reduce)
     if csr.cols != x.shape[0]:
         raise ValueError(
             f"spmm: expected x of shape [{csr.cols}, width] for a graph of shape {list(csr.shape)}, got {list(x.shape)}"
@@ -54,10 +63,10 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
     wants_gradient = torch.is_grad_enabled() and (x.requires_grad or (weight is not None and weight.requires_grad))
     t = csr.transposed_structure() if wants_gradient else (None, None, None)
     if extreme:
-        out, _ = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, weight, x, reduce, *t)
+        out, _ = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, weight, flat, reduce, *t)
     else:
-        out = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, csr.edge, weight, x, reduce, *t)
-    return cast("Tensor", out)
+        out = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, csr.edge, weight, flat, reduce, *t)
+    return cast("Tensor", out.unflatten(1, x.shape[1:]) if x.dim() == 3 else out)
 
 
 def _spmm_out(
@@ -75,8 +84,15 @@ def _spmm_out(
     if weight is not None:
         if weight.dtype != x.dtype:
             raise TypeError(f"spmm: expected weight in x's dtype {x.dtype}, got {weight.dtype}: use csr.to(dtype=...)")
-        if weight.dim() != 1 or weight.shape[0] != indices.shape[0]:
-            raise ValueError(f"spmm: expected weight of shape [{indices.shape[0]}], got {list(weight.shape)}")
+        if weight.dim() not in (1, 2) or weight.shape[0] != indices.shape[0]:
+            raise ValueError(
+                f"spmm: expected weight of shape [{indices.shape[0]}] or [{indices.shape[0]}, heads], got "
+                f"{list(weight.shape)}"
+            )
+        if weight.dim() == 2 and (weight.shape[1] == 0 or x.shape[1] % weight.shape[1] != 0):
+            raise ValueError(
+                f"spmm: expected a width that is a multiple of the {weight.shape[1]} heads of weight, got {x.shape[1]}"
+            )
     return indptr.shape[0] - 1, x.shape[1]
 
 
@@ -118,14 +134,22 @@ def transposed(
 
 
 def gather_winners(indices: Tensor, weight: Tensor | None, x: Tensor, arg: Tensor) -> Tensor:
-    """out[i, f] = weight[e] * x[indices[e], f] for the edge e = arg[i, f]; zero where arg is -1. In plain torch."""
+    """out[i, f] = weight[e, head of f] * x[indices[e], f] for e = arg[i, f]; zero where that is -1. Plain torch."""
     if indices.shape[0] == 0:
         return x.new_zeros(arg.shape)
     winner = arg.clamp(min=0).long()
     value = x.gather(0, indices[winner].long())
-    if weight is not None:
+    if weight is not None and weight.dim() == 1:
         value = value * weight[winner]
+    elif weight is not None:
+        head = torch.arange(weight.shape[1], device=x.device).repeat_interleave(x.shape[1] // weight.shape[1])
+        value = value * weight[winner, head]
     return torch.where(arg < 0, torch.zeros_like(value), value)
+
+
+def heads_of(weight: Tensor | None) -> int:
+    """The heads argument of sddmm whose result is a gradient of these weights."""
+    return weight.shape[1] if weight is not None and weight.dim() == 2 else 0
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -140,7 +164,7 @@ def _spmm_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     t = transposed(indptr, indices, edge, x.shape[0], tuple(kept))
     grad_weight = grad_x = None
     if ctx.needs_input_grad[3]:
-        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, edge, grad, x, None, *t)
+        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, edge, grad, x, None, heads_of(weight), *t)
     if ctx.needs_input_grad[4]:
         grad_x = torch.ops.gnas_ext.spmm(*t, weight, grad, "sum", indptr, indices, edge)
     return None, None, None, grad_weight, grad_x, None, None, None, None
@@ -157,7 +181,7 @@ def _spmm_arg_backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
     t = transposed(indptr, indices, None, x.shape[0], tuple(kept))
     grad_weight = grad_x = None
     if ctx.needs_input_grad[2]:
-        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, None, grad, x, arg, *t)
+        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, None, grad, x, arg, heads_of(weight), *t)
     if ctx.needs_input_grad[3]:
         grad_x = torch.ops.gnas_ext.spmm_select(*t, weight, grad, arg, indptr, indices, None)
     return None, None, grad_weight, grad_x, None, None, None, None
@@ -172,7 +196,9 @@ def _spmm_select_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         )
     grad_weight = grad_x = None
     if ctx.needs_input_grad[3]:
-        grad_weight = torch.ops.gnas_ext.sddmm(indptr, indices, None, x, grad, select, t_indptr, t_indices, t_edge)
+        grad_weight = torch.ops.gnas_ext.sddmm(
+            indptr, indices, None, x, grad, select, heads_of(weight), t_indptr, t_indices, t_edge
+        )
     if ctx.needs_input_grad[4]:
         grad_x = gather_winners(indices, weight, grad, select)
     return None, None, None, grad_weight, grad_x, None, None, None, None

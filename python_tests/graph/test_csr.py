@@ -245,13 +245,13 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], CSR]]] = {
     ),
     "too few weights": (
         ValueError,
-        "CSR: expected weight of shape [5], one an entry, got [4]",
+        "CSR: expected weight of shape [5], one an entry, or [5, heads], got [4]",
         lambda: CSR(INDPTR, INDICES, WEIGHT[1:]),
     ),
     "too few other weights": (
         ValueError,
-        "CSR: expected weight of shape [5], one an entry, got [5, 1]",
-        lambda: sample().with_weight(WEIGHT.unsqueeze(1)),
+        "CSR: expected weight of shape [5], one an entry, or [5, heads], got [1, 5]",
+        lambda: sample().with_weight(WEIGHT.unsqueeze(0)),
     ),
     "weights elsewhere": (
         ValueError,

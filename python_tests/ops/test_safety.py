@@ -125,16 +125,20 @@ def test_what_goes_with_the_features() -> None:
     select = torch.zeros(COLS, WIDTH, dtype=torch.int64)
     a = torch.ones(ROWS, WIDTH)
     cases: list[tuple[Any, tuple[Any, ...], str]] = [
-        (native.spmm, (None, torch.ones(4), x, "sum"), r"weight of shape \[5\], got \[4\]"),
+        (native.spmm, (None, torch.ones(4), x, "sum"), r"weight of shape \[5\] or \[5, heads\], got \[4\]"),
         (native.spmm, (None, torch.ones(5).half(), x, "sum"), "weight in x's dtype"),
         (native.spmm, (None, None, x, "max"), "reduce sum or mean, got max"),
         (native.spmm_arg, (None, x, "mean"), "reduce max or min, got mean"),
         (native.spmm_select, (None, None, x, select[1:]), r"select of x's shape \[4, 5\]"),
         (native.spmm_select, (None, None, x, select.int()), "select in indptr's dtype"),
-        (native.sddmm, (None, a[1:], x, None), r"a of shape \[3, width\], got \[2, 5\]"),
-        (native.sddmm, (None, a[:, 1:], x, None), "a and b differ in width"),
-        (native.sddmm, (None, a.double(), x, None), "a and b in one dtype"),
-        (native.sddmm, (None, a, x, select[1:, 1:]), r"select of a's shape \[3, 5\]"),
+        (native.spmm, (None, torch.ones(5, 2), x, "sum"), "a multiple of the 2 heads of weight, got 5"),
+        (native.spmm, (None, torch.ones(5, 0), x, "sum"), "a multiple of the 0 heads of weight, got 5"),
+        (native.sddmm, (None, a, x, None, 2), "a multiple of the 2 heads, got 5"),
+        (native.sddmm, (None, a, x, None, -1), "a multiple of the -1 heads, got 5"),
+        (native.sddmm, (None, a[1:], x, None, 0), r"a of shape \[3, width\], got \[2, 5\]"),
+        (native.sddmm, (None, a[:, 1:], x, None, 0), "a and b differ in width"),
+        (native.sddmm, (None, a.double(), x, None, 0), "a and b in one dtype"),
+        (native.sddmm, (None, a, x, select[1:, 1:], 0), r"select of a's shape \[3, 5\]"),
     ]
     for op, arguments, message in cases:
         with pytest.raises(RuntimeError, match=message):

@@ -81,7 +81,7 @@ def test_place_and_select_name_the_edge(backend: torch.device) -> None:
     expected[edge] = (a[row] * b[col] * (select[row] == edge.unsqueeze(1))).sum(1)
     assert expected.any()
     tensors = (csr.indptr, csr.indices, edge, a, b, select)
-    got = torch.ops.gnas_ext.sddmm(*(t.to(backend) for t in tensors), None, None, None).cpu()
+    got = torch.ops.gnas_ext.sddmm(*(t.to(backend) for t in tensors), 0, None, None, None).cpu()
     torch.testing.assert_close(got, expected)
 
 

@@ -217,7 +217,8 @@ def test_select_sums_over_the_chosen_edges(backend: torch.device, graph: CSR) ->
             got = torch.ops.gnas_ext.spmm_select(*(t.to(backend) for t in tensors if t is not None), None, None, None)
             exact = select_by_messages(csr, edge, x, select)
             assert exact.any() or csr.nnz == 0
-            torch.testing.assert_close(got.cpu(), exact.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
+            # Up to 50 messages of about 1 arrive.
+            torch.testing.assert_close(got.cpu(), exact.to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=1e-5)
 
 
 def test_weights_by_place_are_weights_by_edge(backend: torch.device) -> None:

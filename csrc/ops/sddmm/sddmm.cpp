@@ -7,9 +7,15 @@
 namespace gnas {
 namespace {
 
-Tensor sddmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge, const Tensor& a, const Tensor& b,
-             const OptionalTensor& select, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&) {
-  const char* op = "sddmm";
+struct Call {
+  SddmmArgs args;
+  Tensor a;
+  Tensor b;
+};
+
+// Checks what sddmm and sddmm_elementwise have in common. The tensors are kept: the pointers point into them.
+Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge, const Tensor& a,
+             const Tensor& b) {
   check_matrix(op, "a", a);
   check_matrix(op, "b", b);
   const Csr csr = check_csr(op, indptr, indices, a);
@@ -21,43 +27,75 @@ Tensor sddmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& 
     check_index(op, "edge", *edge, indptr, csr.nnz);
     GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
   }
+  Call call{{}, torch::stable::contiguous(a), torch::stable::contiguous(b)};
+  SddmmArgs& args = call.args;
+  args.indptr = indptr.data_ptr();
+  args.indices = indices.data_ptr();
+  args.edge = pointer(edge);
+  args.a = call.a.data_ptr();
+  args.b = call.b.data_ptr();
+  args.rows = csr.rows;
+  args.cols = b.size(0);
+  args.nnz = csr.nnz;
+  args.width = a.size(1);
+  args.heads = 1;
+  args.dtype = element_type(op, a);
+  args.wide_index = csr.wide_index;
+  return call;
+}
+
+#ifdef GNAS_CUDA
+void run(const char* op, const SddmmArgs& args, const Tensor& a) {
+  const torch::stable::accelerator::DeviceGuard guard(a.get_device_index());
+  check_launch(op, sddmm_cuda(args, current_stream(a)));
+}
+#else
+void run(const char* op, SddmmArgs args, const Tensor&) {
+  Fault fault;
+  args.fault = &fault;
+  args.chunks = work_chunks(args.rows, args.nnz);
+  const auto kernel = GNAS_AT_LEVEL(sddmm_edges);
+  for_chunks(args.chunks, [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
+  check_fault(op, fault);
+}
+#endif
+
+// The transpose is only for the backward, which Python registers.
+Tensor sddmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge, const Tensor& a, const Tensor& b,
+             const OptionalTensor& select, int64_t heads, const OptionalTensor&, const OptionalTensor&,
+             const OptionalTensor&) {
+  const char* op = "sddmm";
+  Call call = prepare(op, indptr, indices, edge, a, b);
+  SddmmArgs& args = call.args;
+  args.heads = heads > 1 ? heads : 1;
+  GNAS_CHECK(heads >= 0 && args.width % args.heads == 0, op, ": expected a width that is a multiple of the ", heads,
+             " heads, got ", args.width);
   if (select) {
     GNAS_CHECK(select->dim() == 2 && select->size(0) == a.size(0) && select->size(1) == a.size(1), op,
                ": expected select of a's shape ", shape_of(a), ", got ", shape_of(*select));
     GNAS_CHECK(select->scalar_type() == indptr.scalar_type(), op, ": expected select in indptr's dtype");
     GNAS_CHECK(same_device(*select, a), op, ": select and a are on different devices");
   }
-  const Tensor left = torch::stable::contiguous(a);
-  const Tensor right = torch::stable::contiguous(b);
   const OptionalTensor chosen = contiguous(select);
-  // `edge` may name a place twice or never only in a corrupt call; zeros, so that such a call reads nothing stale.
-  const Tensor out = edge ? torch::stable::new_zeros(a, {csr.nnz}) : output_like(a, {csr.nnz});
-
-  SddmmArgs args{};
-  args.indptr = indptr.data_ptr();
-  args.indices = indices.data_ptr();
-  args.edge = pointer(edge);
-  args.a = left.data_ptr();
-  args.b = right.data_ptr();
   args.select = pointer(chosen);
+  Tensor out = heads == 0 ? output_like(a, {args.nnz}) : output_like(a, {args.nnz, heads});
+  // `edge` may name a place twice or never only in a corrupt call; zeros, so that such a call reads nothing stale.
+  if (edge) torch::stable::zero_(out);
   args.out = out.data_ptr();
-  args.rows = csr.rows;
-  args.cols = b.size(0);
-  args.nnz = csr.nnz;
-  args.width = a.size(1);
-  args.dtype = element_type(op, a);
-  args.wide_index = csr.wide_index;
-#ifdef GNAS_CUDA
-  const torch::stable::accelerator::DeviceGuard guard(a.get_device_index());
-  check_launch(op, sddmm_cuda(args, current_stream(a)));
-#else
-  Fault fault;
-  args.fault = &fault;
-  args.chunks = work_chunks(csr.rows, csr.nnz);
-  const auto kernel = GNAS_AT_LEVEL(sddmm_edges);
-  for_chunks(args.chunks, [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
-  check_fault(op, fault);
-#endif
+  run(op, args, a);
+  return out;
+}
+
+Tensor sddmm_elementwise(const Tensor& indptr, const Tensor& indices, const Tensor& a, const Tensor& b,
+                         const std::string& pairing, const OptionalTensor&, const OptionalTensor&,
+                         const OptionalTensor&) {
+  const char* op = "sddmm_elementwise";
+  Call call = prepare(op, indptr, indices, std::nullopt, a, b);
+  GNAS_CHECK(pairing == "add" || pairing == "mul", op, ": expected op add or mul, got ", pairing);
+  call.args.pairing = pairing == "add" ? Pairing::add : Pairing::mul;
+  Tensor out = output_like(a, {call.args.nnz, call.args.width});
+  call.args.out = out.data_ptr();
+  run(op, call.args, a);
   return out;
 }
 
@@ -68,13 +106,19 @@ Tensor sddmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& 
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CUDA, m) {
 #else
 STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
-  // out[edge[e]] = sum over f of a[row of e, f] * b[indices[e], f], where select[row of e, f] == edge[e] if given.
+  // out[edge[e], h] = sum over the columns f of head h of a[row of e, f] * b[indices[e], f], where
+  // select[row of e, f] == edge[e] if given. 0 heads: one head, and an output of one dimension.
   m.def(
-      "sddmm(Tensor indptr, Tensor indices, Tensor? edge, Tensor a, Tensor b, Tensor? select, Tensor? t_indptr, "
+      "sddmm(Tensor indptr, Tensor indices, Tensor? edge, Tensor a, Tensor b, Tensor? select, int heads, "
+      "Tensor? t_indptr, Tensor? t_indices, Tensor? t_edge) -> Tensor");
+  // out[e, f] = a[row of e, f] + or * b[indices[e], f].
+  m.def(
+      "sddmm_elementwise(Tensor indptr, Tensor indices, Tensor a, Tensor b, str op, Tensor? t_indptr, "
       "Tensor? t_indices, Tensor? t_edge) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CPU, m) {
 #endif
   m.impl("sddmm", TORCH_BOX(&gnas::sddmm));
+  m.impl("sddmm_elementwise", TORCH_BOX(&gnas::sddmm_elementwise));
 }

@@ -17,6 +17,7 @@ __global__ void sddmm_kernel(SddmmArgs s) {
   const I* select = static_cast<const I*>(s.select);
   const T* a = static_cast<const T*>(s.a);
   const T* b = static_cast<const T*>(s.b);
+  const int64_t dim = s.width / s.heads;
   for (int64_t row = first_row(); row < s.rows; row += row_stride()) {
     const int64_t begin = indptr[row];
     const int64_t end = indptr[row + 1];
@@ -26,13 +27,23 @@ __global__ void sddmm_kernel(SddmmArgs s) {
       const int64_t place = edge == nullptr ? e : static_cast<int64_t>(edge[e]);
       require(static_cast<uint64_t>(c) < static_cast<uint64_t>(s.cols) &&
               static_cast<uint64_t>(place) < static_cast<uint64_t>(s.nnz));
-      A total = 0;
-      for (int64_t f = lane(); f < s.width; f += kWarp) {
-        const A product = widen(a[row * s.width + f]) * widen(b[c * s.width + f]);
-        if (select == nullptr || static_cast<int64_t>(select[row * s.width + f]) == place) total += product;
+      if (s.pairing != Pairing::dot) {
+        for (int64_t f = lane(); f < s.width; f += kWarp) {
+          const A left = widen(a[row * s.width + f]);
+          const A right = widen(b[c * s.width + f]);
+          narrow(s.pairing == Pairing::add ? left + right : left * right, static_cast<T*>(s.out) + e * s.width + f);
+        }
+        continue;
       }
-      for (int apart = kWarp / 2; apart > 0; apart /= 2) total += __shfl_down_sync(0xffffffffu, total, apart);
-      if (lane() == 0) narrow(total, static_cast<T*>(s.out) + place);
+      for (int64_t head = 0; head < s.heads; ++head) {
+        A total = 0;
+        for (int64_t f = head * dim + lane(); f < (head + 1) * dim; f += kWarp) {
+          const A product = widen(a[row * s.width + f]) * widen(b[c * s.width + f]);
+          if (select == nullptr || static_cast<int64_t>(select[row * s.width + f]) == place) total += product;
+        }
+        for (int apart = kWarp / 2; apart > 0; apart /= 2) total += __shfl_down_sync(0xffffffffu, total, apart);
+        if (lane() == 0) narrow(total, static_cast<T*>(s.out) + place * s.heads + head);
+      }
     }
   }
 }

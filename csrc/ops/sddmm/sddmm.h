@@ -1,4 +1,4 @@
-// Dense times dense, sampled at the edges of a graph: plain structs and kernel declarations, no Torch, no CUDA.
+// Dense with dense, sampled at the edges of a graph: plain structs and kernel declarations, no Torch, no CUDA.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,10 @@
 
 namespace gnas {
 
-// out[edge[e]] = sum over f of a[row of e, f] * b[indices[e], f]; with `select`, only over those f where
-// select[row of e, f] == edge[e].
+enum class Pairing : int { dot, add, mul };
+
+// dot: out[edge[e], h] = sum over the columns f of head h of a[row of e, f] * b[indices[e], f]; with `select`, only
+// over those f where select[row of e, f] == edge[e]. add and mul: out[e, f] = a[row of e, f] + or * b[indices[e], f].
 struct SddmmArgs {
   const void* indptr;   // [rows + 1], index type
   const void* indices;  // [nnz], index type
@@ -17,13 +19,15 @@ struct SddmmArgs {
   const void* a;        // [rows, width]
   const void* b;        // [cols, width], a's type
   const void* select;   // [rows, width], index type, or null
-  void* out;            // [nnz], a's type
+  void* out;            // dot: [nnz, heads], add and mul: [nnz, width]; a's type
   Fault* fault;         // CPU: an entry found out of bounds
   int64_t rows;
   int64_t cols;
   int64_t nnz;
   int64_t width;
+  int64_t heads;  // 1 or more; head h owns columns h * width / heads … (h + 1) * width / heads - 1
   int64_t chunks;
+  Pairing pairing;
   Dtype dtype;
   bool wide_index;
 };

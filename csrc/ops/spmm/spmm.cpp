@@ -57,8 +57,8 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
     GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
   }
   if (weight) {
-    GNAS_CHECK(weight->dim() == 1 && weight->size(0) == csr.nnz, op, ": expected weight of shape [", csr.nnz, "], got ",
-               shape_of(*weight));
+    GNAS_CHECK((weight->dim() == 1 || weight->dim() == 2) && weight->size(0) == csr.nnz, op,
+               ": expected weight of shape [", csr.nnz, "] or [", csr.nnz, ", heads], got ", shape_of(*weight));
     GNAS_CHECK(weight->scalar_type() == x.scalar_type(), op, ": expected weight in x's dtype");
     GNAS_CHECK(same_device(*weight, x), op, ": weight and x are on different devices");
   }
@@ -73,6 +73,9 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
   a.cols = x.size(0);
   a.nnz = csr.nnz;
   a.width = x.size(1);
+  a.heads = weight && weight->dim() == 2 ? weight->size(1) : 1;
+  GNAS_CHECK(a.heads > 0 && a.width % a.heads == 0, op, ": expected a width that is a multiple of the ", a.heads,
+             " heads of weight, got ", a.width);
   a.dtype = element_type(op, x);
   a.wide_index = csr.wide_index;
   return call;

@@ -23,6 +23,7 @@ __global__ void spmm_kernel(SpmmArgs a) {
   const T* weight = static_cast<const T*>(a.weight);
   const T* x = static_cast<const T*>(a.x);
   const I* select = static_cast<const I*>(a.select);
+  const int64_t dim = a.heads > 1 ? a.width / a.heads : a.width;
   const A sign = a.reduce == Reduce::min ? A{-1} : A{1};
   const int64_t column = static_cast<int64_t>(blockIdx.y) * kTile + lane();
 
@@ -36,23 +37,22 @@ __global__ void spmm_kernel(SpmmArgs a) {
       const int64_t mine = batch + lane();
       int64_t my_column = 0;
       int64_t my_place = 0;
-      A my_weight = 1;
       if (mine < end) {
         my_column = indices[mine];
         my_place = edge == nullptr ? mine : static_cast<int64_t>(edge[mine]);
         require(static_cast<uint64_t>(my_column) < static_cast<uint64_t>(a.cols) &&
                 static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
-        if (weight != nullptr) my_weight = widen(weight[my_place]);
       }
       const int count = static_cast<int>(end - batch < kWarp ? end - batch : kWarp);
       for (int k = 0; k < count; ++k) {
         const int64_t source = __shfl_sync(0xffffffffu, my_column, k) * a.width;
         const int64_t place = __shfl_sync(0xffffffffu, my_place, k);
-        const A w = __shfl_sync(0xffffffffu, my_weight, k);
 #pragma unroll
         for (int c = 0; c < kColumnsPerLane; ++c) {
           const int64_t f = column + c * kWarp;
           if (f >= a.width) continue;
+          // Neighbouring lanes read the same weight, or those of neighbouring heads: one or two lines a warp.
+          const A w = weight == nullptr ? A{1} : static_cast<A>(widen(weight[place * a.heads + f / dim]));
           const A product = w * widen(x[source + f]);
           if constexpr (mode == Mode::sum) {
             value[c] += product;

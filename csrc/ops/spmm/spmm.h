@@ -8,12 +8,13 @@
 
 namespace gnas {
 
-// out[i, f] = reduce over the edges e of row i of weight[edge[e]] * x[indices[e], f]; rows without edges are zero.
+// out[i, f] = reduce over the edges e of row i of weight[edge[e], head of f] * x[indices[e], f]; rows without edges are
+// zero.
 struct SpmmArgs {
   const void* indptr;   // [rows + 1], index type
   const void* indices;  // [nnz], index type
   const void* edge;     // [nnz], index type: where an edge's weight stands; null for the identity
-  const void* weight;   // [nnz], x's type; null for all ones
+  const void* weight;   // [nnz, heads], x's type; null for all ones
   const void* x;        // [cols, width]
   void* out;            // [rows, width], x's type
   void* arg;            // max and min: the winning edge, [rows, width], index type, -1 for rows without edges
@@ -25,6 +26,7 @@ struct SpmmArgs {
   int64_t cols;
   int64_t nnz;
   int64_t width;
+  int64_t heads;  // 1 or more; head h owns columns h * width / heads … (h + 1) * width / heads - 1
   int64_t chunks;
   Dtype dtype;
   Reduce reduce;

@@ -17,6 +17,7 @@ def spmm(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> list[t
     return [
         (*graph, None, None, x, "sum", *t),
         (*graph, None, weight, x, "mean", *t),
+        (*graph, None, torch.stack([weight, weight * 2, -weight], 1), x, "sum", *t),
         (*graph, edge, weight, x.detach(), "mean", *NOTHING),
         (*graph, None, weight.detach(), x.detach(), "sum", *NOTHING),
     ]
@@ -27,6 +28,7 @@ def spmm_arg(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> li
     return [
         (*graph, None, x, "max", *t),
         (*graph, weight, x, "min", *t),
+        (*graph, torch.stack([weight, -weight], 1), x, "max", *t),
         (*graph, weight.detach(), x.detach(), "min", *NOTHING),
     ]
 

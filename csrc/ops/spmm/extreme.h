@@ -1,0 +1,97 @@
+// The max or min over a row's edges, with the edge that won. For spmm_simd.cpp.
+//
+// Min is the max of the negated values. The first of equal values wins; NaN wins over all.
+#pragma once
+
+#include "ops/spmm/graph.h"
+
+namespace gnas::GNAS_ISA {
+namespace {
+
+template <class T, class I, int N>
+GNAS_INLINE void extreme_block(const Graph<T, I>& g, int64_t column, int64_t head, Accumulator<T> sign,
+                               const Piece<T, I>& p) {
+  using A = Accumulator<T>;
+  constexpr int kLanes = Lanes<A>::count;
+  Vector<A> best[N] = {};
+  IntVector<A> winner[N];
+  unrolled<N>([&](auto v) { winner[v] = IntVector<A>{} - 1; });
+  // The first edge takes every lane, so that the others need no test for an empty one.
+  for (int64_t e = p.begin; e < p.end; ++e) {
+    const T* row = g.row_of(e) + column;
+    const uintptr_t ahead = g.row_ahead(e) + column * sizeof(T);
+    const A w = sign * g.weight_of(e, head);
+    const auto offset = static_cast<typename Lanes<A>::Integer>(e - p.begin);
+    const bool first = e == p.begin;
+    unrolled<N>([&](auto v) __attribute__((always_inline)) {
+      if constexpr (v * kLanes * static_cast<int>(sizeof(T)) % kLine == 0) prefetch(ahead + v * kLanes * sizeof(T));
+      const Vector<A> value = w * load(row + v * kLanes);
+      if (first) {
+        best[v] = value;
+        winner[v] = IntVector<A>{};
+        return;
+      }
+      // Not "not greater": false where either is NaN. So a NaN takes the lead, unless one holds it.
+      const IntVector<A> take = ~(value <= best[v]) & (best[v] == best[v]);
+      best[v] = take ? value : best[v];
+      winner[v] = take ? IntVector<A>{} + offset : winner[v];
+    });
+  }
+  if (p.begin < p.end) unrolled<N>([&](auto v) { best[v] = sign * best[v]; });  // no -0 in rows without edges
+  put<T, I, N>(p, column, best);
+  if (p.arg == nullptr) return;
+  unrolled<N>([&](auto v) {
+    I* to = p.arg + column + v * kLanes;
+    for (int lane = 0; lane < kLanes; ++lane) to[lane] = static_cast<I>(winner[v][lane]);
+    if (p.begin < p.end) {
+      for (int lane = 0; lane < kLanes; ++lane) to[lane] += static_cast<I>(p.begin);
+    }
+  });
+}
+
+template <class T, class I>
+void extreme_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, Accumulator<T> sign,
+                    const Piece<T, I>& p) {
+  using A = Accumulator<T>;
+  for (int64_t f = column; f < until; ++f) {
+    A best = 0;
+    int64_t winner = -1;
+    for (int64_t e = p.begin; e < p.end; ++e) {
+      const A value = g.weight_of(e, head) * widen(g.row_of(e)[f]);
+      const bool leads = best == best && (sign * value > sign * best || value != value);
+      if (winner < 0 || leads) {
+        best = value;
+        winner = e;
+      }
+    }
+    put_one(p, f, best);
+    if (p.arg != nullptr) p.arg[f] = static_cast<I>(winner);
+  }
+}
+
+template <class T, class I>
+void extreme_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
+  constexpr int kLanes = Lanes<Accumulator<T>>::count;
+  const Accumulator<T> sign = g.a.reduce == Reduce::min ? -1 : 1;
+  for (int64_t head = 0; head < g.heads; ++head) {
+    const int64_t until = (head + 1) * g.dim;
+    int64_t column = head * g.dim;
+    if (g.dim < kLanes) {
+      extreme_narrow<T, I>(g, column, until, head, sign, p);
+      continue;
+    }
+    while (column < until) {
+      if (until - column >= 4 * kLanes) {
+        extreme_block<T, I, 4>(g, column, head, sign, p);
+        column += 4 * kLanes;
+      } else {
+        column = until - column < kLanes ? until - kLanes : column;
+        extreme_block<T, I, 1>(g, column, head, sign, p);
+        column += kLanes;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace gnas::GNAS_ISA

@@ -1,0 +1,88 @@
+// What the kernels of this room read: the arrays with their types, and an edge's weight. For spmm_simd.cpp.
+#pragma once
+
+#include "core/vector.h"
+#include "ops/spmm/spmm.h"
+
+namespace gnas::GNAS_ISA {
+namespace {
+
+constexpr int kLine = 64;
+
+template <class T, class I>
+struct Graph {
+  explicit Graph(const SpmmArgs& args)
+      : indptr(static_cast<const I*>(args.indptr)),
+        indices(static_cast<const I*>(args.indices)),
+        edge(static_cast<const I*>(args.edge)),
+        weight(static_cast<const T*>(args.weight)),
+        x(static_cast<const T*>(args.x)),
+        select(static_cast<const I*>(args.select)),
+        heads(args.heads),
+        dim(args.heads > 1 ? args.width / args.heads : args.width),
+        a(args) {}
+
+  GNAS_INLINE int64_t place(int64_t e) const { return edge == nullptr ? e : static_cast<int64_t>(edge[e]); }
+  GNAS_INLINE Accumulator<T> weight_of(int64_t e, int64_t head) const {
+    return weight == nullptr ? 1 : widen(weight[place(e) * heads + head]);
+  }
+  // The weights of all heads, one a lane; for no more heads than lanes.
+  GNAS_INLINE Vector<Accumulator<T>> weights_of(int64_t e) const {
+    using A = Accumulator<T>;
+    const int64_t from = place(e) * heads;
+    if (from + Lanes<A>::count <= a.nnz * heads) return load(weight + from);
+    Vector<A> last{};
+    for (int64_t head = 0; head < heads; ++head) last[head] = widen(weight[from + head]);
+    return last;
+  }
+  GNAS_INLINE const T* row_of(int64_t e) const { return x + static_cast<int64_t>(indices[e]) * a.width; }
+  // Where the row of a later edge begins, to prefetch it. That edge is not checked yet, so this is only a number.
+  GNAS_INLINE uintptr_t row_ahead(int64_t e) const {
+    return reinterpret_cast<uintptr_t>(x) + static_cast<uint64_t>(indices[e + ahead]) * (a.width * sizeof(T));
+  }
+
+  const I* indptr;
+  const I* indices;
+  const I* edge;
+  const T* weight;
+  const T* x;
+  const I* select;
+  int64_t heads;
+  int64_t dim;        // columns a head
+  int64_t ahead = 0;  // how many edges ahead rows are prefetched; never beyond the last edge
+  const SpmmArgs& a;
+};
+
+GNAS_INLINE void prefetch(uintptr_t address) { __builtin_prefetch(reinterpret_cast<const void*>(address)); }
+
+// One piece of a row, or all of it: the edges begin … end-1, and where their sum, or winner, goes.
+template <class T, class I>
+struct Piece {
+  int64_t begin;
+  int64_t end;
+  Accumulator<T>* value;  // a slot for a part of a row; null for a whole row
+  I* arg;                 // max and min: the winners
+  T* out;                 // a whole row
+  Accumulator<T> scale;   // of a whole row: the mean divides
+};
+
+// Writes N registers of results that begin at `column`.
+template <class T, class I, int N>
+GNAS_INLINE void put(const Piece<T, I>& p, int64_t column, Vector<Accumulator<T>> (&value)[N]) {
+  constexpr int kLanes = Lanes<Accumulator<T>>::count;
+  if (p.value == nullptr)
+    unrolled<N>([&](auto v) { store_as(p.scale * value[v], p.out + column + v * kLanes); });
+  else
+    unrolled<N>([&](auto v) { store<Accumulator<T>>(value[v], p.value + column + v * kLanes); });
+}
+
+template <class T, class I>
+GNAS_INLINE void put_one(const Piece<T, I>& p, int64_t column, Accumulator<T> value) {
+  if (p.value == nullptr)
+    narrow(p.scale * value, p.out + column);
+  else
+    p.value[column] = value;
+}
+
+}  // namespace
+}  // namespace gnas::GNAS_ISA

@@ -1,0 +1,162 @@
+// The sum over a row's edges. For spmm_simd.cpp.
+//
+// Edges are walked outside, columns inside, in blocks that fit the registers. The row that is needed `ahead` edges
+// from now is prefetched line by line between the multiply-adds: in a burst the same prefetches gain nothing.
+#pragma once
+
+#include "ops/spmm/graph.h"
+
+namespace gnas::GNAS_ISA {
+namespace {
+
+// Whose weight an edge has: none; its own, in the order of the entries; one that is looked up (placed elsewhere, or one
+// head of several); or those of all heads, one a lane.
+enum class Weights { none, entry, looked_up, lanes };
+
+// Registers that sums may take.
+constexpr int kMostSums = GNAS_VECTOR_BYTES == 64 ? 16 : 8;
+
+// The head of each of a register's columns, of which the first is `column`.
+template <class A>
+GNAS_INLINE IntVector<A> heads_from(int64_t column, int64_t dim) {
+  typename Lanes<A>::Integer head[Lanes<A>::count];
+  for (int lane = 0; lane < Lanes<A>::count; ++lane)
+    head[lane] = static_cast<typename Lanes<A>::Integer>((column + lane) / dim);
+  return bit_copy<IntVector<A>>(head);
+}
+
+template <class T, class I, Weights kWeights, int N>
+GNAS_INLINE void sum_block(const Graph<T, I>& g, int64_t column, int64_t head, const Piece<T, I>& p) {
+  using A = Accumulator<T>;
+  constexpr int kLanes = Lanes<A>::count;
+  // Few sums would wait for each other: edges take turns among copies, which are added up at the end.
+  constexpr int kTurns = N == 1 ? 4 : N == 2 ? 2 : 1;
+  Vector<A> sum[kTurns][N] = {};
+  // The head of each lane; of one register only where it is not asked for.
+  IntVector<A> head_of[kWeights == Weights::lanes ? N : 1] = {};
+  if constexpr (kWeights == Weights::lanes) {
+    unrolled<N>([&](auto v) { head_of[v] = heads_from<A>(column + v * kLanes, g.dim); });
+  }
+  const auto take = [&](int64_t e, Vector<A>(&into)[N]) __attribute__((always_inline)) {
+    const T* row = g.row_of(e) + column;
+    const uintptr_t ahead = g.row_ahead(e) + column * sizeof(T);
+    A w = 1;
+    Vector<A> heads{};
+    if constexpr (kWeights == Weights::entry) {
+      w = widen(g.weight[e]);
+    } else if constexpr (kWeights == Weights::looked_up) {
+      if (g.edge != nullptr) __builtin_prefetch(g.weight + static_cast<uint64_t>(g.edge[e + g.ahead]) * g.heads);
+      w = g.weight_of(e, head);
+    } else if constexpr (kWeights == Weights::lanes) {
+      heads = g.weights_of(e);
+    }
+    unrolled<N>([&](auto v) __attribute__((always_inline)) {
+      if constexpr (v * kLanes * static_cast<int>(sizeof(T)) % kLine == 0) prefetch(ahead + v * kLanes * sizeof(T));
+      const Vector<A> value = load(row + v * kLanes);
+      if constexpr (kWeights == Weights::none)
+        into[v] += value;
+      else if constexpr (kWeights == Weights::lanes)
+        into[v] += __builtin_shuffle(heads, head_of[v]) * value;
+      else
+        into[v] += w * value;
+    });
+  };
+  int64_t e = p.begin;
+  for (; e + kTurns <= p.end; e += kTurns) {
+    unrolled<kTurns>([&](auto turn) __attribute__((always_inline)) { take(e + turn, sum[turn]); });
+  }
+  if constexpr (kTurns > 1) {
+    for (; e < p.end; ++e) take(e, sum[0]);
+    unrolled<N>([&](auto v) __attribute__((always_inline)) {
+      if constexpr (kTurns == 4)
+        sum[0][v] = (sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v]);
+      else
+        sum[0][v] += sum[1][v];
+    });
+  }
+  put<T, I, N>(p, column, sum[0]);
+}
+
+// The columns from `column` to `until`, at least a register's worth. The last block is moved back so that it is full:
+// the columns that two blocks share are computed twice, alike.
+template <class T, class I, Weights kWeights>
+GNAS_INLINE void sum_columns(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
+  constexpr int kLanes = Lanes<Accumulator<T>>::count;
+  // Weights of several heads take registers as well, and come in fewer sizes.
+  constexpr bool kCommon = kWeights != Weights::lanes;
+  while (column < until) {
+    const int64_t left = until - column;
+    if constexpr (kCommon && kMostSums == 16) {
+      if (left >= 16 * kLanes) {
+        sum_block<T, I, kWeights, 16>(g, column, head, p);
+        column += 16 * kLanes;
+        continue;
+      }
+    }
+    if constexpr (kCommon) {
+      if (left >= 8 * kLanes) {
+        sum_block<T, I, kWeights, 8>(g, column, head, p);
+        column += 8 * kLanes;
+        continue;
+      }
+    }
+    if (left >= 4 * kLanes) {
+      sum_block<T, I, kWeights, 4>(g, column, head, p);
+      column += 4 * kLanes;
+      continue;
+    }
+    if constexpr (kCommon) {
+      if (left >= 2 * kLanes) {
+        sum_block<T, I, kWeights, 2>(g, column, head, p);
+        column += 2 * kLanes;
+        continue;
+      }
+    }
+    column = left < kLanes ? until - kLanes : column;
+    sum_block<T, I, kWeights, 1>(g, column, head, p);
+    column += kLanes;
+  }
+}
+
+// Fewer columns than a register has lanes.
+template <class T, class I>
+void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
+  using A = Accumulator<T>;
+  A sum[Lanes<A>::count] = {};
+  const int64_t count = until - column;
+  for (int64_t e = p.begin; e < p.end; ++e) {
+    const T* row = g.row_of(e) + column;
+    prefetch(g.row_ahead(e) + column * sizeof(T));
+    const A w = g.weight_of(e, head);
+    for (int64_t f = 0; f < count; ++f) sum[f] += w * widen(row[f]);
+  }
+  for (int64_t f = 0; f < count; ++f) put_one(p, column + f, sum[f]);
+}
+
+template <class T, class I>
+void sum_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
+  constexpr int64_t kLanes = Lanes<Accumulator<T>>::count;
+  const int64_t width = g.a.width;
+  if (g.heads > 1 && (width < kLanes || g.heads > kLanes)) {
+    for (int64_t head = 0; head < g.heads; ++head) {
+      const int64_t column = head * g.dim;
+      if (g.dim < kLanes)
+        sum_narrow<T, I>(g, column, column + g.dim, head, p);
+      else
+        sum_columns<T, I, Weights::looked_up>(g, column, column + g.dim, head, p);
+    }
+  } else if (width < kLanes) {
+    sum_narrow<T, I>(g, 0, width, 0, p);
+  } else if (g.heads > 1) {
+    sum_columns<T, I, Weights::lanes>(g, 0, width, 0, p);
+  } else if (g.weight == nullptr) {
+    sum_columns<T, I, Weights::none>(g, 0, width, 0, p);
+  } else if (g.edge == nullptr) {
+    sum_columns<T, I, Weights::entry>(g, 0, width, 0, p);
+  } else {
+    sum_columns<T, I, Weights::looked_up>(g, 0, width, 0, p);
+  }
+}
+
+}  // namespace
+}  // namespace gnas::GNAS_ISA
