@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gnas_ext import memory
 from gnas_ext._native import build_info, set_simd_level, simd_level, simd_levels
 from gnas_ext.graph.csr import CSR
 
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     from gnas_ext.data import read_log
     from gnas_ext.recommend import load
 
-__all__ = ["CSR", "build_info", "load", "ops", "read_log", "search", "set_simd_level", "simd_level", "simd_levels"]
+__all__ = [
+    "CSR",
+    "build_info",
+    "load",
+    "memory",
+    "ops",
+    "read_log",
+    "search",
+    "set_simd_level",
+    "simd_level",
+    "simd_levels",
+]
 __version__ = "0.1.0"
 
 # Loaded on first use: module, and the name in it (the module itself where there is none).

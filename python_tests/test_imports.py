@@ -17,6 +17,7 @@ ROOMS = (
     "errors",
     "_C",
     "_native",
+    "memory",
     "ops",
     "graph",
     "data",

@@ -13,7 +13,9 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
+#include "core/pool.h"
 #include "core/types.h"
 
 namespace gnas {
@@ -109,10 +111,41 @@ inline void check_fault(const char* op, const Fault& fault) {
              "for edge)");
 }
 
-// Where an op writes what it returns: uninitialised, contiguous, on the device of `like`.
+// 0 for types that no op returns in large outputs: the pool does not serve them.
+inline int64_t element_bytes(ScalarType type) {
+  switch (type) {
+    case ScalarType::Double:
+    case ScalarType::Long:
+      return 8;
+    case ScalarType::Float:
+    case ScalarType::Int:
+      return 4;
+    case ScalarType::BFloat16:
+    case ScalarType::Half:
+      return 2;
+    default:
+      return 0;
+  }
+}
+
+// Where an op writes what it returns: uninitialised, contiguous, on the device of `like`. Large ones come from the
+// pool.
 inline Tensor output_like(const Tensor& like, std::initializer_list<int64_t> sizes,
                           std::optional<ScalarType> dtype = std::nullopt) {
-  return torch::stable::new_empty(like, torch::headeronly::IntHeaderOnlyArrayRef(sizes.begin(), sizes.size()), dtype);
+  const torch::headeronly::IntHeaderOnlyArrayRef shape(sizes.begin(), sizes.size());
+#ifndef GNAS_CUDA
+  const ScalarType type = dtype.value_or(like.scalar_type());
+  int64_t bytes = element_bytes(type);
+  for (const int64_t size : sizes) bytes *= size;
+  if (void* block = pool::take(bytes)) {
+    std::vector<int64_t> strides(sizes.size());
+    int64_t stride = 1;
+    for (size_t d = sizes.size(); d-- > 0; stride *= *(sizes.begin() + d)) strides[d] = stride;
+    return torch::stable::from_blob(block, shape, strides, torch::stable::Device(torch::headeronly::DeviceType::CPU),
+                                    type, &pool::give);
+  }
+#endif
+  return torch::stable::new_empty(like, shape, dtype);
 }
 
 // Pointer of an optional argument that was checked; null where it is absent.

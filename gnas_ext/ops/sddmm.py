@@ -57,7 +57,7 @@ def sddmm(csr: CSR, a: Tensor, b: Tensor, op: Pairing = "dot") -> Tensor:
             csr = csr.with_weight(None)
             t = csr.transposed_structure() if wants_gradient else (None, None, None)
         out = torch.ops.gnas_ext.sddmm_elementwise(csr.indptr, csr.indices, left, right, op, *t)
-        return out.unflatten(1, a.shape[1:]) if heads else out
+        return out.view(-1, *a.shape[1:]) if heads else out
     out = torch.ops.gnas_ext.sddmm(csr.indptr, csr.indices, csr.edge, left, right, None, heads, *t)
     return out if csr.edge is None else out[csr.edge.long()]  # the op writes in the order of the stored weights
 

@@ -1,8 +1,9 @@
 """Message passing: what does each row's neighbourhood add up to?
 
-Three ops share one room. `spmm` sums or averages; `spmm_arg` takes the max or min and says which edge won;
-`spmm_select` sums over winning edges only, which is what the gradient of `spmm_arg` needs. Each of them, and `sddmm`,
-is linear in its tensors, and their gradients are these same ops on the transpose: so gradients of any order exist.
+Four ops share one room. `spmm` sums, averages, or takes the max or min; `spmm_out` does so into memory that is there;
+`spmm_arg` takes the max or min and says which edge won; `spmm_select` sums over winning edges only, which is what the
+gradient of `spmm_arg` needs. Each of them but `spmm_out`, and `sddmm`, is linear in its tensors, and their gradients
+are these same ops on the transpose: so gradients of any order exist.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Reduce = Literal["sum", "mean", "max", "min"]
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
+def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None) -> Tensor:
     """Reduces over each row's neighbours, weighted by edge: out[i] = reduce of weight[e] * x[indices[e]].
 
     Args:
@@ -31,6 +32,8 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
         x: features, [cols, width] or [cols, heads, dim], float32, float64, bfloat16 or float16.
         reduce: "sum"; "mean", the sum over the number of edges; "max" or "min", where the first of equal values wins
             and NaN wins over all.
+        out: where the result is written and what is returned, contiguous, of the result's shape and dtype, on x's
+            device, no part of an input; only where no gradient is wanted.
 
     Returns:
         [rows, width] or [rows, heads, dim], x's dtype; sums run in float32 (float64 for float64). Rows without edges
@@ -38,7 +41,7 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
 
     Raises:
         ValueError: x has another shape, csr.cols differs from x's rows, weights and x differ in heads, devices differ,
-            or reduce is unknown.
+            reduce is unknown, or out does not fit or would need a gradient.
         TypeError: x's dtype is none of the above, or the weights have another one.
 
     Gradients of any order flow to x and to the weights. Repeats exactly, whatever the number of threads.
@@ -50,23 +53,45 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum") -> Tensor:
             f"got {list(x.shape)}"
         )
     flat = x.flatten(1) if x.dim() == 3 else x
-    extreme = reduce in ("max", "min")
-    if extreme and csr.edge is not None:
-        csr = csr.with_weight(csr.weight)  # winners are counted in the order of the entries
-        weight = csr.stored_weight
     _spmm_out(csr.indptr, csr.indices, csr.edge, weight, flat, reduce)
     if csr.cols != x.shape[0]:
         raise ValueError(
             f"spmm: expected x of shape [{csr.cols}, width] for a graph of shape {list(csr.shape)}, got {list(x.shape)}"
         )
-    # Only a backward needs the transpose.
+    # Only a backward needs the transpose, and winners.
     wants_gradient = torch.is_grad_enabled() and (x.requires_grad or (weight is not None and weight.requires_grad))
-    t = csr.transposed_structure() if wants_gradient else (None, None, None)
-    if extreme:
-        out, _ = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, weight, flat, reduce, *t)
+    if out is not None:
+        if wants_gradient:
+            raise ValueError("spmm: out has no gradient: leave it out, or call under torch.no_grad()")
+        _check_out(out, (csr.rows, *x.shape[1:]), x)
+        torch.ops.gnas_ext.spmm_out(
+            csr.indptr, csr.indices, csr.edge, weight, flat, reduce, out.view(csr.rows, flat.shape[1])
+        )
+        return out
+    if wants_gradient and reduce in ("max", "min"):
+        if csr.edge is not None:
+            csr = csr.with_weight(csr.weight)  # winners are counted in the order of the entries
+        result, _ = torch.ops.gnas_ext.spmm_arg(
+            csr.indptr, csr.indices, csr.stored_weight, flat, reduce, *csr.transposed_structure()
+        )
+    elif wants_gradient:
+        result = torch.ops.gnas_ext.spmm(
+            csr.indptr, csr.indices, csr.edge, weight, flat, reduce, *csr.transposed_structure()
+        )
     else:
-        out = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, csr.edge, weight, flat, reduce, *t)
-    return cast("Tensor", out.unflatten(1, x.shape[1:]) if x.dim() == 3 else out)
+        result = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, csr.edge, weight, flat, reduce, None, None, None)
+    return cast("Tensor", result.view(-1, *x.shape[1:]) if x.dim() == 3 else result)
+
+
+def _check_out(out: Tensor, shape: tuple[int, ...], x: Tensor) -> None:
+    if out.shape != shape or not out.is_contiguous():
+        raise ValueError(f"spmm: expected a contiguous out of shape {list(shape)}, got {list(out.shape)}")
+    if out.dtype != x.dtype:
+        raise TypeError(f"spmm: expected out in x's dtype {x.dtype}, got {out.dtype}")
+    if out.device != x.device:
+        raise ValueError(f"spmm: out is on {out.device}, x on {x.device}: move one with .to()")
+    if out.requires_grad and torch.is_grad_enabled():
+        raise ValueError("spmm: out requires a gradient, which it cannot have: pass out.detach()")
 
 
 def _spmm_out(
@@ -100,6 +125,18 @@ def _spmm_fake(
     indptr: Tensor, indices: Tensor, edge: Tensor | None, weight: Tensor | None, x: Tensor, reduce: str, *_: Any
 ) -> Tensor:
     return x.new_empty(_spmm_out(indptr, indices, edge, weight, x, reduce))
+
+
+def _spmm_into_fake(
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    weight: Tensor | None,
+    x: Tensor,
+    reduce: str,
+    out: Tensor,
+) -> None:
+    _check_out(out, _spmm_out(indptr, indices, edge, weight, x, reduce), x)
 
 
 def _spmm_arg_fake(
@@ -159,6 +196,8 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 def _spmm_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     indptr, indices, edge, weight, x, *kept = ctx.saved_tensors
+    if ctx.reduce in ("max", "min"):
+        raise RuntimeError(f"spmm: the gradient of {ctx.reduce} needs the winners: call spmm_arg")
     if ctx.reduce == "mean":
         grad = grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
     t = transposed(indptr, indices, edge, x.shape[0], tuple(kept))
@@ -205,6 +244,7 @@ def _spmm_select_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 
 torch.library.register_fake("gnas_ext::spmm", _spmm_fake)
+torch.library.register_fake("gnas_ext::spmm_out", _spmm_into_fake)
 torch.library.register_fake("gnas_ext::spmm_arg", _spmm_arg_fake)
 torch.library.register_fake("gnas_ext::spmm_select", _spmm_select_fake)
 torch.library.register_autograd("gnas_ext::spmm", _spmm_backward, setup_context=_save)

@@ -25,7 +25,7 @@ native = torch.ops.gnas_ext
 
 
 # Those that read an entry's weight where `edge` says.
-WITH_EDGE = ("spmm", "spmm_select", "sddmm")
+WITH_EDGE = ("spmm", "spmm_out", "spmm_select", "sddmm")
 # Those that take no features.
 STRUCTURAL = ("transpose",)
 
@@ -127,7 +127,7 @@ def test_what_goes_with_the_features() -> None:
     cases: list[tuple[Any, tuple[Any, ...], str]] = [
         (native.spmm, (None, torch.ones(4), x, "sum"), r"weight of shape \[5\] or \[5, heads\], got \[4\]"),
         (native.spmm, (None, torch.ones(5).half(), x, "sum"), "weight in x's dtype"),
-        (native.spmm, (None, None, x, "max"), "reduce sum or mean, got max"),
+        (native.spmm, (None, None, x, "add"), "reduce sum, mean, max or min, got add"),
         (native.spmm_arg, (None, x, "mean"), "reduce max or min, got mean"),
         (native.spmm_select, (None, None, x, select[1:]), r"select of x's shape \[4, 5\]"),
         (native.spmm_select, (None, None, x, select.int()), "select in indptr's dtype"),

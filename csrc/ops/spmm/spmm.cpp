@@ -7,12 +7,12 @@
 namespace gnas {
 namespace {
 
-Reduce parse(const char* op, const std::string& reduce, bool extreme) {
-  if (!extreme && reduce == "sum") return Reduce::sum;
-  if (!extreme && reduce == "mean") return Reduce::mean;
-  if (extreme && reduce == "max") return Reduce::max;
-  if (extreme && reduce == "min") return Reduce::min;
-  GNAS_CHECK(false, op, ": expected reduce ", extreme ? "max or min" : "sum or mean", ", got ", reduce);
+Reduce parse(const char* op, const std::string& reduce, bool only_extreme) {
+  if (!only_extreme && reduce == "sum") return Reduce::sum;
+  if (!only_extreme && reduce == "mean") return Reduce::mean;
+  if (reduce == "max") return Reduce::max;
+  if (reduce == "min") return Reduce::min;
+  GNAS_CHECK(false, op, ": expected reduce ", only_extreme ? "max or min" : "sum, mean, max or min", ", got ", reduce);
   return Reduce::sum;
 }
 
@@ -93,6 +93,31 @@ Tensor spmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& e
   return out;
 }
 
+bool overlap(const Tensor& a, const Tensor& b) {
+  const auto begin = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.data_ptr()); };
+  const auto bytes = [](const Tensor& t) { return static_cast<uintptr_t>(t.numel() * t.element_size()); };
+  return begin(a) < begin(b) + bytes(b) && begin(b) < begin(a) + bytes(a);
+}
+
+// spmm into memory that is there.
+void spmm_out(const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge, const OptionalTensor& weight,
+              const Tensor& x, const std::string& reduce, Tensor out) {
+  const char* op = "spmm_out";
+  Call call = prepare(op, indptr, indices, edge, weight, x);
+  GNAS_CHECK(out.dim() == 2 && out.size(0) == call.args.rows && out.size(1) == call.args.width && out.is_contiguous(),
+             op, ": expected a contiguous out of shape [", call.args.rows, ", ", call.args.width, "], got ",
+             shape_of(out));
+  GNAS_CHECK(out.scalar_type() == x.scalar_type(), op, ": expected out in x's dtype");
+  GNAS_CHECK(same_device(out, x), op, ": out and x are on different devices");
+  // What was made contiguous is a copy, which nothing overlaps.
+  GNAS_CHECK(!overlap(out, call.x) && !(call.weight && overlap(out, *call.weight)) && !overlap(out, indices) &&
+                 !overlap(out, indptr) && !(edge && overlap(out, *edge)),
+             op, ": out shares memory with an input, which is read after out is written");
+  call.args.reduce = parse(op, reduce, false);
+  call.args.out = out.data_ptr();
+  run(op, call.args, call.x, indices);
+}
+
 std::tuple<Tensor, Tensor> spmm_arg(const Tensor& indptr, const Tensor& indices, const OptionalTensor& weight,
                                     const Tensor& x, const std::string& reduce, const OptionalTensor&,
                                     const OptionalTensor&, const OptionalTensor&) {
@@ -130,10 +155,14 @@ Tensor spmm_select(const Tensor& indptr, const Tensor& indices, const OptionalTe
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CUDA, m) {
 #else
 STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
-  // out[i] = reduce over the edges e of row i of weight[edge[e]] * x[indices[e]]; a row without edges is zero.
+  // out[i] = reduce over the edges e of row i of weight[edge[e]] * x[indices[e]]; a row without edges is zero. Weights
+  // of [nnz, heads] weigh each head's columns. The gradient of max and min needs spmm_arg.
   m.def(
       "spmm(Tensor indptr, Tensor indices, Tensor? edge, Tensor? weight, Tensor x, str reduce, Tensor? t_indptr, "
       "Tensor? t_indices, Tensor? t_edge) -> Tensor");
+  m.def(
+      "spmm_out(Tensor indptr, Tensor indices, Tensor? edge, Tensor? weight, Tensor x, str reduce, Tensor(a!) out) -> "
+      "()");
   // The same for max and min, with the winning edge of each element (-1 in rows without edges).
   m.def(
       "spmm_arg(Tensor indptr, Tensor indices, Tensor? weight, Tensor x, str reduce, Tensor? t_indptr, "
@@ -148,6 +177,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CPU, m) {
 #endif
   m.impl("spmm", TORCH_BOX(&gnas::spmm));
+  m.impl("spmm_out", TORCH_BOX(&gnas::spmm_out));
   m.impl("spmm_arg", TORCH_BOX(&gnas::spmm_arg));
   m.impl("spmm_select", TORCH_BOX(&gnas::spmm_select));
 }

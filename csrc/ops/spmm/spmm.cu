@@ -75,7 +75,8 @@ __global__ void spmm_kernel(SpmmArgs a) {
       const int64_t f = column + c * kWarp;
       if (f >= a.width) continue;
       narrow(scale * value[c], static_cast<T*>(a.out) + row * a.width + f);
-      if constexpr (mode == Mode::extreme) static_cast<I*>(a.arg)[row * a.width + f] = static_cast<I>(winner[c]);
+      if (mode == Mode::extreme && a.arg != nullptr)
+        static_cast<I*>(a.arg)[row * a.width + f] = static_cast<I>(winner[c]);
     }
   }
 }

@@ -84,9 +84,11 @@ GNAS_INLINE void sum_columns(const Graph<T, I>& g, int64_t column, int64_t until
   constexpr int kLanes = Lanes<Accumulator<T>>::count;
   // Weights of several heads take registers as well, and come in fewer sizes.
   constexpr bool kCommon = kWeights != Weights::lanes;
+  // All sizes for float32 only, for the size of the library.
+  constexpr bool kFull = std::is_same_v<T, float>;
   while (column < until) {
     const int64_t left = until - column;
-    if constexpr (kCommon && kMostSums == 16) {
+    if constexpr (kCommon && kMostSums == 16 && kFull) {
       if (left >= 16 * kLanes) {
         sum_block<T, I, kWeights, 16>(g, column, head, p);
         column += 16 * kLanes;
@@ -105,7 +107,7 @@ GNAS_INLINE void sum_columns(const Graph<T, I>& g, int64_t column, int64_t until
       column += 4 * kLanes;
       continue;
     }
-    if constexpr (kCommon) {
+    if constexpr (kCommon && kFull) {
       if (left >= 2 * kLanes) {
         sum_block<T, I, kWeights, 2>(g, column, head, p);
         column += 2 * kLanes;

@@ -20,7 +20,14 @@ def spmm(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> list[t
         (*graph, None, torch.stack([weight, weight * 2, -weight], 1), x, "sum", *t),
         (*graph, edge, weight, x.detach(), "mean", *NOTHING),
         (*graph, None, weight.detach(), x.detach(), "sum", *NOTHING),
+        (*graph, None, weight.detach(), x.detach(), "max", *NOTHING),
     ]
+
+
+def spmm_out(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> list[tuple[Any, ...]]:
+    csr, graph, _, edge, weight, _, x = inputs(index, dtype, device)
+    out = torch.zeros(csr.rows, x.shape[1], dtype=dtype, device=device)
+    return [(*graph, edge, weight.detach(), x.detach(), "mean", out), (*graph, None, None, x.detach(), "min", out)]
 
 
 def spmm_arg(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> list[tuple[Any, ...]]:
@@ -43,9 +50,16 @@ def select_like(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return torch.zeros(x.shape, dtype=index.dtype)
 
 
-SAMPLES: dict[str, Samples] = {"spmm": spmm, "spmm_arg": spmm_arg, "spmm_select": spmm_select}
+def out_of(indptr: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(max(len(indptr) - 1, 0), x.shape[1])
+
+
+SAMPLES: dict[str, Samples] = {"spmm": spmm, "spmm_out": spmm_out, "spmm_arg": spmm_arg, "spmm_select": spmm_select}
 CORRUPT: dict[str, Corrupt] = {
     "spmm": lambda p, i, e, x: native.spmm(p, i, e, None, x, "sum", *NOTHING),
+    "spmm_out": lambda p, i, e, x: native.spmm_out(
+        p, i, e, None, x, "sum", x.new_empty(max(len(p) - 1, 0), x.shape[1])
+    ),
     "spmm_arg": lambda p, i, _, x: native.spmm_arg(p, i, None, x, "max", *NOTHING),
     "spmm_select": lambda p, i, e, x: native.spmm_select(p, i, e, None, x, select_like(x, i), *NOTHING),
 }
