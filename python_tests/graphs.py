@@ -32,6 +32,8 @@ def make(name: str) -> CSR:
             return coo(60, 33, drawn(4, 50) * 7 + 9)
         case "random":
             return coo(90, 70, drawn(90, 600))
+        case "square":
+            return coo(40, 40, drawn(40, 300))
         case "duplicates":
             return coo(6, 3, drawn(6, 80))
         case "single_row":

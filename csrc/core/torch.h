@@ -13,7 +13,6 @@
 #include <optional>
 #include <string>
 #include <tuple>
-#include <vector>
 
 #include "core/pool.h"
 #include "core/types.h"
@@ -129,30 +128,40 @@ inline int64_t element_bytes(ScalarType type) {
 }
 
 // Where an op writes what it returns: uninitialised, contiguous, on the device of `like`. Large ones come from the
-// pool.
+// pool, others straight from the allocator: a call through the dispatcher costs as much as a small op.
 inline Tensor output_like(const Tensor& like, std::initializer_list<int64_t> sizes,
                           std::optional<ScalarType> dtype = std::nullopt) {
-  const torch::headeronly::IntHeaderOnlyArrayRef shape(sizes.begin(), sizes.size());
-#ifndef GNAS_CUDA
+  constexpr size_t kMostDimensions = 4;
+  GNAS_CHECK(sizes.size() <= kMostDimensions, "output_like: expected at most 4 dimensions, got ", sizes.size());
   const ScalarType type = dtype.value_or(like.scalar_type());
-  int64_t bytes = element_bytes(type);
-  for (const int64_t size : sizes) bytes *= size;
-  if (void* block = pool::take(bytes)) {
-    std::vector<int64_t> strides(sizes.size());
-    int64_t stride = 1;
-    for (size_t d = sizes.size(); d-- > 0; stride *= *(sizes.begin() + d)) strides[d] = stride;
-    return torch::stable::from_blob(block, shape, strides, torch::stable::Device(torch::headeronly::DeviceType::CPU),
-                                    type, &pool::give);
+  int64_t strides[kMostDimensions];
+  int64_t elements = 1;
+  for (size_t d = sizes.size(); d-- > 0;) {
+    strides[d] = elements;
+    elements *= *(sizes.begin() + d);
+  }
+#ifndef GNAS_CUDA
+  if (void* block = pool::take(elements * element_bytes(type))) {
+    const torch::headeronly::IntHeaderOnlyArrayRef shape(sizes.begin(), sizes.size());
+    return torch::stable::from_blob(block, shape, {strides, sizes.size()},
+                                    torch::stable::Device(torch::headeronly::DeviceType::CPU), type, &pool::give);
   }
 #endif
-  return torch::stable::new_empty(like, shape, dtype);
+  int32_t device = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  AtenTensorHandle made = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(sizes.size()), sizes.begin(), strides,
+                                                  torch::stable::detail::to<int32_t>(torch::stable::detail::from(type)),
+                                                  device, like.get_device_index(), &made));
+  return Tensor(made);
 }
 
 // Pointer of an optional argument that was checked; null where it is absent.
 inline const void* pointer(const OptionalTensor& t) { return t ? t->data_ptr() : nullptr; }
 
-inline OptionalTensor contiguous(const OptionalTensor& t) {
-  return t ? OptionalTensor(torch::stable::contiguous(*t)) : std::nullopt;
+inline Tensor as_contiguous(const Tensor& t) { return t.is_contiguous() ? t : torch::stable::contiguous(t); }
+inline OptionalTensor as_contiguous(const OptionalTensor& t) {
+  return t ? OptionalTensor(as_contiguous(*t)) : std::nullopt;
 }
 
 #ifdef GNAS_CUDA

@@ -1,8 +1,9 @@
 """The ops. Importing this costs torch and numpy, nothing else."""
 
 import gnas_ext._native  # noqa: F401  (registers the ops; must run before anything below names one)
+from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.spmm import spmm
 from gnas_ext.ops.transpose import transpose
 
-__all__ = ["sddmm", "spmm", "transpose"]
+__all__ = ["propagate", "sddmm", "spmm", "transpose"]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._direct import below_autograd, records_nothing
 from gnas_ext.ops.transpose import transpose
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Reduce = Literal["sum", "mean", "max", "min"]
 
+_native_spmm = torch.ops.gnas_ext.spmm.default
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -47,19 +49,20 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
     Gradients of any order flow to x and to the weights. Repeats exactly, whatever the number of threads.
     """
     weight = csr.stored_weight
-    if weight is not None and weight.dim() == 2 and (x.dim() != 3 or weight.shape[1] != x.shape[1]):
-        raise ValueError(
-            f"spmm: expected x of shape [{csr.cols}, {weight.shape[1]}, dim] for weights of {weight.shape[1]} heads, "
-            f"got {list(x.shape)}"
-        )
-    flat = x.flatten(1) if x.dim() == 3 else x
-    _spmm_out(csr.indptr, csr.indices, csr.edge, weight, flat, reduce)
-    if csr.cols != x.shape[0]:
-        raise ValueError(
-            f"spmm: expected x of shape [{csr.cols}, width] for a graph of shape {list(csr.shape)}, got {list(x.shape)}"
-        )
     # Only a backward needs the transpose, and winners.
     wants_gradient = torch.is_grad_enabled() and (x.requires_grad or (weight is not None and weight.requires_grad))
+    plain = x.dim() == 2 and x.shape[0] == csr.cols and (weight is None or weight.dim() == 1)
+    if plain and not wants_gradient and out is None and records_nothing(x):
+        try:
+            with below_autograd():
+                return cast(
+                    "Tensor", _native_spmm(csr.indptr, csr.indices, csr.edge, weight, x, reduce, None, None, None)
+                )
+        except RuntimeError:
+            _check(csr, x, reduce)  # says it better where the arguments are at fault
+            raise
+    _check(csr, x, reduce)
+    flat = x.flatten(1) if x.dim() == 3 else x
     if out is not None:
         if wants_gradient:
             raise ValueError("spmm: out has no gradient: leave it out, or call under torch.no_grad()")
@@ -81,6 +84,20 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
     else:
         result = torch.ops.gnas_ext.spmm(csr.indptr, csr.indices, csr.edge, weight, flat, reduce, None, None, None)
     return cast("Tensor", result.view(-1, *x.shape[1:]) if x.dim() == 3 else result)
+
+
+def _check(csr: CSR, x: Tensor, reduce: str) -> None:
+    weight = csr.stored_weight
+    if weight is not None and weight.dim() == 2 and (x.dim() != 3 or weight.shape[1] != x.shape[1]):
+        raise ValueError(
+            f"spmm: expected x of shape [{csr.cols}, {weight.shape[1]}, dim] for weights of {weight.shape[1]} heads, "
+            f"got {list(x.shape)}"
+        )
+    _spmm_out(csr.indptr, csr.indices, csr.edge, weight, x.flatten(1) if x.dim() == 3 else x, reduce)
+    if csr.cols != x.shape[0]:
+        raise ValueError(
+            f"spmm: expected x of shape [{csr.cols}, width] for a graph of shape {list(csr.shape)}, got {list(x.shape)}"
+        )
 
 
 def _check_out(out: Tensor, shape: tuple[int, ...], x: Tensor) -> None:

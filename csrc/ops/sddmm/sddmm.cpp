@@ -27,7 +27,7 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
     check_index(op, "edge", *edge, indptr, csr.nnz);
     GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
   }
-  Call call{{}, torch::stable::contiguous(a), torch::stable::contiguous(b)};
+  Call call{{}, as_contiguous(a), as_contiguous(b)};
   SddmmArgs& args = call.args;
   args.indptr = indptr.data_ptr();
   args.indices = indices.data_ptr();
@@ -76,7 +76,7 @@ Tensor sddmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& 
     GNAS_CHECK(select->scalar_type() == indptr.scalar_type(), op, ": expected select in indptr's dtype");
     GNAS_CHECK(same_device(*select, a), op, ": select and a are on different devices");
   }
-  const OptionalTensor chosen = contiguous(select);
+  const OptionalTensor chosen = as_contiguous(select);
   args.select = pointer(chosen);
   Tensor out = heads == 0 ? output_like(a, {args.nnz}) : output_like(a, {args.nnz, heads});
   // `edge` may name a place twice or never only in a corrupt call; zeros, so that such a call reads nothing stale.

@@ -38,7 +38,7 @@ GNAS_INLINE void extreme_block(const Graph<T, I>& g, int64_t column, int64_t hea
     });
   }
   if (p.begin < p.end) unrolled<N>([&](auto v) { best[v] = sign * best[v]; });  // no -0 in rows without edges
-  put<T, I, N>(p, column, best);
+  put<T, I, N>(g, p, column, best);
   if (p.arg == nullptr) return;
   unrolled<N>([&](auto v) {
     I* to = p.arg + column + v * kLanes;
@@ -64,7 +64,7 @@ void extreme_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t
         winner = e;
       }
     }
-    put_one(p, f, best);
+    put_one(g, p, f, best);
     if (p.arg != nullptr) p.arg[f] = static_cast<I>(winner);
   }
 }

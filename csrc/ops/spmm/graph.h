@@ -62,26 +62,57 @@ struct Piece {
   int64_t end;
   Accumulator<T>* value;  // a slot for a part of a row; null for a whole row
   I* arg;                 // max and min: the winners
-  T* out;                 // a whole row
+  int64_t row;            // a whole row
   Accumulator<T> scale;   // of a whole row: the mean divides
 };
 
+// Writes results of a whole row at `place`, and what a hop makes of them.
+template <class T, class I, class V, class Load, class Store>
+GNAS_INLINE void finish(const Graph<T, I>& g, int64_t place, V value, const Load& load_at, const Store& store_at) {
+  using A = Accumulator<T>;
+  const SpmmArgs& a = g.a;
+  if (a.hop_weight == nullptr) {
+    store_at(value, static_cast<T*>(a.out) + place);
+    return;
+  }
+  if (a.out != nullptr) store_at(value, static_cast<T*>(a.out) + place);
+  const A* weight = static_cast<const A*>(a.hop_weight);
+  const V before = a.hop == 1 ? weight[0] * load_at(static_cast<const T*>(a.first) + place)
+                              : load_at(static_cast<const A*>(a.sum) + place);
+  const V sum = before + weight[a.hop] * value;
+  if (a.final != nullptr)
+    store_at(sum, static_cast<T*>(a.final) + place);
+  else
+    store_at(sum, static_cast<A*>(a.sum) + place);
+}
+
 // Writes N registers of results that begin at `column`.
 template <class T, class I, int N>
-GNAS_INLINE void put(const Piece<T, I>& p, int64_t column, Vector<Accumulator<T>> (&value)[N]) {
-  constexpr int kLanes = Lanes<Accumulator<T>>::count;
-  if (p.value == nullptr)
-    unrolled<N>([&](auto v) { store_as(p.scale * value[v], p.out + column + v * kLanes); });
-  else
-    unrolled<N>([&](auto v) { store<Accumulator<T>>(value[v], p.value + column + v * kLanes); });
+GNAS_INLINE void put(const Graph<T, I>& g, const Piece<T, I>& p, int64_t column, Vector<Accumulator<T>> (&value)[N]) {
+  using A = Accumulator<T>;
+  constexpr int kLanes = Lanes<A>::count;
+  if (p.value != nullptr) {
+    unrolled<N>([&](auto v) { store<A>(value[v], p.value + column + v * kLanes); });
+    return;
+  }
+  const int64_t place = p.row * g.a.width + column;
+  const auto load_at = [](const auto* from) __attribute__((always_inline)) { return load(from); };
+  const auto store_at = [](Vector<A> v, auto* to) __attribute__((always_inline)) { store_as(v, to); };
+  unrolled<N>([&](auto v) __attribute__((always_inline)) {
+    finish(g, place + v * kLanes, p.scale * value[v], load_at, store_at);
+  });
 }
 
 template <class T, class I>
-GNAS_INLINE void put_one(const Piece<T, I>& p, int64_t column, Accumulator<T> value) {
-  if (p.value == nullptr)
-    narrow(p.scale * value, p.out + column);
-  else
+GNAS_INLINE void put_one(const Graph<T, I>& g, const Piece<T, I>& p, int64_t column, Accumulator<T> value) {
+  using A = Accumulator<T>;
+  if (p.value != nullptr) {
     p.value[column] = value;
+    return;
+  }
+  const auto load_at = [](const auto* from) { return static_cast<A>(widen(*from)); };
+  const auto store_at = [](A v, auto* to) { narrow(v, to); };
+  finish(g, p.row * g.a.width + column, static_cast<A>(p.scale * value), load_at, store_at);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ void select_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
         const I self = static_cast<I>(g.place(e));
         for (int64_t f = 0; f < count; ++f) sum[f] += chosen[f] == self ? w * widen(row[f]) : A{0};
       }
-      for (int64_t f = 0; f < count; ++f) put_one(p, column + f, sum[f]);
+      for (int64_t f = 0; f < count; ++f) put_one(g, p, column + f, sum[f]);
     }
   }
 }

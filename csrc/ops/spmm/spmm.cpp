@@ -1,4 +1,4 @@
-// Schemas, safety checks and entries of spmm, spmm_arg and spmm_select.
+// Schemas, safety checks and entries of spmm, spmm_out, spmm_arg, spmm_select and propagate.
 #include "ops/spmm/spmm.h"
 
 #include "core/chunks.h"
@@ -26,13 +26,15 @@ void run(const char* op, SpmmArgs a, const Tensor& x, const Tensor& indices) {
   Fault fault;
   a.fault = &fault;
   a.chunks = work_chunks(a.rows, a.nnz);
-  const auto accumulator = a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float;
-  const Tensor carry = torch::stable::new_empty(x, {2 * a.chunks, a.width}, accumulator);
-  a.carry = carry.data_ptr();
+  OptionalTensor carry;
   OptionalTensor carry_arg;
-  if (a.arg != nullptr) {
-    carry_arg = torch::stable::new_empty(indices, {2 * a.chunks, a.width});
-    a.carry_arg = carry_arg->data_ptr();
+  if (a.chunks > 1) {
+    carry = output_like(x, {2 * a.chunks, a.width}, a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float);
+    a.carry = carry->data_ptr();
+    if (a.arg != nullptr) {
+      carry_arg = output_like(indices, {2 * a.chunks, a.width});
+      a.carry_arg = carry_arg->data_ptr();
+    }
   }
   const auto rows = GNAS_AT_LEVEL(spmm_rows);
   for_chunks(a.chunks, [&](int64_t begin, int64_t end) { rows(a, begin, end); });
@@ -62,7 +64,7 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
     GNAS_CHECK(weight->scalar_type() == x.scalar_type(), op, ": expected weight in x's dtype");
     GNAS_CHECK(same_device(*weight, x), op, ": weight and x are on different devices");
   }
-  Call call{{}, torch::stable::contiguous(x), contiguous(weight)};
+  Call call{{}, as_contiguous(x), as_contiguous(weight)};
   SpmmArgs& a = call.args;
   a.indptr = indptr.data_ptr();
   a.indices = indices.data_ptr();
@@ -139,12 +141,49 @@ Tensor spmm_select(const Tensor& indptr, const Tensor& indices, const OptionalTe
              "spmm_select: expected select of x's shape ", shape_of(x), ", got ", shape_of(select));
   GNAS_CHECK(select.scalar_type() == indptr.scalar_type(), "spmm_select: expected select in indptr's dtype");
   GNAS_CHECK(same_device(select, x), "spmm_select: select and x are on different devices");
-  const Tensor chosen = torch::stable::contiguous(select);
+  const Tensor chosen = as_contiguous(select);
   Tensor out = output_like(x, {call.args.rows, call.args.width});
   call.args.reduce = Reduce::sum;
   call.args.select = chosen.data_ptr();
   call.args.out = out.data_ptr();
   run("spmm_select", call.args, call.x, indices);
+  return out;
+}
+
+// sum over k of hop_weight[k] * A^k x. Two buffers go round, and each hop adds to the sum as it writes: no hop is kept,
+// none is read again.
+Tensor propagate(const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge, const OptionalTensor& weight,
+                 const Tensor& x, const Tensor& hop_weight, const OptionalTensor&, const OptionalTensor&,
+                 const OptionalTensor&) {
+  const char* op = "propagate";
+  Call call = prepare(op, indptr, indices, edge, weight, x);
+  SpmmArgs& a = call.args;
+  GNAS_CHECK(a.rows == a.cols, op, ": expected x of shape [", a.rows, ", width] for a square graph, got ", shape_of(x));
+  const auto accumulator = a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float;
+  GNAS_CHECK(hop_weight.dim() == 1 && hop_weight.size(0) >= 2, op,
+             ": expected hop_weight of shape [hops + 1] for at least one hop, got ", shape_of(hop_weight));
+  GNAS_CHECK(hop_weight.scalar_type() == accumulator, op,
+             ": expected hop_weight in float32, or in float64 for x in float64");
+  GNAS_CHECK(same_device(hop_weight, x), op, ": hop_weight and x are on different devices");
+  const int64_t hops = hop_weight.size(0) - 1;
+  const Tensor weights = as_contiguous(hop_weight);
+  Tensor out = output_like(x, {a.rows, a.width});
+  // The sum of halves is kept wide until it is whole.
+  const bool wide = a.dtype == Dtype::f32 || a.dtype == Dtype::f64;
+  const Tensor sum = wide || hops == 1 ? out : output_like(x, {a.rows, a.width}, accumulator);
+  OptionalTensor buffer[2];
+  a.reduce = Reduce::sum;
+  a.hop_weight = weights.data_ptr();
+  a.first = call.x.data_ptr();
+  a.sum = sum.data_ptr();
+  for (a.hop = 1; a.hop <= hops; ++a.hop) {
+    OptionalTensor& next = buffer[a.hop % 2];
+    if (a.hop < hops && !next) next = output_like(x, {a.rows, a.width});
+    a.out = a.hop < hops ? next->data_ptr() : nullptr;
+    a.final = a.hop < hops ? nullptr : out.data_ptr();
+    run(op, a, call.x, indices);
+    a.x = a.out;
+  }
   return out;
 }
 
@@ -172,6 +211,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
   m.def(
       "spmm_select(Tensor indptr, Tensor indices, Tensor? edge, Tensor? weight, Tensor x, Tensor select, "
       "Tensor? t_indptr, Tensor? t_indices, Tensor? t_edge) -> Tensor");
+  // sum over k of hop_weight[k] * A^k x, for the square matrix A of the graph.
+  m.def(
+      "propagate(Tensor indptr, Tensor indices, Tensor? edge, Tensor? weight, Tensor x, Tensor hop_weight, "
+      "Tensor? t_indptr, Tensor? t_indices, Tensor? t_edge) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CPU, m) {
@@ -179,5 +222,6 @@ STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CPU, m) {
   m.impl("spmm", TORCH_BOX(&gnas::spmm));
   m.impl("spmm_out", TORCH_BOX(&gnas::spmm_out));
   m.impl("spmm_arg", TORCH_BOX(&gnas::spmm_arg));
+  m.impl("propagate", TORCH_BOX(&gnas::propagate));
   m.impl("spmm_select", TORCH_BOX(&gnas::spmm_select));
 }

@@ -74,7 +74,19 @@ __global__ void spmm_kernel(SpmmArgs a) {
     for (int c = 0; c < kColumnsPerLane; ++c) {
       const int64_t f = column + c * kWarp;
       if (f >= a.width) continue;
-      narrow(scale * value[c], static_cast<T*>(a.out) + row * a.width + f);
+      const int64_t place = row * a.width + f;
+      const A result = scale * value[c];
+      if (a.out != nullptr) narrow(result, static_cast<T*>(a.out) + place);
+      if (a.hop_weight != nullptr) {
+        const A* hop_weight = static_cast<const A*>(a.hop_weight);
+        const A before = a.hop == 1 ? hop_weight[0] * static_cast<A>(widen(static_cast<const T*>(a.first)[place]))
+                                    : static_cast<const A*>(a.sum)[place];
+        const A sum = before + hop_weight[a.hop] * result;
+        if (a.final != nullptr)
+          narrow(sum, static_cast<T*>(a.final) + place);
+        else
+          static_cast<A*>(a.sum)[place] = sum;
+      }
       if (mode == Mode::extreme && a.arg != nullptr)
         static_cast<I*>(a.arg)[row * a.width + f] = static_cast<I>(winner[c]);
     }

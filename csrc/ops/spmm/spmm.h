@@ -21,7 +21,14 @@ struct SpmmArgs {
   const void* select;   // spmm_select: [cols, width], index type; an edge counts only where it stands here
   void* carry;          // CPU: [2 * chunks, width], accumulator type, for the rows that a cut divides
   void* carry_arg;      // CPU, max and min: the same in the index type
-  Fault* fault;         // CPU: an entry found out of bounds
+  // One hop of propagate (else null): the values v that spmm would write also count towards a sum over hops,
+  // sum[i] = hop_weight[hop] * v[i] + (hop == 1 ? hop_weight[0] * first[i] : sum[i]).
+  const void* hop_weight;  // [hops + 1], accumulator type
+  const void* first;       // [rows, width], x's type: what hop 1 began with
+  void* sum;               // [rows, width], accumulator type
+  void* final;             // [rows, width], x's type: of the last hop, where the sum goes; `out` is null then
+  int64_t hop;
+  Fault* fault;  // CPU: an entry found out of bounds
   int64_t rows;
   int64_t cols;
   int64_t nnz;

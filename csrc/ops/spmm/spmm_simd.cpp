@@ -9,7 +9,7 @@ namespace {
 
 // How far ahead rows are prefetched: as many edges as there are lines to be under way.
 constexpr int64_t kBytesAhead = 4 * 1024;
-constexpr int64_t kMostAhead = 32;
+constexpr int64_t kMostAhead = 64;
 
 template <class T, class I>
 void reduce_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
@@ -33,7 +33,7 @@ Piece<T, I> slot_of(const SpmmArgs& a, int64_t slot) {
           0,
           static_cast<Accumulator<T>*>(a.carry) + slot * a.width,
           a.carry_arg == nullptr ? nullptr : static_cast<I*>(a.carry_arg) + slot * a.width,
-          nullptr,
+          -1,
           1};
 }
 
@@ -56,9 +56,8 @@ void run_chunks(const SpmmArgs& a, int64_t chunk_begin, int64_t chunk_end) {
     walk_chunk(
         g.indptr, a.rows, a.nnz, a.chunks, chunk,
         [&](int64_t row, int64_t from, int64_t until) {
-          T* out = static_cast<T*>(a.out) + row * a.width;
           I* arg = a.arg == nullptr ? nullptr : static_cast<I*>(a.arg) + row * a.width;
-          reduce_piece<T, I>(g, {from, until, nullptr, arg, out, scale_of(g, row)});
+          reduce_piece<T, I>(g, {from, until, nullptr, arg, row, scale_of(g, row)});
         },
         [&](int64_t slot, int64_t, int64_t from, int64_t until) {
           Piece<T, I> p = slot_of<T, I>(a, slot);
@@ -95,9 +94,8 @@ void run_carry(const SpmmArgs& a) {
       [&](int64_t into, int64_t other) { combine<T, I>(a, slot_of<T, I>(a, into), slot_of<T, I>(a, other)); },
       [&](int64_t row, int64_t from) {
         const Piece<T, I> p = slot_of<T, I>(a, from);
-        const Accumulator<T> scale = scale_of(g, row);
-        T* out = static_cast<T*>(a.out) + row * a.width;
-        for (int64_t f = 0; f < a.width; ++f) narrow(scale * p.value[f], out + f);
+        const Piece<T, I> whole{0, 0, nullptr, nullptr, row, scale_of(g, row)};
+        for (int64_t f = 0; f < a.width; ++f) put_one(g, whole, f, p.value[f]);
         if (a.arg != nullptr) std::memcpy(static_cast<I*>(a.arg) + row * a.width, p.arg, a.width * sizeof(I));
       });
 }

@@ -74,7 +74,26 @@ GNAS_INLINE void sum_block(const Graph<T, I>& g, int64_t column, int64_t head, c
         sum[0][v] += sum[1][v];
     });
   }
-  put<T, I, N>(p, column, sum[0]);
+  put<T, I, N>(g, p, column, sum[0]);
+}
+
+// Fewer columns than a register has lanes; a head of -1 for columns of several.
+template <class T, class I>
+void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
+  using A = Accumulator<T>;
+  A sum[Lanes<A>::count] = {};
+  const int64_t count = until - column;
+  for (int64_t e = p.begin; e < p.end; ++e) {
+    const T* row = g.row_of(e) + column;
+    prefetch(g.row_ahead(e) + column * sizeof(T));
+    if (g.heads > 1 && head < 0) {  // columns of several heads
+      for (int64_t f = 0; f < count; ++f) sum[f] += g.weight_of(e, (column + f) / g.dim) * widen(row[f]);
+      continue;
+    }
+    const A w = g.weight_of(e, head);
+    for (int64_t f = 0; f < count; ++f) sum[f] += w * widen(row[f]);
+  }
+  for (int64_t f = 0; f < count; ++f) put_one(g, p, column + f, sum[f]);
 }
 
 // The columns from `column` to `until`, at least a register's worth. The last block is moved back so that it is full:
@@ -114,25 +133,14 @@ GNAS_INLINE void sum_columns(const Graph<T, I>& g, int64_t column, int64_t until
         continue;
       }
     }
+    if (left < kLanes && g.a.hop_weight != nullptr) {  // a hop must not count a column twice
+      sum_narrow<T, I>(g, column, until, head, p);
+      return;
+    }
     column = left < kLanes ? until - kLanes : column;
     sum_block<T, I, kWeights, 1>(g, column, head, p);
     column += kLanes;
   }
-}
-
-// Fewer columns than a register has lanes.
-template <class T, class I>
-void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
-  using A = Accumulator<T>;
-  A sum[Lanes<A>::count] = {};
-  const int64_t count = until - column;
-  for (int64_t e = p.begin; e < p.end; ++e) {
-    const T* row = g.row_of(e) + column;
-    prefetch(g.row_ahead(e) + column * sizeof(T));
-    const A w = g.weight_of(e, head);
-    for (int64_t f = 0; f < count; ++f) sum[f] += w * widen(row[f]);
-  }
-  for (int64_t f = 0; f < count; ++f) put_one(p, column + f, sum[f]);
 }
 
 template <class T, class I>
@@ -150,7 +158,7 @@ void sum_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
   } else if (width < kLanes) {
     sum_narrow<T, I>(g, 0, width, 0, p);
   } else if (g.heads > 1) {
-    sum_columns<T, I, Weights::lanes>(g, 0, width, 0, p);
+    sum_columns<T, I, Weights::lanes>(g, 0, width, -1, p);
   } else if (g.weight == nullptr) {
     sum_columns<T, I, Weights::none>(g, 0, width, 0, p);
   } else if (g.edge == nullptr) {
