@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._C import (  # type: ignore[attr-defined]  # what torch.library's own kernels use
+from torch._C import (  # what torch.library's own kernels use
     _are_functorch_transforms_active,
     _AutoDispatchBelowAutograd,
 )
