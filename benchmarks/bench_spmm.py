@@ -1,75 +1,194 @@
-"""How fast is spmm, beside what people use?
-
-    make bench-ops                      everything, 2 threads
-    GNAS_BENCH_THREADS=1 make bench-ops
-
-Before it is timed, each rival must give the same numbers as ours.
-"""
+"""How fast is spmm, beside what people use?"""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import torch
+from torch.nn.functional import embedding_bag
 
-import gnas_ext
-from benchmarks import data, rivals
+from benchmarks import ceiling, rivals, suite
+from gnas_ext import ops
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
+    from benchmarks.suite import Prepare, Run, Setting
     from gnas_ext.ops.spmm import Reduce
 
-WIDTHS = (16, 64, 128, 256)
-CASES = [(reduce, impl) for reduce, impls in rivals.FORWARD.items() for impl in impls]
+    Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-@pytest.fixture(scope="module")
-def graph() -> data.Graph:
-    return data.load()
+def gnas_ext(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    csr = setting.csr if reduce == "sum" else setting.unweighted
+    return lambda x: ops.spmm(csr, x, reduce)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("GNAS_BENCH_THREADS", "2")))
-    yield
-    torch.set_num_threads(before)
-
-
-def describe(benchmark: Any, graph: data.Graph, width: int) -> None:
-    """What was measured, for those who read the JSON."""
-    benchmark.extra_info.update(
-        graph=graph.name,
-        nodes=graph.csr.rows,
-        edges=graph.csr.nnz,
-        bytes=rivals.bytes_moved(graph.csr, width),
-        threads=torch.get_num_threads(),
-        simd=gnas_ext.simd_level(),
-        torch=torch.__version__,
+def bag(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    """FBGEMM's kernel, the fastest that torch has. It has weights for the sum alone."""
+    csr, weight = setting.csr, setting.weight if reduce == "sum" else None
+    return lambda x: embedding_bag(
+        csr.indices, x, csr.indptr, mode=reduce, per_sample_weights=weight, include_last_offset=True
     )
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("reduce", "impl"), CASES)
-def bench_forward(benchmark: Any, graph: data.Graph, reduce: Reduce, impl: str, width: int) -> None:
-    x = torch.randn(graph.csr.cols, width, generator=torch.Generator().manual_seed(0))
-    function = rivals.forward(impl, graph.csr, reduce)
-    expected = rivals.forward("gnas_ext", graph.csr, reduce)(x)
-    torch.testing.assert_close(torch.as_tensor(function(x)), expected, rtol=1e-3, atol=1e-4)
-    describe(benchmark, graph, width)
-    benchmark(function, x)
+def torch_csr(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    matrix = rivals.torch_csr(setting)
+    return lambda x: matrix @ x
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("impl", rivals.BACKWARD)
-@pytest.mark.parametrize("reduce", ["sum"])
-def bench_backward(benchmark: Any, graph: data.Graph, reduce: Reduce, impl: str, width: int) -> None:
-    x, gradient = torch.randn(2, graph.csr.rows, width, generator=torch.Generator().manual_seed(0))
-    run = rivals.backward(impl, graph.csr, x, gradient)
-    expected = rivals.backward("gnas_ext", graph.csr, x, gradient)()
-    torch.testing.assert_close(run(), expected, rtol=1e-3, atol=1e-4)
-    describe(benchmark, graph, width)
-    benchmark(run)
+def torch_csr_reduce(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    """In int64: with int32 indices torch 2.13 returns wrong gradients."""
+    setting.on_the_cpu()
+    matrix = rivals.torch_csr(setting, wide=True)
+    if reduce != "sum":
+        matrix = torch.sparse_csr_tensor(setting.indptr, setting.col, torch.ones_like(setting.weight), matrix.shape)
+    how = {"max": "amax", "min": "amin"}.get(reduce, reduce)
+    return lambda x: torch.sparse.mm(matrix, x, how)
+
+
+def torch_coo(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    """What most LightGCN codes use."""
+    matrix = rivals.torch_coo(setting)
+    return lambda x: torch.sparse.mm(matrix, x)
+
+
+def index_add(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    message, row = rivals.messages(setting), setting.row
+    return lambda x: x.new_zeros(setting.csr.rows, x.shape[1]).index_add_(0, row, message(x))
+
+
+def message_of(setting: Setting, reduce: Reduce) -> Forward:
+    if reduce == "sum":
+        return rivals.messages(setting)
+    setting.messages()
+    return lambda x: x[setting.col]
+
+
+def scatter_csr(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    segment = rivals.peer("torch_scatter").segment_csr
+    message, indptr = message_of(setting, reduce), setting.indptr
+    return lambda x: segment(message(x), indptr, reduce=reduce)
+
+
+def torch_scatter(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    scatter = rivals.peer("torch_scatter").scatter
+    message, row = message_of(setting, reduce), setting.row
+    return lambda x: scatter(message(x), row, dim=0, dim_size=setting.csr.rows, reduce=reduce)
+
+
+def pyg_scatter(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    """PyG's message passing without torch-sparse."""
+    scatter = rivals.peer("torch_geometric.utils").scatter
+    message, row = message_of(setting, reduce), setting.row
+    return lambda x: scatter(message(x), row, dim=0, dim_size=setting.csr.rows, reduce=reduce)
+
+
+def scipy(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    setting.on_the_cpu()
+    csr = setting.csr
+    arrays = (setting.weight.numpy(), csr.indices.numpy(), csr.indptr.numpy())
+    array = rivals.peer("scipy.sparse").csr_array(arrays, shape=csr.shape)
+    return lambda x: torch.from_numpy(array @ x.numpy())
+
+
+def numba(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    """The loop that one writes, in parallel over rows."""
+    setting.on_the_cpu()
+    multiply = rivals.compiled("spmm")
+    csr = setting.csr
+    arrays = (csr.indptr.numpy(), csr.indices.numpy(), setting.weight.numpy())
+    return lambda x: torch.from_numpy(multiply(*arrays, x.numpy()))
+
+
+SUM: dict[str, Callable[..., Forward]] = {
+    suite.OURS: gnas_ext,
+    "embedding_bag": bag,
+    "torch CSR": torch_csr,
+    "torch CSR reduce=": torch_csr_reduce,
+    "numba": numba,
+    "scipy": scipy,
+    "torch COO": torch_coo,
+    "index_add": index_add,
+    "scatter_csr": scatter_csr,
+    "torch_scatter": torch_scatter,
+    "PyG scatter": pyg_scatter,
+}
+REDUCE = ("embedding_bag", "torch CSR reduce=", "scatter_csr", "torch_scatter", "PyG scatter")
+DIFFERENTIABLE = [name for name in SUM if name not in ("numba", "scipy")]
+
+
+def applied(make: Callable[..., Forward], reduce: Reduce = "sum") -> Prepare:
+    """The forward on the setting's features."""
+
+    def prepare(setting: Setting) -> Run:
+        forward, x = make(setting, reduce), setting.x
+        return lambda: forward(x)
+
+    return prepare
+
+
+def forwards(names: list[str] | tuple[str, ...], reduce: Reduce) -> dict[str, Prepare]:
+    made = {name: applied(SUM[name], reduce) for name in (suite.OURS, *names) if name != "torch_scatter"}
+    return {**made, "torch_scatter": applied(SUM["torch_scatter"], reduce), suite.CEILING: ceiling.gather}
+
+
+def maximum(setting: Setting) -> Run:
+    """Ours says which edge won in the same call."""
+    csr, x = setting.unweighted, setting.x
+    return lambda: torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, None, x, "max", None, None, None)[0]
+
+
+def scatter_max(setting: Setting) -> Run:
+    peer = rivals.peer("torch_scatter")
+    message, row, x = message_of(setting, "max"), setting.row, setting.x
+    return lambda: peer.scatter_max(message(x), row, dim=0, dim_size=setting.csr.rows)[0]
+
+
+def segment_max(setting: Setting) -> Run:
+    peer = rivals.peer("torch_scatter")
+    message, indptr, x = message_of(setting, "max"), setting.indptr, setting.x
+    return lambda: peer.segment_max_csr(message(x), indptr)[0]
+
+
+def backward(make: Callable[..., Forward]) -> Prepare:
+    return lambda setting: rivals.gradient_to_x(make(setting), setting)
+
+
+def gather_back(setting: Setting) -> Run:
+    """The graph is symmetric: the backward fetches as many rows as the forward."""
+    return ceiling.gather(setting)
+
+
+FORWARD = suite.Target(1.8, 1.0)
+FAMILIES = [
+    suite.Family("spmm sum", FORWARD, forwards([*SUM], "sum"), huge_pages=("embedding_bag",)),
+    suite.Family("spmm mean", FORWARD, forwards(REDUCE, "mean"), huge_pages=("embedding_bag",)),
+    suite.Family(
+        "spmm sum, bfloat16",
+        suite.Target(2.0, 1.2),
+        forwards(["embedding_bag", "torch CSR", "torch CSR reduce=", "index_add", "scatter_csr"], "sum"),
+        dtype=torch.bfloat16,
+    ),
+    suite.Family(
+        "spmm max with argmax",
+        suite.Target(2.5, 1.4),
+        {
+            suite.OURS: maximum,
+            "embedding_bag": applied(bag, "max"),
+            "torch CSR reduce=": applied(torch_csr_reduce, "max"),
+            "scatter_csr": segment_max,
+            "torch_scatter": scatter_max,
+            suite.CEILING: ceiling.gather,
+        },
+    ),
+    suite.Family(
+        "spmm backward (x)",
+        suite.Target(10.0, 4.0),
+        {**{name: backward(SUM[name]) for name in DIFFERENTIABLE}, suite.CEILING: gather_back},
+    ),
+]
+
+
+def bench_spmm(benchmark: Any, turn: suite.Turn) -> None:
+    suite.measure(benchmark, turn)

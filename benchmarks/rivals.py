@@ -1,100 +1,75 @@
-"""Who else does what spmm does? Each as its users call it, with every conversion outside the timer."""
+"""How are the rivals called? As their users call them, with every conversion before the timer starts.
+
+What several ops share stands here; a rival of one op alone stands in that op's file.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-import pytest
-import scipy.sparse
 import torch
-from torch.nn.functional import embedding_bag
 
-from gnas_ext import ops
+from benchmarks.suite import UnableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gnas_ext import CSR
-    from gnas_ext.ops.spmm import Reduce
+    from benchmarks.suite import Run, Setting
 
-    Run = Callable[[], Any]
-    Forward = Callable[[torch.Tensor], Any]
-
-FORWARD: dict[Reduce, tuple[str, ...]] = {
-    "sum": (
-        "gnas_ext",
-        "embedding_bag",
-        "torch_csr",
-        "torch_csr_reduce",
-        "torch_coo",
-        "index_add",
-        "scatter_csr",
-        "scatter",
-        "scipy",
-    ),
-    "mean": ("gnas_ext", "embedding_bag", "torch_csr_reduce", "scatter_csr", "scatter"),
-    "max": ("gnas_ext", "embedding_bag", "torch_csr_reduce", "scatter_csr", "scatter"),
+INSTALL = {
+    "torch_scatter": "make install-bench (5 minutes)",
+    "torch_sparse": "pip install --no-build-isolation torch-sparse (35 minutes)",
 }
-BACKWARD = ("gnas_ext", "embedding_bag", "torch_csr", "torch_csr_reduce", "index_add", "scatter_csr", "scatter")
 
 
-def torch_scatter() -> Any:
-    """The package, or a skip that says how to get it."""
-    return pytest.importorskip("torch_scatter", reason="torch-scatter is not installed: make install-bench (5 minutes)")
+def peer(name: str) -> Any:
+    """A rival's module, or the reason why it is not there and the command that brings it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise UnableError(f"not installed: {INSTALL.get(name.split('.')[0], 'make install-bench')}") from None
 
 
-def forward(impl: str, csr: CSR, reduce: Reduce) -> Forward:
-    """The rival's function of x. Only the sum is weighted: embedding_bag has no weights for the other two."""
-    weight = csr.weight if reduce == "sum" else None
-    ours = csr.with_weight(weight)
-    values = torch.ones(csr.nnz) if weight is None else weight
-    row, col = csr.row_index().long(), csr.indices.long()
-
-    def messages(x: torch.Tensor) -> torch.Tensor:
-        return x[col] if weight is None else x[col] * weight.unsqueeze(1)
-
-    match impl:
-        case "gnas_ext":
-            return lambda x: ops.spmm(ours, x, reduce)
-        case "embedding_bag":  # FBGEMM's kernel, the fastest that torch has
-            return lambda x: embedding_bag(
-                csr.indices, x, csr.indptr, mode=reduce, per_sample_weights=weight, include_last_offset=True
-            )
-        case "torch_csr":
-            matrix = torch.sparse_csr_tensor(csr.indptr, csr.indices, values, csr.shape)
-            return lambda x: matrix @ x
-        case "torch_csr_reduce":  # in int64: with int32 indices torch 2.13 returns wrong gradients
-            matrix = torch.sparse_csr_tensor(csr.indptr.long(), col, values, csr.shape)
-            how = {"max": "amax"}.get(reduce, reduce)
-            return lambda x: torch.sparse.mm(matrix, x, how)
-        case "torch_coo":  # what most LightGCN codes use
-            coo = torch.sparse_coo_tensor(torch.stack([row, col]), values, csr.shape).coalesce()
-            return lambda x: torch.sparse.mm(coo, x)
-        case "index_add":
-            return lambda x: x.new_zeros(csr.rows, x.shape[1]).index_add_(0, row, messages(x))
-        case "scatter_csr":
-            segment = torch_scatter().segment_csr
-            indptr = csr.indptr.long()
-            return lambda x: segment(messages(x), indptr, reduce=reduce)
-        case "scatter":  # PyG's message passing without torch-sparse
-            scatter = torch_scatter().scatter
-            return lambda x: scatter(messages(x), row, dim=0, dim_size=csr.rows, reduce=reduce)
-        case "scipy":
-            arrays = (values.numpy(), csr.indices.numpy(), csr.indptr.numpy())
-            array = scipy.sparse.csr_array(arrays, shape=csr.shape)
-            return lambda x: array @ x.numpy()
-    raise ValueError(f"no rival named {impl}")
+def torch_csr(setting: Setting, wide: bool = False) -> torch.Tensor:
+    """The weighted graph as torch's CSR; wide: with int64 indices."""
+    csr = setting.csr
+    indptr, indices = (setting.indptr, setting.col) if wide else (csr.indptr, csr.indices)
+    return torch.sparse_csr_tensor(indptr, indices, setting.weight, csr.shape)
 
 
-def backward(impl: str, csr: CSR, x: torch.Tensor, gradient: torch.Tensor) -> Run:
-    """The gradient of the weighted sum to x alone; the forward, and our transpose, are outside the timer."""
-    x = x.clone().requires_grad_()
-    out = forward(impl, csr, "sum")(x)
+def torch_coo(setting: Setting) -> torch.Tensor:
+    """The weighted graph as torch's COO, coalesced, as most LightGCN codes keep it."""
+    entries = torch.stack([setting.row, setting.col])
+    return torch.sparse_coo_tensor(entries, setting.weight, setting.csr.shape).coalesce()
+
+
+def messages(setting: Setting) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What index_add, torch-scatter and PyG make first: a weighted row of x an edge."""
+    setting.messages()
+    col, weight = setting.col, setting.weight.unsqueeze(1)
+    return lambda x: x[col] * weight
+
+
+def gradient_to_x(forward: Callable[[torch.Tensor], torch.Tensor], setting: Setting) -> Run:
+    """The backward alone: the gradient of an output, given once, to the features."""
+    x = setting.x.clone().requires_grad_()
+    out, gradient = forward(x), setting.gradient
     return lambda: torch.autograd.grad(out, x, gradient, retain_graph=True)[0]
 
 
-def bytes_moved(csr: CSR, width: int, element: int = 4) -> int:
-    """What any of them must at least read and write: a row of x an edge, indices, weights, row pointers, the output."""
-    index = csr.indices.element_size()
-    edge = width * element + index + (0 if csr.weight is None else element)
-    return csr.nnz * edge + csr.rows * (width * element + index)
+def forward_and_backward(forward: Callable[..., torch.Tensor], gradient: torch.Tensor, *leaves: torch.Tensor) -> Run:
+    """A step of training: the output and the gradients to all leaves, which are copied."""
+    own = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+
+    def step() -> tuple[torch.Tensor, ...]:
+        out = forward(*own)
+        return out, *torch.autograd.grad(out, own, gradient)
+
+    return step
+
+
+def compiled(name: str) -> Any:
+    """A kernel in numba with as many threads as the others have."""
+    peer("numba").set_num_threads(min(torch.get_num_threads(), peer("numba").config.NUMBA_NUM_THREADS))
+    return getattr(importlib.import_module("benchmarks.kernels"), name)
