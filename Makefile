@@ -46,8 +46,9 @@ format: install  ## rewrite the sources as lint wants them
 install-bench: install  ## the rivals of the benchmarks; torch-scatter takes five minutes to build
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[bench]'
 
-bench-ops: install  ## microbenchmarks of the ops beside their rivals (make install-bench adds torch-scatter)
-	$(BIN)/python -m pytest benchmarks/bench_spmm.py -c benchmarks/pytest.ini --benchmark-json=benchmarks/results/latest.json
+# A part: make bench-ops OPS=spmm,sddmm GRAPHS=gowalla SIZES=64
+bench-ops: install  ## the ops beside their rivals (make install-bench), 40 minutes; OPS=spmm GRAPHS=gowalla for a part
+	$(BIN)/python -m benchmarks --ops '$(OPS)' --graphs '$(GRAPHS)' --sizes '$(SIZES)'
 
 cuda-check: install  ## compile and link every .cu with nvcc, without a GPU
 	PATH="$(abspath $(BIN)):$$PATH" sh ci/cuda_check.sh

@@ -19,7 +19,7 @@ def gnas_ext(setting: Setting) -> Run:
 
 
 def sampled_addmm(setting: Setting) -> Run:
-    """torch's own: MKL on the CPU, cuSPARSE on CUDA."""
+    """What torch has: MKL on the CPU, cuSPARSE on CUDA."""
     csr, a, b = setting.csr, setting.gradient, setting.x.t()
     pattern = torch.sparse_csr_tensor(csr.indptr, csr.indices, torch.zeros_like(setting.weight), csr.shape)
     return lambda: torch.sparse.sampled_addmm(pattern, a, b, beta=0.0).values()

@@ -1,8 +1,8 @@
 """What can this machine do at best? Its own gather, read and copy, to set the ops beside.
 
-A sparse product fetches a row of the features an edge, in an order that no prefetcher guesses. `gather` does that alone, in
-the order of the graph itself, with every fetch announced far ahead, and writes nothing: no kernel that reads each row from
-memory is faster. On CUDA the ceiling is a copy.
+A sparse product fetches a row of the features an edge, in an order that no prefetcher guesses. `gather` does that
+alone, in the order of the graph itself, with every fetch announced far ahead, and writes nothing: no kernel that reads
+each row in that order is faster. On CUDA the ceiling is a copy.
 """
 
 from __future__ import annotations

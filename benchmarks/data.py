@@ -41,8 +41,8 @@ def load(name: str, device: str = "cpu") -> Graph:
 
     Args:
         name: "gowalla": 70,839 nodes, 1,620,256 edges; from GNAS_BENCH_DATA (a folder with its train.txt) or
-            ../shared/data/gowalla, else a bipartite Chung-Lu graph of its size, which is named so. "power-law": Chung-Lu,
-            1M nodes, 20M edges; "power-law-10m": 10M nodes, 200M edges. These two are drawn once and kept.
+            ../shared/data/gowalla, else a bipartite Chung-Lu graph of its size, which is named "gowalla-like".
+            "power-law": Chung-Lu, 1M nodes, 20M edges; "power-law-10m": 10M nodes, 200M edges; drawn once and kept.
         device: "cpu" or "cuda".
     """
     if name in POWER_LAW:
@@ -72,7 +72,7 @@ def drawn(nodes: int, count: int, random: torch.Generator) -> torch.Tensor:
     share = (torch.arange(nodes, dtype=torch.float64, device=random.device) + 10) ** -0.6
     ends = share.cumsum(0)
     found = torch.empty(count, dtype=torch.int32, device=random.device)
-    for part in found.split(1 << 24):
+    for part in torch.split(found, 1 << 24):
         at = torch.rand(len(part), dtype=torch.float64, generator=random, device=random.device) * ends[-1]
         part.copy_(torch.searchsorted(ends, at).clamp_(max=nodes - 1))
     return found
@@ -109,7 +109,7 @@ def pairs(size: Size, random: torch.Generator) -> CSR:
     # More than enough: some pairs come twice, some nodes meet themselves.
     one, other = (drawn(size.nodes, size.edges, random) for _ in range(2))
     key = torch.minimum(one, other).long() * size.nodes + torch.maximum(one, other)
-    key = key[one != other].unique()
+    key = torch.unique(key[one != other])
     key = key[torch.randperm(len(key), generator=random, device=random.device)[: size.edges // 2]]
     number = shuffled(size.nodes, random)
     low, high = number[key // size.nodes], number[key % size.nodes]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-@numba.njit(parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(parallel=True, fastmath=True)
 def spmm(indptr: Array, indices: Array, weight: Array, x: Array) -> Array:
     """out[i] = sum over the edges e of row i of weight[e] * x[indices[e]]."""
     out = np.zeros((len(indptr) - 1, x.shape[1]), x.dtype)
@@ -24,7 +24,7 @@ def spmm(indptr: Array, indices: Array, weight: Array, x: Array) -> Array:
     return out
 
 
-@numba.njit(parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(parallel=True, fastmath=True)
 def sddmm(indptr: Array, indices: Array, a: Array, b: Array) -> Array:
     """out[e] = <a[row of e], b[indices[e]]>."""
     out = np.empty(len(indices), a.dtype)
@@ -37,7 +37,7 @@ def sddmm(indptr: Array, indices: Array, a: Array, b: Array) -> Array:
     return out
 
 
-@numba.njit(parallel=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(parallel=True, fastmath=True)
 def softmax(indptr: Array, score: Array) -> Array:
     """The softmax of the scores, [nnz, heads], of each row."""
     out = np.empty_like(score)

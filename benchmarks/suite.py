@@ -1,17 +1,18 @@
 """How are ours and the rivals timed? In one run, by turns, on the same graph and the same numbers.
 
 A family is one line of the targets: an op, ours and its rivals. A point of it is a graph and a width. At a point every
-implementation is made ready, called once and compared with ours; then all are timed a little, again and again in turn, so
-that a moment when the machine is slow is the same for all. What is reported is the median of all rounds of all turns.
+implementation is made ready, called and compared with ours; then all are timed a little, again and again in turn, so
+that a moment when the machine is slow is the same for all. Reported is the median of all rounds of all turns.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
-from statistics import median
 from functools import cached_property
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -34,9 +35,9 @@ CEILING = "ceiling"
 TURNS = 5
 # Of one implementation in one turn; a call that takes longer is made once a turn.
 TURN_SECONDS = 0.08
-# Beyond this a call is timed in the first turns only.
-SLOW_SECONDS, SLOW_TURNS = 0.5, 3
-# On a graph larger than this, a rival is timed if its first call took at most so many times as long as the best rival's.
+# A call that takes longer than this, or than so many times the best rival's, is timed in the first turns only.
+SLOW_SECONDS, SLOW_FACTOR, SLOW_TURNS = 0.5, 5.0, 3
+# On a larger graph than this, a rival is timed if its first call took at most so many times as long as the best one's.
 LARGE_EDGES, LARGE_FACTOR = 5_000_000, 3.0
 
 
@@ -45,10 +46,17 @@ class UnableError(Exception):
 
 
 class Target(NamedTuple):
-    """What the best rival's time over ours must be at least: the geometric mean of all points, and each one."""
+    """What the best rival's time over ours must be at least: the geometric mean of all points, and each one.
+
+    Attributes:
+        mean: geometric mean of the points.
+        never_below: each point.
+        graph: the only graph that counts; all where it is empty.
+    """
 
     mean: float
     never_below: float
+    graph: str = ""
 
 
 class Family(NamedTuple):
@@ -62,7 +70,8 @@ class Family(NamedTuple):
         sizes: the widths, or what else a point is measured at.
         size: what a size is called.
         dtype: of the features.
-        huge_pages: the rivals that are measured once more in a process with huge pages, beside ours.
+        huge_pages: the rivals that are measured once more in a process with huge pages, beside ours, and what
+            those have to show.
         graphs: the graphs, where they are not those that were asked for.
         limit_us: what a call of ours may take at most, in microseconds.
     """
@@ -74,6 +83,7 @@ class Family(NamedTuple):
     size: str = "width"
     dtype: torch.dtype = torch.float32
     huge_pages: tuple[str, ...] = ()
+    huge_pages_target: Target | None = None
     graphs: tuple[str, ...] = ()
     limit_us: float | None = None
 
@@ -135,10 +145,7 @@ class Setting:
     def messages(self, width: int | None = None, tensors: int = 1) -> None:
         """Refuses to make tensors of edges × width that memory has no room for."""
         wanted = tensors * self.csr.nnz * (width or self.width) * self.dtype.itemsize
-        if self.device.type == "cuda":
-            room = torch.cuda.mem_get_info(self.device)[0] // 2
-        else:
-            room = 2 << 30
+        room = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else 2 << 30
         if wanted > room:
             raise UnableError(f"edges × width would be {wanted / 2**30:.0f} GiB")
 
@@ -246,11 +253,17 @@ def prepare(point: Point, only: tuple[str, ...] = ()) -> Prepared:
     return found
 
 
+def best_rival(found: Prepared) -> float:
+    """Seconds of the fastest rival's first calls."""
+    rivals = (ready.seconds for name, ready in found.ready.items() if name not in (OURS, CEILING))
+    return min(rivals, default=math.inf)
+
+
 def leave_out_the_slow(found: Prepared) -> None:
     """Drops the rivals that cannot be the best one, and what they keep in memory."""
-    rivals = {name: ready.seconds for name, ready in found.ready.items() if name not in (OURS, CEILING)}
-    for name, seconds in rivals.items():
-        if seconds > LARGE_FACTOR * min(rivals.values()):
+    best = best_rival(found)
+    for name, (_, seconds) in list(found.ready.items()):
+        if name not in (OURS, CEILING) and seconds > LARGE_FACTOR * best:
             found.unable[name] = f"its first call took {seconds:.2f} s, over {LARGE_FACTOR:g}× the best rival's"
             del found.ready[name]
 
@@ -319,7 +332,7 @@ def about(point: Point, setting: Setting) -> dict[str, Any]:
     family, csr, device = point.family, setting.csr, setting.device
     return {
         "family": family.name,
-        "target": family.target,
+        "target": family.huge_pages_target if pages() == "huge" else family.target,
         "limit_us": family.limit_us,
         "graph": setting.graph.name,
         "nodes": csr.rows,
@@ -348,7 +361,7 @@ def measure(benchmark: Any, turn: Turn) -> None:
         unable[key] = {**unable.get(key, {}), name: reason}
         pytest.skip(reason)
     run, seconds = found.ready[name]
-    if seconds > SLOW_SECONDS and turn.number >= SLOW_TURNS:
+    if turn.number >= SLOW_TURNS and (seconds > SLOW_SECONDS or seconds > SLOW_FACTOR * best_rival(found)):
         return
     benchmark.extra_info.update(about(turn.point, found.setting), implementation=name)
     if turn.number == 0 and found.setting.device.type == "cuda":
@@ -356,7 +369,7 @@ def measure(benchmark: Any, turn: Turn) -> None:
     rounds = max(1, min(10, int(TURN_SECONDS / seconds)))
     # A call of a few microseconds is shorter than the clock's own cost.
     iterations = max(1, int(1e-3 / seconds))
-    benchmark.pedantic(run, rounds=rounds, iterations=iterations, warmup_rounds=int(seconds < SLOW_SECONDS))
+    benchmark.pedantic(run, rounds=rounds, iterations=iterations, warmup_rounds=int(seconds < TURN_SECONDS))
 
 
 def peak_bytes(run: Run) -> int:
@@ -369,7 +382,7 @@ def peak_bytes(run: Run) -> int:
 
 
 def points(benchmarks: Any) -> list[dict[str, Any]]:
-    """What pytest-benchmark measured, an entry a point: the median of all rounds of all turns of each implementation."""
+    """What pytest-benchmark measured, an entry a point: medians over all rounds of all turns."""
     found: dict[str, dict[str, Any]] = {}
     rounds: dict[str, dict[str, list[float]]] = {}
     for entry in benchmarks:

@@ -1,62 +1,261 @@
-"""What did a benchmark find? The medians of a pytest-benchmark JSON as a Markdown table, ours first.
+"""What did the benchmarks find? Medians as Markdown: the targets first, then every figure.
 
-python benchmarks/table.py benchmarks/results/latest.json
+    python benchmarks/table.py RESULTS.json…                 prints the table
+    python benchmarks/table.py --keep benchmarks/results --docs docs/benchmarks.md RESULTS.json…
+
+Results are what `make bench-ops` writes. Where two of them have a point, the later one counts; `--keep` folds them into
+the file of their machine, which is committed, so that one op can be measured again without the others.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import math
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-OURS = "gnas_ext"
+OURS, CEILING = "gnas_ext", "ceiling"
+Point = dict[str, Any]
+GRAPHS = ("ten-nodes", "thousand-nodes", "gowalla", "gowalla-like", "power-law", "power-law-10m")
 
 
-def medians(result: dict[str, Any]) -> dict[tuple[str, int], dict[str, float]]:
-    """Milliseconds by (what was measured, width) and implementation, in the order of the file."""
-    table: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
-    for run in result["benchmarks"]:
-        params = run["params"]
-        what = f"{run['name'].split('[')[0].removeprefix('bench_')} {params['reduce']}"
-        table[what, params["width"]][params["impl"]] = run["stats"]["median"] * 1e3
-    return table
+def folded(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several results as one."""
+    points: dict[tuple[Any, ...], Point] = {}
+    instructions: dict[str, Any] = {}
+    steps: dict[str, Any] = {}
+    machine = ""
+    for result in results:
+        for point in result.get("points", []):
+            key = tuple(point[name] for name in ("family", "graph", "size", "device", "pages", "threads"))
+            points.pop(key, None)
+            points[key] = point
+        instructions |= result.get("instructions", {})
+        steps |= result.get("steps", {})
+        machine = machine_of(result) or machine
+    return {"machine": machine, "points": list(points.values()), "instructions": instructions, "steps": steps}
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """A row a case: our median in milliseconds, then each rival's and how many times ours it is."""
-    table = medians(result)
-    impls = list(dict.fromkeys(impl for row in table.values() for impl in row if impl != OURS))
-    lines = [
-        f"| | width | {OURS} | {' | '.join(impls)} | best rival / ours |",
-        f"|---|{'---:|' * (len(impls) + 3)}",
-    ]
-    for (what, width), row in sorted(table.items()):
-        ours = row.get(OURS)
-        cells = [f"{row[impl]:.2f}{times(row[impl], ours)}" if impl in row else "" for impl in impls]
-        rivals = [time for impl, time in row.items() if impl != OURS]
-        best = f"{min(rivals) / ours:.2f}×" if ours and rivals else ""
-        lines.append(f"| {what} | {width} | {'' if ours is None else f'{ours:.2f}'} | {' | '.join(cells)} | {best} |")
-    return "\n".join([caption(result), "", *lines])
+def machine_of(result: dict[str, Any]) -> str:
+    """The processor, and the GPU where it was one."""
+    if "machine" in result:
+        return str(result["machine"])
+    cpu = result.get("machine_info", {}).get("cpu", {})
+    name = f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores" if cpu else ""
+    devices = {point["device"] for point in result.get("points", [])} - {"cpu"}
+    return ", ".join([*sorted(devices), name]) if name else ""
 
 
-def times(rival: float, ours: float | None) -> str:
-    """How many times ours a rival takes, in brackets."""
-    return f" ({rival / ours:.1f}×)" if ours else ""
-
-
-def caption(result: dict[str, Any]) -> str:
-    """What the figures are of."""
-    about = result["benchmarks"][0]["extra_info"]
-    cpu = result["machine_info"].get("cpu", {}).get("brand_raw", "unknown CPU")
-    return (
-        f"Medians in milliseconds. {about['graph']}: {about['nodes']:,} nodes, {about['edges']:,} edges; float32; "
-        f"{about['threads']} threads, {about['simd']}, {cpu}; torch {about['torch']}."
+def slug(machine: str) -> str:
+    """A file's name for a machine: a GPU's alone, else the processor's."""
+    return re.sub(r"[^a-z0-9.]+", "-", machine.split(", ")[0].replace("(R)", "").replace("CPU @", "").lower()).strip(
+        "-"
     )
 
 
+def ratio(point: Point, ours: float | None = None) -> tuple[float, str] | None:
+    """The best rival's time over ours, and who it is; None where there is no rival or ours is missing."""
+    mine = ours or point["seconds"].get(OURS)
+    rivals = {name: time for name, time in point["seconds"].items() if name not in (OURS, CEILING)}
+    if not mine or not rivals:
+        return None
+    best = min(rivals, key=lambda name: rivals[name])
+    return rivals[best] / mine, best
+
+
+def where(point: Point) -> str:
+    """A point of a family in a few words."""
+    return f"{point['graph']}, {point['size_name']} {point['size']}"
+
+
+def verdict(name: str, pairs: list[tuple[Point, tuple[float, str]]], target: list[Any] | None) -> str:
+    """A line of the table of targets."""
+    ratios = [value for _, (value, _) in pairs]
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    worst, (low, rival) = min(pairs, key=lambda pair: pair[1][0])
+    wanted, reached = "", ""
+    if target:
+        wanted = f"{target[0]:g}× / {target[1]:g}×{f' ({target[2]})' if target[2] else ''}"
+        reached = "yes" if mean >= target[0] and low >= target[1] else "**no**"
+    shares = [point["seconds"][CEILING] / point["seconds"][OURS] for point, _ in pairs if CEILING in point["seconds"]]
+    share = f"{min(shares):.0%} … {max(shares):.0%}" if shares else ""
+    where_ = f"{low:.2f}× ({where(worst)}: {rival})"
+    return f"| {name} | {len(pairs)} | {mean:.2f}× | {where_} | {wanted} | {reached} | {share} |"
+
+
+def targets(points: list[Point]) -> list[str]:
+    """An op a line: the geometric mean of best rival / ours, the worst point, and what was promised."""
+    lines = [
+        "| op | points | best rival / ours, geometric mean | worst point | target: mean / never below | reached | "
+        "ceiling / ours |",
+        "|---|---:|---:|---|---|---|---|",
+    ]
+    default = {(p["family"], p["graph"], p["size"]): p for p in points if p["pages"] == "default"}
+    groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for point in points:
+        groups[point["family"], point["pages"]].append(point)
+    for (family, pages), group in groups.items():
+        target = group[0]["target"]
+        counted = [p for p in group if not (target and target[2] and p["graph"] != target[2])]
+        pairs = [(p, found) for p in counted if (found := ratio(p))]
+        if pairs and pages == "default" and group[0]["limit_us"] is None:
+            lines.append(verdict(family, pairs, target))
+        if pages == "huge":
+            if pairs:
+                lines.append(verdict(f"{family}, both with huge pages", pairs, target))
+            beside = [(p, default.get((p["family"], p["graph"], p["size"]))) for p in counted]
+            ours = [(p, ratio(p, other["seconds"].get(OURS))) for p, other in beside if other]
+            mixed = [(p, found) for p, found in ours if found]
+            if mixed:
+                lines.append(verdict(f"{family}, only the rival with huge pages", mixed, target))
+    return lines
+
+
+def limits(points: list[Point]) -> list[str]:
+    """What a call may cost in microseconds, and costs."""
+    lines = []
+    for point in points:
+        if point["limit_us"] is not None and OURS in point["seconds"]:
+            all_ = ", ".join(f"{name} {time * 1e6:.1f}" for name, time in point["seconds"].items())
+            reached = "reached" if point["seconds"][OURS] * 1e6 <= point["limit_us"] else "**not reached**"
+            lines.append(
+                f"{point['family']}, {where(point)}, microseconds: {all_}; at most {point['limit_us']:g}, {reached}."
+            )
+    return lines
+
+
+def figures(points: list[Point]) -> list[str]:
+    """Every family: a row a point, ours, each rival and how many times ours it is."""
+    lines: list[str] = []
+    groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for point in points:
+        groups[point["family"], point["pages"]].append(point)
+    for (family, pages), group in groups.items():
+        group.sort(key=lambda point: (GRAPHS.index(point["graph"]) if point["graph"] in GRAPHS else 99, point["size"]))
+        names = [*dict.fromkeys(n for point in group for n in point["seconds"] if n not in (OURS, CEILING))]
+        names += [CEILING] if any(CEILING in point["seconds"] for point in group) else []
+        ours = any(OURS in point["seconds"] for point in group)
+        title = family if pages == "default" else f"{family}, with huge pages"
+        lines += ["", f"### {title}", "", f"{group[0]['dtype']}, milliseconds.", ""]
+        head = [group[0]["size_name"], *([OURS] if ours else []), *names]
+        lines += [f"| | {' | '.join(head)} |", f"|---|{'---:|' * len(head)}"]
+        for point in group:
+            mine = point["seconds"].get(OURS)
+            cells = [cell(mine), *(cell(point["seconds"].get(name), mine) for name in names)]
+            lines.append(f"| {point['graph']} | {point['size']} | {' | '.join(cells if ours else cells[1:])} |")
+        lines += left_out(group)
+    return lines
+
+
+def cell(seconds: float | None, ours: float | None = None) -> str:
+    """Milliseconds, and how many times ours."""
+    if seconds is None:
+        return ""
+    times = f" ({seconds / ours:.1f}×)" if ours else ""
+    return f"{seconds * 1e3:.{2 if seconds > 1e-4 else 4}f}{times}"
+
+
+def left_out(group: list[Point]) -> list[str]:
+    """Who was not timed where, and why."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for point in group:
+        for name, reason in point["unable"].items():
+            reasons[f"{name}: {reason}"].append(f"{point['graph']} {point['size']}")
+    return ["", *(f"- {reason} ({', '.join(places)})" for reason, places in reasons.items())] if reasons else []
+
+
+def memory(points: list[Point]) -> list[str]:
+    """On CUDA: what a call of ours takes at most beside its inputs, against a tensor of edges × width."""
+    lines = []
+    for point in points:
+        peak = point.get("peak_bytes", {}).get(OURS)
+        if peak is not None and point["size_name"] == "width":
+            edges = point["edges"] * point["size"] * (2 if "16" in point["dtype"] else 4)
+            lines.append(f"| {point['family']} | {where(point)} | {peak / 2**20:.1f} | {edges / 2**20:.1f} |")
+    return (
+        ["", "## Memory", "", "| op | | peak, MiB | edges × width, MiB |", "|---|---|---:|---:|", *lines]
+        if lines
+        else []
+    )
+
+
+def caption(result: dict[str, Any]) -> list[str]:
+    """What the figures are of."""
+    points = result["points"]
+
+    def all_(name: str) -> str:
+        return ", ".join(sorted({str(point[name]) for point in points}))
+
+    graphs = {point["graph"]: f"{point['nodes']:,} nodes, {point['edges']:,} edges" for point in points}
+    return [
+        f"{result['machine']}; {all_('threads')} threads, {all_('simd')}; torch {all_('torch')}; measured on "
+        f"{all_('date')}; sources {all_('sources')}.",
+        "",
+        *(f"- {name}: {size}" for name, size in graphs.items()),
+    ]
+
+
+def instructions(result: dict[str, Any]) -> list[str]:
+    """Instructions a call, which noise cannot touch."""
+    counted = result["instructions"]
+    if not counted:
+        return []
+    lines = ["", "## Instructions a call", ""]
+    lines += [counted["about"], "", "| op | case | instructions |", "|---|---|---:|"]
+    lines += [f"| {entry['family']} | {entry['case']} | {entry['instructions']:,} |" for entry in counted["calls"]]
+    return lines
+
+
+def steps(result: dict[str, Any]) -> list[str]:
+    """What else was checked in the same run."""
+    checked = result["steps"]
+    return ["", "## Checks", "", *(f"- {name}: {text}" for name, text in checked.items())] if checked else []
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """All of it."""
+    points = result["points"]
+    lines = ["# Benchmarks of the ops", "", "Written by benchmarks/table.py; `make bench-ops` measures again.", ""]
+    if not points:
+        return "\n".join([*lines, "Nothing was measured.", *instructions(result), *steps(result)])
+    lines += [*caption(result), "", "## Targets", "", *targets(points), "", *limits(points)]
+    lines += [
+        "",
+        "The ceiling fetches the same rows in the same order and does nothing else (benchmarks/ceiling.cpp).",
+        *instructions(result),
+        *steps(result),
+        *memory(points),
+        "",
+        "## Figures",
+        "",
+        "Medians; in brackets, how many times ours.",
+        *figures(points),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Reads, folds, keeps and prints."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("results", nargs="+", type=Path)
+    arguments.add_argument("--keep", type=Path, help="the folder of the files that are committed, one a machine")
+    arguments.add_argument("--docs", type=Path, help="where the table goes; it is printed otherwise")
+    given = arguments.parse_args()
+    result = folded([json.loads(path.read_text()) for path in given.results if path.exists()])
+    if given.keep:
+        kept = given.keep / f"{slug(result['machine'])}.json"
+        if kept.exists():
+            result = folded([json.loads(kept.read_text()), result])
+        kept.write_text(json.dumps(result, indent=1) + "\n")
+    if given.docs:
+        given.docs.write_text(markdown(result))
+        print("\n".join([*targets(result["points"]), "", *limits(result["points"])]))
+    else:
+        print(markdown(result))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    print(markdown(json.loads(Path(sys.argv[1]).read_text())))
+    main()
