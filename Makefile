@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops install-bench cuda-check wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops install-bench gpu-check sanitize peers-check cuda-check wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,16 @@ install-bench: install  ## the rivals of the benchmarks; torch-scatter takes fiv
 # A part: make bench-ops OPS=spmm,sddmm GRAPHS=gowalla SIZES=64
 bench-ops: install  ## the ops beside their rivals (make install-bench), 40 minutes; OPS=spmm GRAPHS=gowalla for a part
 	$(BIN)/python -m benchmarks --ops '$(OPS)' --graphs '$(GRAPHS)' --sizes '$(SIZES)'
+
+# No install: there may be no network beside a GPU.
+gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline
+	$(PYTHON) ci/gpu_check.py
+
+sanitize: install  ## the tests of the ops under the address and undefined behaviour sanitizers
+	PATH="$(abspath $(BIN)):$$PATH" sh ci/sanitize.sh
+
+peers-check: install  ## the ops and layers beside PyG and torch-scatter, in an environment of their own
+	$(BIN)/python ci/peers_check.py
 
 cuda-check: install  ## compile and link every .cu with nvcc, without a GPU
 	PATH="$(abspath $(BIN)):$$PATH" sh ci/cuda_check.sh

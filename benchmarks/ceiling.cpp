@@ -50,8 +50,8 @@ uint64_t gather(const char* table, const int32_t* index, int64_t count, int thre
 
 extern "C" {
 
-// Rows of 64, 128, 256, 512 or 1,024 bytes at index[0] … index[count - 1]. A checksum, so that nothing is left out; 0 for
-// another number of bytes.
+// Rows of 64, 128, 256, 512 or 1,024 bytes at index[0] … index[count - 1]. A checksum, so that nothing is left out; 0
+// for another number of bytes.
 uint64_t gather_rows(const char* table, int64_t bytes, const int32_t* index, int64_t count, int threads) {
   switch (bytes) {
     case 64:

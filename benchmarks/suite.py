@@ -337,6 +337,7 @@ def about(point: Point, setting: Setting) -> dict[str, Any]:
         "graph": setting.graph.name,
         "nodes": csr.rows,
         "edges": csr.nnz,
+        "bytes": bytes_moved(setting),
         "size_name": family.size,
         "size": point.size,
         "dtype": str(setting.dtype).removeprefix("torch."),
@@ -348,6 +349,13 @@ def about(point: Point, setting: Setting) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "sources": sources.digest(),
     }
+
+
+def bytes_moved(setting: Setting) -> int:
+    """What a product must at least read and write: a row of x an edge, indices, weights, row pointers, the output."""
+    csr, row = setting.csr, setting.width * setting.dtype.itemsize
+    index = csr.indices.element_size()
+    return csr.nnz * (row + index + setting.dtype.itemsize) + csr.rows * (row + index)
 
 
 def measure(benchmark: Any, turn: Turn) -> None:

@@ -182,6 +182,21 @@ def memory(points: list[Point]) -> list[str]:
     )
 
 
+def bandwidth(points: list[Point]) -> list[str]:
+    """On CUDA: the bytes that a product must move at least over its time, against a copy measured in the same run."""
+    copied = [p for p in points if p["family"] == "memory: copy" and p["device"] != "cpu" and CEILING in p["seconds"]]
+    if not copied:
+        return []
+    best = max(2 * point["size"] * 2**20 / point["seconds"][CEILING] for point in copied)
+    lines = ["", "## Bandwidth", "", f"A copy moves {best / 1e9:.0f} GB/s, read and written.", ""]
+    lines += ["| op | | GB/s | of the copy |", "|---|---|---:|---:|"]
+    for point in points:
+        if point["family"].startswith(("spmm sum", "spmm mean")) and OURS in point["seconds"]:
+            speed = point["bytes"] / point["seconds"][OURS]
+            lines.append(f"| {point['family']} | {where(point)} | {speed / 1e9:.0f} | {speed / best:.0%} |")
+    return lines
+
+
 def caption(result: dict[str, Any]) -> list[str]:
     """What the figures are of."""
     points = result["points"]
@@ -227,6 +242,7 @@ def markdown(result: dict[str, Any]) -> str:
         "The ceiling fetches the same rows in the same order and does nothing else (benchmarks/ceiling.cpp).",
         *instructions(result),
         *steps(result),
+        *bandwidth(points),
         *memory(points),
         "",
         "## Figures",

@@ -66,5 +66,15 @@ assert licences == {"LICENSE", "gnas_ext/data/movietweetings/LICENSE"}, licences
 top = {name.split("/")[0] for name in files if not name.startswith("..")}
 assert {name for name in top if not name.endswith(".dist-info")} == {"gnas_ext"}, top
 
+# What the ops cost whoever imports them, beyond torch: printed, not judged, as a busy machine says nothing.
+beyond = (
+    "import time, torch, numpy; began = time.perf_counter(); import gnas_ext.ops; print(time.perf_counter() - began)"
+)
+times = [
+    float(subprocess.run([sys.executable, "-I", "-c", beyond], capture_output=True, text=True, check=True).stdout)
+    for _ in range(5)
+]
+print(f"import gnas_ext.ops: {min(times) * 1e3:.0f} ms beyond torch, best of 5; the aim is less than 150 ms")
+
 print(f"smoke test passed: gnas_ext {gnas_ext.__version__}, built on torch {gnas_ext.build_info()['torch_headers']}, ")
 print(f"  running on torch {torch.__version__}, {', '.join(gnas_ext.simd_levels())}")

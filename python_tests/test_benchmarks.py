@@ -122,6 +122,7 @@ def point(size: int, pages: str = "default", graph: str = "gowalla", **seconds: 
         "graph": graph,
         "nodes": 5,
         "edges": 1234,
+        "bytes": 1_000_000,
         "size_name": "width",
         "size": size,
         "dtype": "float32",
@@ -173,6 +174,17 @@ def test_a_target_of_one_graph_counts_that_one_alone() -> None:
     for entry in points:
         entry["target"] = [2.0, 1.2, "power-law"]
     assert table.targets(points)[2].startswith("| spmm sum | 1 | 4.00× |")
+
+
+def test_on_a_gpu_the_bandwidth_stands_beside_a_copy() -> None:
+    points = [point(1024, ceiling=0.001), point(64, gnas_ext=1e-6)]
+    points[0] |= {"family": "memory: copy", "size_name": "MiB"}
+    assert table.bandwidth(points) == []
+    for entry in points:
+        entry["device"] = "A GPU"
+    lines = table.bandwidth(points)
+    assert lines[3] == "A copy moves 2147 GB/s, read and written."
+    assert lines[-1] == "| spmm sum | gowalla, width 64 | 1000 | 47% |"
 
 
 def test_a_later_figure_takes_the_place_of_an_earlier_one() -> None:

@@ -106,6 +106,18 @@ def test_importing_the_ops_is_light() -> None:
     assert loaded.isdisjoint(HEAVY), loaded.intersection(HEAVY)
 
 
+def test_importing_the_ops_loads_few_modules() -> None:
+    """Under 150 ms beyond torch: time is no test on a busy machine, but what it is spent on can be counted."""
+    code = (
+        "import sys, torch, numpy; before = set(sys.modules); import gnas_ext.ops; print(*(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    own = [name for name in loaded if name.split(".")[0] == "gnas_ext"]
+    assert len(own) <= 60, own
+    assert len(loaded) - len(own) <= 20, sorted(set(loaded) - set(own))
+
+
 def test_the_ops_need_nothing_but_torch_and_numpy() -> None:
     code = f"""
 import sys

@@ -1,0 +1,26 @@
+// Where can the library be loaded? Some small helpers of the compiler's C++ library live in newer ones only
+// (glibc 2.32, libstdc++ 9 and 11), though nothing that they do needs that. They are defined here, for this library
+// alone, so that it loads wherever torch 2.11 does: glibc 2.28, manylinux_2_28. `make wheel-check` looks with
+// auditwheel.
+#include <new>
+#include <sstream>
+
+#if defined(__GLIBC__) && defined(__GLIBCXX__)
+
+// shared_ptr asks it whether plain additions will do: no, always count atomically.
+extern "C" {
+__attribute__((visibility("hidden"))) char __libc_single_threaded = 0;
+}
+
+namespace std {
+
+// GLIBCXX_3.4.29: containers call it when a size overflows.
+void __throw_bad_array_new_length() { throw bad_array_new_length(); }
+
+// GLIBCXX_3.4.26: the constructors without arguments, which older libraries inline.
+template basic_ostringstream<char>::basic_ostringstream();
+template basic_stringstream<char>::basic_stringstream();
+
+}  // namespace std
+
+#endif
