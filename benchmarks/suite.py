@@ -39,6 +39,8 @@ TURN_SECONDS = 0.08
 SLOW_SECONDS, SLOW_FACTOR, SLOW_TURNS = 0.5, 5.0, 3
 # On a larger graph than this, a rival is timed if its first call took at most so many times as long as the best one's.
 LARGE_EDGES, LARGE_FACTOR = 5_000_000, 3.0
+# So many times as long, and it is not even called at the larger sizes of that graph.
+HOPELESS_FACTOR = 8.0
 
 
 class UnableError(Exception):
@@ -145,9 +147,12 @@ class Setting:
     def messages(self, width: int | None = None, tensors: int = 1) -> None:
         """Refuses to make tensors of edges × width that memory has no room for."""
         wanted = tensors * self.csr.nnz * (width or self.width) * self.dtype.itemsize
-        room = torch.cuda.mem_get_info(self.device)[0] // 2 if self.device.type == "cuda" else 2 << 30
+        if self.device.type == "cuda":
+            room = torch.cuda.mem_get_info(self.device)[0] // 2
+        else:
+            room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
         if wanted > room:
-            raise UnableError(f"edges × width would be {wanted / 2**30:.0f} GiB")
+            raise UnableError(f"tensors of edges × width would take {wanted / 2**30:.0f} GiB")
 
 
 class Point(NamedTuple):
@@ -231,6 +236,10 @@ def prepare(point: Point, only: tuple[str, ...] = ()) -> Prepared:
         if only and name not in only:
             continue
         try:
+            if (family.name, point.graph, name) in hopeless:
+                raise UnableError(
+                    f"at a smaller {family.size} it took over {HOPELESS_FACTOR:g}× as long as the best rival"
+                )
             ready, result = first_calls(make, setting)
             if name == OURS:
                 expected = result
@@ -247,7 +256,7 @@ def prepare(point: Point, only: tuple[str, ...] = ()) -> Prepared:
         if name == OURS and name not in found.ready:
             break
         if setting.csr.nnz > LARGE_EDGES:
-            leave_out_the_slow(found)
+            leave_out_the_slow(point, found)
     if setting.device.type == "cuda":
         torch.cuda.empty_cache()
     return found
@@ -259,13 +268,15 @@ def best_rival(found: Prepared) -> float:
     return min(rivals, default=math.inf)
 
 
-def leave_out_the_slow(found: Prepared) -> None:
+def leave_out_the_slow(point: Point, found: Prepared) -> None:
     """Drops the rivals that cannot be the best one, and what they keep in memory."""
     best = best_rival(found)
     for name, (_, seconds) in list(found.ready.items()):
         if name not in (OURS, CEILING) and seconds > LARGE_FACTOR * best:
             found.unable[name] = f"its first call took {seconds:.2f} s, over {LARGE_FACTOR:g}× the best rival's"
             del found.ready[name]
+            if seconds > HOPELESS_FACTOR * best:
+                hopeless.add((point.family.name, point.graph, name))
 
 
 class Turn(NamedTuple):
@@ -299,6 +310,8 @@ def timed(family: Family, huge_pages: bool) -> tuple[str, ...]:
 
 # Why an implementation was not timed, by family, graph and size.
 unable: dict[tuple[str, str, int], dict[str, str]] = {}
+# Who was too slow by far at a smaller size, by family and graph.
+hopeless: set[tuple[str, str, str]] = set()
 _graphs: dict[tuple[str, str], data.Graph] = {}
 _prepared: dict[tuple[str, str, str, int], Prepared] = {}
 
@@ -365,7 +378,7 @@ def measure(benchmark: Any, turn: Turn) -> None:
     if name in found.wrong:
         pytest.fail(found.wrong[name], pytrace=False)
     if name not in found.ready:
-        reason = found.unable.get(name, "ours failed")
+        reason = found.unable.get(name, "not measured without ours")
         unable[key] = {**unable.get(key, {}), name: reason}
         pytest.skip(reason)
     run, seconds = found.ready[name]

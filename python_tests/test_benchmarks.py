@@ -53,9 +53,12 @@ def test_the_slow_are_left_out_of_the_large_graph(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(suite, "LARGE_EDGES", 0)
     seconds = {suite.OURS: 1.0, "best": 2.0, "close": 5.0, "slow": 7.0}
     found = suite.Prepared(None, {n: suite.Ready(lambda: None, s) for n, s in seconds.items()}, {}, {})  # type: ignore[arg-type]
-    suite.leave_out_the_slow(found)
+    monkeypatch.setattr(suite, "hopeless", set())
+    found.ready["hopeless"] = suite.Ready(lambda: None, 20.0)
+    suite.leave_out_the_slow(suite.Point(suite.Family("f", None, {}), "g", "cpu", 16), found)
     assert set(found.ready) == {suite.OURS, "best", "close"}
-    assert found.unable == {"slow": "its first call took 7.00 s, over 3× the best rival's"}
+    assert found.unable["slow"] == "its first call took 7.00 s, over 3× the best rival's"
+    assert suite.hopeless == {("f", "g", "hopeless")}
 
 
 def test_turns_go_round_all_implementations() -> None:
