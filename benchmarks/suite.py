@@ -237,9 +237,7 @@ def prepare(point: Point, only: tuple[str, ...] = ()) -> Prepared:
             continue
         try:
             if (family.name, point.graph, name) in hopeless:
-                raise UnableError(
-                    f"at a smaller {family.size} it took over {HOPELESS_FACTOR:g}× as long as the best rival"
-                )
+                raise UnableError(f"took over {HOPELESS_FACTOR:g}× the best rival's time at a smaller {family.size}")
             ready, result = first_calls(make, setting)
             if name == OURS:
                 expected = result

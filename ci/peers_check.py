@@ -13,9 +13,12 @@ import subprocess
 import sys
 import sysconfig
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fresh import ROOT, pip
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PEERS = ("torch-geometric>=2.6", "torch-scatter==2.1.2")
 
