@@ -51,11 +51,12 @@ class Check:
         self.gpu = gpu
         given.results.mkdir(parents=True, exist_ok=True)
 
-    def run(self, name: str, command: list[str], limit: float, **environment: str) -> str | None:
-        """A command with a limit, ended with all its children; its output, or None where it failed."""
+    def run(self, name: str, command: list[str], limit: float, **environment: str) -> bool:
+        """A command with a limit, ended with all its children; did it succeed?"""
         left = TOTAL - (time.monotonic() - self.began)
         if left < 10:
-            return self.note(name, "not run: no time was left", failed=True)
+            self.note(name, "not run: no time was left", failed=True)
+            return False
         print(f"\n=== {name}: {' '.join(command)}", flush=True)
         began = time.monotonic()
         output = self.given.results / "latest-gpu.log"
@@ -78,12 +79,9 @@ class Check:
         print(text[-4000:], flush=True)
         took = f"{time.monotonic() - began:.0f} s"
         last = next((line.strip("= ") for line in reversed(text.splitlines()) if line.strip("= ")), "")[:160]
-        if status is None:
-            return self.note(name, f"stopped after {took}; last: {last}", failed=True)
-        if status != 0:
-            return self.note(name, f"failed after {took}: {last}", failed=True)
-        self.note(name, f"passed in {took}: {last}")
-        return text
+        how = "stopped after" if status is None else "failed after" if status else "passed in"
+        self.note(name, f"{how} {took}: {last}", failed=status != 0)
+        return status == 0
 
     def note(self, name: str, text: str, failed: bool = False) -> None:
         """Says and keeps how a step went."""
@@ -115,9 +113,8 @@ def build(check: Check) -> None:
         "CMAKE_CUDA_ARCHITECTURES": f"{capability}-real",
     }
     configure = ["cmake", "-G", "Ninja", "-S", str(ROOT), "-B", str(folder)]
-    if check.run("configure", [*configure, *(f"-D{name}={value}" for name, value in options.items())], 60) is None:
-        return
-    check.run("build", ["cmake", "--build", str(folder)], LIMITS["build"])
+    if check.run("configure", [*configure, *(f"-D{name}={value}" for name, value in options.items())], 60):
+        check.run("build", ["cmake", "--build", str(folder)], LIMITS["build"])
 
 
 def tests(check: Check) -> None:

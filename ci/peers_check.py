@@ -45,7 +45,7 @@ def main() -> None:
             began = time.monotonic()
             pip(python, "install", "--quiet", "--no-build-isolation", "-c", ROOT / "constraints.txt", peer)
             print(f"{peer}: there after {time.monotonic() - began:.0f} s", flush=True)
-    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    tests = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = [
         subprocess.run([*tests, *more], check=False, cwd=ROOT).returncode
         for more in (["-m", "peers"], ["python_tests/test_benchmarks.py"])

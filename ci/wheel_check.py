@@ -38,8 +38,19 @@ def portable(wheel: Path) -> Path:
         environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
         excluded = [word for name in TORCH_LIBRARIES for word in ("--exclude", name)]
         made = Path(folder, "wheels")
-        repair = [programs / "auditwheel", "repair", wheel, "--plat", PLATFORM, "--only-plat", *excluded, "-w", made]
-        for command in ([programs / "auditwheel", "show", wheel], repair):
+        repair: list[str | Path] = [
+            programs / "auditwheel",
+            "repair",
+            wheel,
+            "--plat",
+            PLATFORM,
+            "--only-plat",
+            *excluded,
+            "-w",
+            made,
+        ]
+        show: list[str | Path] = [audit, "show", wheel]
+        for command in (show, repair):
             done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
             if done.returncode != 0 or command is not repair:
                 print(done.stdout.strip(), done.stderr.strip() if done.returncode != 0 else "", flush=True)

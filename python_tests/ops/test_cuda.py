@@ -43,7 +43,7 @@ def features(csr: CSR) -> torch.Tensor:
 @pytest.mark.parametrize("op", FORWARD)
 def test_a_cuda_graph_captures_the_call_and_replays_it(csr: CSR, op: str) -> None:
     x = features(csr)
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         FORWARD[op](csr, x)
@@ -60,7 +60,7 @@ def test_a_cuda_graph_captures_the_call_and_replays_it(csr: CSR, op: str) -> Non
 def test_a_cuda_graph_captures_a_step_of_training(csr: CSR) -> None:
     x = features(csr).requires_grad_()
     csr.transposed_structure()  # a sort, which no graph can capture; kept from here on
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         torch.autograd.grad(ops.spmm(csr, x).square().sum(), x)
@@ -80,7 +80,7 @@ def test_the_current_stream_is_used(csr: CSR, op: str) -> None:
     expected = FORWARD[op](csr, x)
     late = torch.zeros_like(x)
     torch.cuda.synchronize()
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     with torch.cuda.stream(side):
         torch.cuda._sleep(50_000_000)  # type: ignore[no-untyped-call]
         late.copy_(x)
