@@ -38,18 +38,9 @@ def portable(wheel: Path) -> Path:
         environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
         excluded = [word for name in TORCH_LIBRARIES for word in ("--exclude", name)]
         made = Path(folder, "wheels")
-        repair: list[str | Path] = [
-            programs / "auditwheel",
-            "repair",
-            wheel,
-            "--plat",
-            PLATFORM,
-            "--only-plat",
-            *excluded,
-            "-w",
-            made,
-        ]
+        audit, platform = programs / "auditwheel", ("--plat", PLATFORM, "--only-plat")
         show: list[str | Path] = [audit, "show", wheel]
+        repair: list[str | Path] = [audit, "repair", wheel, *platform, *excluded, "-w", made]
         for command in (show, repair):
             done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
             if done.returncode != 0 or command is not repair:
