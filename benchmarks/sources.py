@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PATTERNS = ("CMakeLists.txt", "csrc/**/*", "gnas_ext/ops/**/*.py", "gnas_ext/graph/**/*.py")
+PATTERNS = ("CMakeLists.txt", "csrc/**/*", "gnas_ext/*.py", "gnas_ext/ops/**/*.py", "gnas_ext/graph/**/*.py")
 
 
 @cache
