@@ -20,6 +20,7 @@ ROOMS = (
     "memory",
     "ops",
     "graph",
+    "nn",
     "data",
     "models",
     "train",

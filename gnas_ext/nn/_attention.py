@@ -1,0 +1,53 @@
+"""Graph attention whose weights are wanted one by one: for dropout on them, for edge features, or to be returned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from gnas_ext.ops.spmm import spmm
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gnas_ext.graph.csr import CSR
+
+
+def attention_weights(csr: CSR, a_dst: Tensor, a_src: Tensor, a_edge: Tensor | None, negative_slope: float) -> Tensor:
+    """The softmax over each row's entries of leaky_relu(a_dst[row] + a_src[column] + a_edge).
+
+    Args:
+        csr: [targets, sources].
+        a_dst: [targets, heads].
+        a_src: [sources, heads].
+        a_edge: [nnz, heads] in the order of the entries, or None.
+        negative_slope: of the leaky ReLU.
+
+    Returns:
+        [nnz, heads]; computed in float32 at least, in a_src's dtype.
+    """
+    row = csr.row_index().long()
+    score = a_dst[row] + a_src[csr.indices.long()]
+    if a_edge is not None:
+        score = score + a_edge
+    score = functional.leaky_relu(score, negative_slope)
+    wide = score.double() if score.dtype == torch.float64 else score.float()
+    index = row.unsqueeze(1).expand_as(wide)
+    zeros = wide.new_zeros(csr.rows, wide.shape[1])
+    highest = zeros.scatter_reduce(0, index, wide.detach(), "amax", include_self=False)
+    power = (wide - highest[row]).exp()
+    total = zeros.scatter_add(0, index, power)
+    return (power / total[row]).to(score.dtype)
+
+
+def attend(csr: CSR, alpha: Tensor, x: Tensor) -> Tensor:
+    """out[i, h] = sum over the entries e of row i of alpha[e, h] * x[column, h]; [targets, heads, dim]."""
+    return torch.stack(
+        [
+            spmm(csr.with_weight(weight.contiguous()), part.contiguous())
+            for weight, part in zip(alpha.unbind(1), x.unbind(1), strict=True)
+        ],
+        1,
+    )
