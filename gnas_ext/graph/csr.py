@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from gnas_ext.ops._keep import to_keep
 from gnas_ext.ops.transpose import transpose
 
 if TYPE_CHECKING:
@@ -210,10 +211,10 @@ class CSR:
         """The entries of the transpose and where each one's weight is stored; computed once and kept."""
         kept = self._kept.get("transpose")
         if kept is None:
-            # Kept for a later backward too, which tensors made in inference mode would refuse.
-            with torch.inference_mode(False):
-                kept = Structure(*transpose(self.indptr, self.indices, self.cols))
-            self._kept["transpose"] = kept
+            made, keeps = to_keep(lambda: transpose(self.indptr, self.indices, self.cols))
+            kept = Structure(*made)
+            if keeps:
+                self._kept["transpose"] = kept
         return kept
 
     def t(self) -> CSR:

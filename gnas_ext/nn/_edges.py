@@ -9,6 +9,7 @@ import torch
 
 from gnas_ext.graph.csr import CSR, Structure
 from gnas_ext.nn._memory import memory_of
+from gnas_ext.ops._keep import to_keep
 from gnas_ext.ops.transpose import transpose
 
 if TYPE_CHECKING:
@@ -128,27 +129,29 @@ def _check_nodes(layer: str, edge_index: Tensor, sizes: tuple[int, int]) -> None
 
 
 def _sorted(row: Tensor, col: Tensor, targets: int, sources: int, loops: bool) -> Edges:
+    with torch.no_grad():
+        return to_keep(lambda: _sort(row, col, targets, sources, loops))[0]
+
+
+def _sort(row: Tensor, col: Tensor, targets: int, sources: int, loops: bool) -> Edges:
     given, nodes = len(row), min(targets, sources)
     # Half the bytes of the graph, wherever they can count it.
     narrow = max(given + nodes, targets, sources) < 2**31
     row, col = (part.to(torch.int32 if narrow else torch.int64) for part in (row, col))
     kept = own = None
-    # What is noted serves training later, which tensors made in inference mode would refuse.
-    with torch.inference_mode(False), torch.no_grad():
-        if loops:
-            at = (row == col).nonzero().squeeze(1)
-            own = torch.full((nodes,), -1, device=row.device)
-            # A bipartite graph may have loops at nodes that get none.
-            at = at[row[at] < nodes]
-            own = own.scatter_reduce(0, row[at].long(), at, "amax")
-            own = torch.where(own < 0, given, own)
-            kept = (row != col).nonzero().squeeze(1)
-            node = torch.arange(nodes, device=row.device)
-            row, col = (torch.cat([part[kept], node.to(part.dtype)]) for part in (row, col))
-            kept = torch.cat([kept, given + node])
-        # One long row whose columns are the targets: its transpose is the list, sorted stably by target.
-        ends = torch.tensor([0, len(row)], dtype=row.dtype, device=row.device)
-        indptr, _, order = transpose(ends, row, targets)
-        order = order.long()
-        csr = CSR._unchecked(Structure(indptr, col[order], None), None, (targets, sources), {})
+    if loops:
+        at = (row == col).nonzero().squeeze(1)
+        # A bipartite graph may have loops at nodes that get none.
+        at = at[row[at] < nodes]
+        own = torch.full((nodes,), -1, device=row.device).scatter_reduce(0, row[at].long(), at, "amax")
+        own = torch.where(own < 0, given, own)
+        kept = (row != col).nonzero().squeeze(1)
+        node = torch.arange(nodes, device=row.device)
+        row, col = (torch.cat([part[kept], node.to(part.dtype)]) for part in (row, col))
+        kept = torch.cat([kept, given + node])
+    # One long row whose columns are the targets: its transpose is the list, sorted stably by target.
+    ends = torch.tensor([0, len(row)], dtype=row.dtype, device=row.device)
+    indptr, _, order = transpose(ends, row, targets)
+    order = order.long()
+    csr = CSR._unchecked(Structure(indptr, col[order], None), None, (targets, sources), {})
     return Edges(csr, given, order if kept is None else kept[order], own)

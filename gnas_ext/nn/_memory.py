@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def memory_of(tensor: Tensor, *others: Tensor) -> dict[Any, Any]:
     array that shares the memory, is not seen.
     """
     tensors = (tensor, *others)
-    if any(each.is_inference() for each in tensors):  # torch does not count their changes
+    # torch does not count the changes of inference mode's tensors, and a compiler sees none of this.
+    if torch.compiler.is_compiling() or any(each.is_inference() for each in tensors):
         return {}
     now = tuple((each._version, each.data_ptr(), each.shape, each.stride(), each.dtype) for each in tensors)
     with _lock:

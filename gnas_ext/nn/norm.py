@@ -8,6 +8,7 @@ import torch
 
 from gnas_ext.nn._edges import edges_of
 from gnas_ext.nn._memory import memory_of
+from gnas_ext.ops._keep import to_keep
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.spmm import spmm
 
@@ -53,8 +54,8 @@ def normalized(edges: Edges, weight: Tensor | None, fill: float, dtype: torch.dt
     known = memory_of(edges.csr.indices, edges.csr.indptr)
     key = ("gcn", dtype)
     if key not in known:
-        with torch.inference_mode(False), torch.no_grad():
-            known[key] = _scaled(edges, None, fill, dtype)
+        with torch.no_grad():
+            known[key], _ = to_keep(lambda: _scaled(edges, None, fill, dtype))
     return edges.csr.with_weight(known[key])
 
 

@@ -1,6 +1,7 @@
 """The ops. Importing this costs torch and numpy, nothing else."""
 
-import gnas_ext._native  # noqa: F401  (registers the ops; must run before anything below names one)
+import gnas_ext._native  # (registers the ops; must run before anything below names one)
+import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.spmm import spmm

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
+from gnas_ext.ops._autocast import lowered, register_autocast
+from gnas_ext.ops._autograd import linear, register_autograd, wanted
 from gnas_ext.ops.spmm import gather_winners, transposed
 
 if TYPE_CHECKING:
@@ -42,13 +44,14 @@ def sddmm(csr: CSR, a: Tensor, b: Tensor, op: Pairing = "dot") -> Tensor:
         raise ValueError(f"sddmm: a and b differ in heads or dim: {list(a.shape)} and {list(b.shape)}")
     heads = a.shape[1] if a.dim() == 3 and b.dim() == 3 else 0
     left, right = (a.flatten(1), b.flatten(1)) if heads else (a, b)
+    left, right = lowered(a.device, left, right)
     _sddmm_out(csr.indptr, csr.indices, left, right)
     if csr.cols != b.shape[0]:
         raise ValueError(
             f"sddmm: expected b of shape [{csr.cols}, width] for a graph of shape {list(csr.shape)}, got "
             f"{list(b.shape)}"
         )
-    wants_gradient = torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)
+    wants_gradient = wanted(a, b)
     t = csr.transposed_structure() if wants_gradient else (None, None, None)
     out: Tensor
     if op != "dot":
@@ -148,7 +151,17 @@ def _elementwise_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return None, None, grad_a, grad_b, None, None, None, None
 
 
+def _elementwise_jvp(inputs: list[Any], tangents: tuple[Tensor | None, ...], output: Tensor) -> Tensor:
+    indptr, indices, a, b, op, *t = inputs
+    if op == "mul":
+        return cast("Tensor", linear("sddmm_elementwise", 2, 3)(inputs, tangents, output))
+    left, right = (torch.zeros_like(s) if d is None else d for s, d in ((a, tangents[2]), (b, tangents[3])))
+    return cast("Tensor", torch.ops.gnas_ext.sddmm_elementwise(indptr, indices, left, right, "add", *t))
+
+
 torch.library.register_fake("gnas_ext::sddmm", _sddmm_fake)
 torch.library.register_fake("gnas_ext::sddmm_elementwise", _elementwise_fake)
-torch.library.register_autograd("gnas_ext::sddmm_elementwise", _elementwise_backward, setup_context=_save_elementwise)
-torch.library.register_autograd("gnas_ext::sddmm", _backward, setup_context=_save)
+register_autograd("sddmm_elementwise", _elementwise_backward, setup_context=_save_elementwise, jvp=_elementwise_jvp)
+register_autograd("sddmm", _backward, setup_context=_save, jvp=linear("sddmm", 3, 4))
+register_autocast("sddmm_elementwise")
+register_autocast("sddmm")

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autocast import lowered, register_autocast
+from gnas_ext.ops._autograd import linear, register_autograd, wanted
 from gnas_ext.ops._direct import below_autograd, records_nothing
 from gnas_ext.ops.transpose import transpose
 
@@ -48,9 +50,9 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
 
     Gradients of any order flow to x and to the weights. Repeats exactly, whatever the number of threads.
     """
-    weight = csr.stored_weight
+    weight, x = lowered(x.device, csr.stored_weight, x)
     # Only a backward needs the transpose, and winners.
-    wants_gradient = torch.is_grad_enabled() and (x.requires_grad or (weight is not None and weight.requires_grad))
+    wants_gradient = wanted(x, weight)
     plain = x.dim() == 2 and x.shape[0] == csr.cols and (weight is None or weight.dim() == 1)
     if plain and not wants_gradient and out is None and records_nothing(x):
         try:
@@ -59,9 +61,9 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
                     "Tensor", _native_spmm(csr.indptr, csr.indices, csr.edge, weight, x, reduce, None, None, None)
                 )
         except RuntimeError:
-            _check(csr, x, reduce)  # says it better where the arguments are at fault
+            _check(csr, weight, x, reduce)  # says it better where the arguments are at fault
             raise
-    _check(csr, x, reduce)
+    _check(csr, weight, x, reduce)
     flat = x.flatten(1) if x.dim() == 3 else x
     if out is not None:
         if wants_gradient:
@@ -74,8 +76,9 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
     if wants_gradient and reduce in ("max", "min"):
         if csr.edge is not None:
             csr = csr.with_weight(csr.weight)  # winners are counted in the order of the entries
+            (weight,) = lowered(x.device, csr.stored_weight)
         result, _ = torch.ops.gnas_ext.spmm_arg(
-            csr.indptr, csr.indices, csr.stored_weight, flat, reduce, *csr.transposed_structure()
+            csr.indptr, csr.indices, weight, flat, reduce, *csr.transposed_structure()
         )
     elif wants_gradient:
         result = torch.ops.gnas_ext.spmm(
@@ -86,8 +89,7 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
     return cast("Tensor", result.view(-1, *x.shape[1:]) if x.dim() == 3 else result)
 
 
-def _check(csr: CSR, x: Tensor, reduce: str) -> None:
-    weight = csr.stored_weight
+def _check(csr: CSR, weight: Tensor | None, x: Tensor, reduce: str) -> None:
     if weight is not None and weight.dim() == 2 and (x.dim() != 3 or weight.shape[1] != x.shape[1]):
         raise ValueError(
             f"spmm: expected x of shape [{csr.cols}, {weight.shape[1]}, dim] for weights of {weight.shape[1]} heads, "
@@ -211,10 +213,14 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.reduce = next((value for value in inputs if isinstance(value, str)), "sum")
 
 
+def _refuse_extremes(reduce: str) -> None:
+    if reduce in ("max", "min"):
+        raise RuntimeError(f"spmm: the gradient of {reduce} needs the winners: call spmm_arg")
+
+
 def _spmm_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     indptr, indices, edge, weight, x, *kept = ctx.saved_tensors
-    if ctx.reduce in ("max", "min"):
-        raise RuntimeError(f"spmm: the gradient of {ctx.reduce} needs the winners: call spmm_arg")
+    _refuse_extremes(ctx.reduce)
     if ctx.reduce == "mean":
         grad = grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
     t = transposed(indptr, indices, edge, x.shape[0], tuple(kept))
@@ -224,6 +230,11 @@ def _spmm_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if ctx.needs_input_grad[4]:
         grad_x = torch.ops.gnas_ext.spmm(*t, weight, grad, "sum", indptr, indices, edge)
     return None, None, None, grad_weight, grad_x, None, None, None, None
+
+
+def _spmm_jvp(inputs: list[Any], tangents: tuple[Tensor | None, ...], output: Tensor) -> Tensor | None:
+    _refuse_extremes(inputs[5])
+    return cast("Tensor | None", linear("spmm", 3, 4)(inputs, tangents, output))
 
 
 def _save_arg(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -241,6 +252,18 @@ def _spmm_arg_backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
     if ctx.needs_input_grad[3]:
         grad_x = torch.ops.gnas_ext.spmm_select(*t, weight, grad, arg, indptr, indices, None)
     return None, None, grad_weight, grad_x, None, None, None, None
+
+
+def _spmm_arg_jvp(
+    inputs: list[Any], tangents: tuple[Tensor | None, ...], output: tuple[Tensor, Tensor]
+) -> tuple[Tensor, None]:
+    (_, indices, weight, x, *_), arg = inputs, output[1]
+    total = x.new_zeros(arg.shape)
+    if tangents[2] is not None:
+        total = total + gather_winners(indices, tangents[2], x, arg)
+    if tangents[3] is not None:
+        total = total + gather_winners(indices, weight, tangents[3], arg)
+    return total, None
 
 
 def _spmm_select_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -264,6 +287,9 @@ torch.library.register_fake("gnas_ext::spmm", _spmm_fake)
 torch.library.register_fake("gnas_ext::spmm_out", _spmm_into_fake)
 torch.library.register_fake("gnas_ext::spmm_arg", _spmm_arg_fake)
 torch.library.register_fake("gnas_ext::spmm_select", _spmm_select_fake)
-torch.library.register_autograd("gnas_ext::spmm", _spmm_backward, setup_context=_save)
-torch.library.register_autograd("gnas_ext::spmm_arg", _spmm_arg_backward, setup_context=_save_arg)
-torch.library.register_autograd("gnas_ext::spmm_select", _spmm_select_backward, setup_context=_save)
+register_autograd("spmm", _spmm_backward, setup_context=_save, jvp=_spmm_jvp)
+register_autograd("spmm_arg", _spmm_arg_backward, setup_context=_save_arg, jvp=_spmm_arg_jvp)
+register_autograd("spmm_select", _spmm_select_backward, setup_context=_save, jvp=linear("spmm_select", 3, 4))
+register_autocast("spmm")
+register_autocast("spmm_arg")
+register_autocast("spmm_select")

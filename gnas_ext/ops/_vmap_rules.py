@@ -1,0 +1,104 @@
+"""How does a batch become one call? Its elements stand side by side in the width; weights of their own are heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnas_ext.ops._vmap import apart, register_vmap, side_by_side
+
+Parts = tuple[Tensor, int]
+
+
+def _heads(size: int, batched: bool, weight: Tensor | None) -> tuple[int, Tensor | None]:
+    """The heads of one element's weights, and the weights of all: [nnz, heads * size] where each has its own."""
+    if weight is None:
+        return 1, None
+    heads = weight.shape[-1] if weight.dim() == 2 + batched else 1
+    if not batched:
+        return heads, weight
+    return heads, weight.reshape(size, -1, heads).permute(1, 2, 0).flatten(1)
+
+
+def _spmm(
+    size: int,
+    batched: list[bool],
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    weight: Tensor | None,
+    x: Tensor,
+    reduce: str,
+    *t: Any,
+) -> Parts:
+    heads, weight = _heads(size, batched[3], weight)
+    wide = side_by_side(x, size, batched[4], heads)
+    return apart(torch.ops.gnas_ext.spmm(indptr, indices, edge, weight, wide, reduce, *t), size, heads), 0
+
+
+def _spmm_arg(
+    size: int,
+    batched: list[bool],
+    indptr: Tensor,
+    indices: Tensor,
+    weight: Tensor | None,
+    x: Tensor,
+    reduce: str,
+    *t: Any,
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    heads, weight = _heads(size, batched[2], weight)
+    wide = side_by_side(x, size, batched[3], heads)
+    out, arg = torch.ops.gnas_ext.spmm_arg(indptr, indices, weight, wide, reduce, *t)
+    return (apart(out, size, heads), apart(arg, size, heads)), (0, 0)
+
+
+def _spmm_select(
+    size: int,
+    batched: list[bool],
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    weight: Tensor | None,
+    x: Tensor,
+    select: Tensor,
+    *t: Any,
+) -> Parts:
+    heads, weight = _heads(size, batched[3], weight)
+    wide, chosen = (side_by_side(value, size, batched[at], heads) for at, value in ((4, x), (5, select)))
+    return apart(torch.ops.gnas_ext.spmm_select(indptr, indices, edge, weight, wide, chosen, *t), size, heads), 0
+
+
+def _sddmm(
+    size: int,
+    batched: list[bool],
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    a: Tensor,
+    b: Tensor,
+    select: Tensor | None,
+    heads: int,
+    *t: Any,
+) -> Parts:
+    each = max(heads, 1)
+    left, right = (side_by_side(value, size, batched[at], each) for at, value in ((3, a), (4, b)))
+    chosen = None if select is None else side_by_side(select, size, batched[5], each)
+    out = torch.ops.gnas_ext.sddmm(indptr, indices, edge, left, right, chosen, each * size, *t)
+    out = out.unflatten(1, (each, size))
+    return (out, 2) if heads else (out.squeeze(1), 1)
+
+
+def _sddmm_elementwise(
+    size: int, batched: list[bool], indptr: Tensor, indices: Tensor, a: Tensor, b: Tensor, op: str, *t: Any
+) -> Parts:
+    left, right = (side_by_side(value, size, batched[at]) for at, value in ((2, a), (3, b)))
+    return apart(torch.ops.gnas_ext.sddmm_elementwise(indptr, indices, left, right, op, *t), size), 0
+
+
+register_vmap("spmm", _spmm, weight=3, x=4)
+register_vmap("spmm_arg", _spmm_arg, weight=2, x=3)
+register_vmap("spmm_select", _spmm_select, weight=3, x=4, select=5)
+register_vmap("sddmm", _sddmm, a=3, b=4, select=5)
+register_vmap("sddmm_elementwise", _sddmm_elementwise, a=2, b=3)
