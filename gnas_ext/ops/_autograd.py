@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
-from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_library = torch.library.Library("gnas_ext", "FRAGMENT")
+forward_ad: Any = torch.autograd.forward_ad
+_library: Any = torch.library.Library("gnas_ext", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
 def register_autograd(

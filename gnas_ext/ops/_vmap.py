@@ -52,9 +52,11 @@ def side_by_side(x: Tensor, size: int, batched: bool, heads: int = 1) -> Tensor:
     """[size, n, heads * dim], or without the batch, as [n, heads * size * dim]: each head has the whole batch."""
     if not batched:
         x = x.expand(size, *x.shape)
-    return x.unflatten(2, (heads, -1)).permute(1, 2, 0, 3).flatten(1)
+    n, width = x.shape[1:]
+    return x.reshape(size, n, heads, width // heads).permute(1, 2, 0, 3).flatten(1)
 
 
 def apart(x: Tensor, size: int, heads: int = 1) -> Tensor:
     """The reverse: [n, heads * size * dim] as [size, n, heads * dim]."""
-    return x.unflatten(1, (heads, size, -1)).permute(2, 0, 1, 3).flatten(2)
+    n, width = x.shape
+    return x.reshape(n, heads, size, width // (heads * size)).permute(2, 0, 1, 3).flatten(2)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from torch.autograd import forward_ad, functional
 
 from gnas_ext import CSR, ops
 from python_tests.ops.oracle import REDUCES
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     Function = Callable[..., torch.Tensor]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own
+
+forward_ad: Any = torch.autograd.forward_ad
+functional: Any = torch.autograd.functional
 
 # Double entries, and a row and a column without one.
 ROW, COL = torch.tensor([0, 1, 1, 1, 3, 3, 0]), torch.tensor([1, 0, 2, 2, 0, 3, 3])
