@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ def attention_weights(csr: CSR, a_dst: Tensor, a_src: Tensor, a_edge: Tensor | N
     Returns:
         [nnz, heads]; computed in float32 at least, in a_src's dtype.
     """
-    row = csr.row_index().long()
-    score = a_dst[row] + a_src[csr.indices.long()]
+    score = sddmm(csr, a_dst, a_src, "add")
     if a_edge is not None:
         score = score + a_edge
     score = functional.leaky_relu(score, negative_slope)
+    row = csr.row_index().long()
     wide = score.double() if score.dtype == torch.float64 else score.float()
     index = row.unsqueeze(1).expand_as(wide)
     zeros = wide.new_zeros(csr.rows, wide.shape[1])
@@ -44,10 +45,4 @@ def attention_weights(csr: CSR, a_dst: Tensor, a_src: Tensor, a_edge: Tensor | N
 
 def attend(csr: CSR, alpha: Tensor, x: Tensor) -> Tensor:
     """out[i, h] = sum over the entries e of row i of alpha[e, h] * x[column, h]; [targets, heads, dim]."""
-    return torch.stack(
-        [
-            spmm(csr.with_weight(weight.contiguous()), part.contiguous())
-            for weight, part in zip(alpha.unbind(1), x.unbind(1), strict=True)
-        ],
-        1,
-    )
+    return spmm(csr.with_weight(alpha), x)

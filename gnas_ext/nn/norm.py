@@ -61,7 +61,14 @@ def normalized(edges: Edges, weight: Tensor | None, fill: float, dtype: torch.dt
 
 def _scaled(edges: Edges, weight: Tensor | None, fill: float, dtype: torch.dtype) -> Tensor:
     csr = edges.csr
-    wide = torch.float64 if dtype == torch.float64 else torch.float32  # a degree in bfloat16 stops at 256
+    # In bfloat16 a degree of 4,001 is 4,000, and PyG's sum of ones stops at 256: not here, and not under autocast.
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    with torch.autocast(csr.device.type, enabled=False):
+        return _over_degrees(edges, weight, fill, wide).to(dtype)
+
+
+def _over_degrees(edges: Edges, weight: Tensor | None, fill: float, wide: torch.dtype) -> Tensor:
+    csr = edges.csr
     if weight is not None:
         loops = None
         weight = weight.to(wide)
@@ -73,4 +80,4 @@ def _scaled(edges: Edges, weight: Tensor | None, fill: float, dtype: torch.dtype
     scale = degree.pow(-0.5)
     scale = scale.masked_fill(scale == torch.inf, 0)
     both = sddmm(csr, scale, scale)  # an edge's two degrees, and a gradient that is spmm
-    return (both if weight is None else weight * both).to(dtype)
+    return both if weight is None else weight * both

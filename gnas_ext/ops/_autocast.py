@@ -1,7 +1,8 @@
-"""What does `torch.autocast` make of an op: the lower precision of a matmul, or float32?"""
+"""What does `torch.autocast` make of an op: the lower precision of a matmul, float32, or the widest that comes?"""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -15,6 +16,14 @@ _DEVICES = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 def lowered(device: torch.device, *values: Tensor | None) -> tuple[Any, ...]:
     """The values as autocast hands them to a matmul on that device: in its dtype; as they are where it is off."""
     return _cast(values, device.type, None)
+
+
+def widened(device: torch.device, *values: Tensor) -> tuple[Tensor, ...]:
+    """The values as autocast hands them to a sum: in the widest dtype among them; as they are where it is off."""
+    if device.type not in _DEVICES or not torch.is_autocast_enabled(device.type):
+        return values
+    to = functools.reduce(torch.promote_types, (value.dtype for value in values))
+    return tuple(value.to(to) for value in values)
 
 
 def register_autocast(name: str, dtype: torch.dtype | None = None) -> None:

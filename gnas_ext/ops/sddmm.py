@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from gnas_ext.ops._autocast import lowered, register_autocast
+from gnas_ext.ops._autocast import lowered, register_autocast, widened
 from gnas_ext.ops._autograd import linear, register_autograd, wanted
 from gnas_ext.ops.spmm import gather_winners, transposed
 
@@ -44,7 +44,7 @@ def sddmm(csr: CSR, a: Tensor, b: Tensor, op: Pairing = "dot") -> Tensor:
         raise ValueError(f"sddmm: a and b differ in heads or dim: {list(a.shape)} and {list(b.shape)}")
     heads = a.shape[1] if a.dim() == 3 and b.dim() == 3 else 0
     left, right = (a.flatten(1), b.flatten(1)) if heads else (a, b)
-    left, right = lowered(a.device, left, right)
+    left, right = lowered(a.device, left, right) if op == "dot" else widened(a.device, left, right)
     _sddmm_out(csr.indptr, csr.indices, left, right)
     if csr.cols != b.shape[0]:
         raise ValueError(
@@ -163,5 +163,4 @@ torch.library.register_fake("gnas_ext::sddmm", _sddmm_fake)
 torch.library.register_fake("gnas_ext::sddmm_elementwise", _elementwise_fake)
 register_autograd("sddmm_elementwise", _elementwise_backward, setup_context=_save_elementwise, jvp=_elementwise_jvp)
 register_autograd("sddmm", _backward, setup_context=_save, jvp=linear("sddmm", 3, 4))
-register_autocast("sddmm_elementwise")
 register_autocast("sddmm")

@@ -224,6 +224,19 @@ def test_narrow_types(name: str, dtype: torch.dtype) -> None:
     torch.testing.assert_close(got.float(), expected, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_under_autocast(name: str) -> None:
+    s = sample()
+    layer = LAYERS[name]()
+    with torch.autocast("cpu", torch.bfloat16):
+        got = layer(s.x, s.edge_index)
+        slopes = torch.autograd.grad(got.float().pow(2).sum(), list(layer.parameters()), allow_unused=True)
+    expected = layer(s.x, s.edge_index)  # and the same graph serves in full precision
+    torch.testing.assert_close(got.float(), expected, rtol=0.05, atol=0.05)
+    assert all(slope.dtype == torch.float32 for slope in slopes)
+    close(expected, layer(s.x, s.edge_index.clone()))
+
+
 def test_degrees_are_counted_in_float32() -> None:
     """A degree in bfloat16 stops at 256: PyG's normalisation is then off by a factor of 16."""
     star = torch.stack([torch.arange(4096), torch.zeros(4096, dtype=torch.int64)])

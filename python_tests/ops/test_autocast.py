@@ -40,17 +40,24 @@ def test_spmm(backend: torch.device, reduce: Reduce, low: torch.dtype) -> None:
     assert results[2].dtype == low
 
 
-@pytest.mark.parametrize("op", ["dot", "add", "mul"])
-def test_sddmm(backend: torch.device, op: Pairing) -> None:
+def test_sddmm(backend: torch.device) -> None:
     csr = graphs.make("random").to(backend)
     a, b = torch.randn(csr.rows, 8, device=backend), torch.randn(csr.cols, 8, device=backend)
-    expected = ops.sddmm(csr, a.bfloat16(), b.bfloat16(), op)
+    expected = ops.sddmm(csr, a.bfloat16(), b.bfloat16())
     with torch.autocast(backend.type, torch.bfloat16):
-        for one, other in ((a, b), (a, b.half()), (a.bfloat16(), b)):
-            out = ops.sddmm(csr, one, other, op)
+        for one, other in ((a, b), (a.bfloat16(), b), (a, b.bfloat16()), (a, b.half())):
+            out = ops.sddmm(csr, one, other)
             assert out.dtype == torch.bfloat16
-            if other.dtype != torch.float16:
-                assert torch.equal(out, expected)
+            assert other.dtype == torch.float16 or torch.equal(out, expected)
+
+
+@pytest.mark.parametrize("op", ["add", "mul"])
+def test_elementwise_takes_the_widest_as_torch_does(backend: torch.device, op: Pairing) -> None:
+    csr = graphs.make("random").to(backend)
+    a, b = torch.randn(csr.rows, 8, device=backend), torch.randn(csr.cols, 8, device=backend)
+    with torch.autocast(backend.type, torch.bfloat16):
+        assert torch.equal(ops.sddmm(csr, a, b.bfloat16(), op), ops.sddmm(csr, a, b.bfloat16().float(), op))
+        assert ops.sddmm(csr, a.bfloat16(), b.bfloat16(), op).dtype == torch.bfloat16
 
 
 def test_raw_calls(backend: torch.device) -> None:
@@ -67,9 +74,16 @@ def test_raw_calls(backend: torch.device) -> None:
             if backend.type == "cpu"
             else out,
             native.sddmm(*graph, None, x[:1].expand(csr.rows, -1), x.bfloat16(), None, 0, *none),
-            native.sddmm_elementwise(*graph, x[:1].expand(csr.rows, -1), x.bfloat16(), "mul", *none),
         ]
     assert {result.dtype for result in results} == {torch.bfloat16}
+
+
+def test_out(backend: torch.device) -> None:
+    csr = graphs.make("random").to(backend)
+    x = torch.randn(csr.cols, 8, device=backend)
+    out = torch.empty(csr.rows, 8, dtype=torch.bfloat16, device=backend)
+    with torch.autocast(backend.type, torch.bfloat16):
+        assert torch.equal(ops.spmm(csr, x, out=out), ops.spmm(csr, x.bfloat16()))
 
 
 def test_float64_stays_as_it_does_for_a_matmul(backend: torch.device) -> None:
