@@ -228,9 +228,10 @@ def test_narrow_types(name: str, dtype: torch.dtype) -> None:
 def test_under_autocast(name: str) -> None:
     s = sample()
     layer = LAYERS[name]()
+    x = s.x.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        got = layer(s.x, s.edge_index)
-        slopes = torch.autograd.grad(got.float().pow(2).sum(), list(layer.parameters()), allow_unused=True)
+        got = layer(x, s.edge_index)
+        slopes = torch.autograd.grad(got.float().pow(2).sum(), [x, *layer.parameters()])
     expected = layer(s.x, s.edge_index)  # and the same graph serves in full precision
     torch.testing.assert_close(got.float(), expected, rtol=0.05, atol=0.05)
     assert all(slope.dtype == torch.float32 for slope in slopes)
