@@ -15,6 +15,8 @@ _DEVICES = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
 
 def lowered(device: torch.device, *values: Tensor | None) -> tuple[Any, ...]:
     """The values as autocast hands them to a matmul on that device: in its dtype; as they are where it is off."""
+    if not torch.compiler.is_compiling() and not torch._C._is_any_autocast_enabled():
+        return values
     return _cast(values, device.type, None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnas_ext.ops._vmap import apart, register_vmap, side_by_side
+from gnas_ext.ops._vmap import apart, in_turn, register_vmap, side_by_side
 
 Parts = tuple[Tensor, int]
 
@@ -97,8 +97,27 @@ def _sddmm_elementwise(
     return apart(torch.ops.gnas_ext.sddmm_elementwise(indptr, indices, left, right, op, *t), size), 0
 
 
+def _propagate(
+    size: int,
+    batched: list[bool],
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    weight: Tensor | None,
+    x: Tensor,
+    hop_weight: Tensor,
+    *t: Any,
+) -> Parts:
+    if batched[5]:
+        return in_turn("propagate")(size, batched, indptr, indices, edge, weight, x, hop_weight, *t)
+    heads, weight = _heads(size, batched[3], weight)
+    wide = side_by_side(x, size, batched[4], heads)
+    return apart(torch.ops.gnas_ext.propagate(indptr, indices, edge, weight, wide, hop_weight, *t), size, heads), 0
+
+
 register_vmap("spmm", _spmm, weight=3, x=4)
 register_vmap("spmm_arg", _spmm_arg, weight=2, x=3)
 register_vmap("spmm_select", _spmm_select, weight=3, x=4, select=5)
+register_vmap("propagate", _propagate, weight=3, x=4, hop_weight=5)
 register_vmap("sddmm", _sddmm, a=3, b=4, select=5)
 register_vmap("sddmm_elementwise", _sddmm_elementwise, a=2, b=3)

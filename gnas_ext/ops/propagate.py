@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from gnas_ext.ops._autocast import lowered
+from gnas_ext.ops._autograd import linear, register_autograd, wanted
 from gnas_ext.ops.spmm import _spmm_out, heads_of, transposed
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def propagate(csr: CSR, x: Tensor, hop_weights: Tensor | Sequence[float]) -> Ten
     hop_weight = torch.as_tensor(hop_weights, device=x.device).to(accumulator)
     if csr.rows != csr.cols:
         raise ValueError(f"propagate: expected a square graph, got one of shape {list(csr.shape)}")
-    weight = csr.stored_weight
+    weight, x = lowered(x.device, csr.stored_weight, x)
     if weight is not None and weight.dim() == 2 and (x.dim() != 3 or weight.shape[1] != x.shape[1]):
         raise ValueError(
             f"propagate: expected x of shape [{csr.cols}, {weight.shape[1]}, dim] for weights of {weight.shape[1]} "
@@ -52,10 +54,7 @@ def propagate(csr: CSR, x: Tensor, hop_weights: Tensor | Sequence[float]) -> Ten
         _spmm_out(csr.indptr, csr.indices, csr.edge, weight, flat, "sum")
         return (x * hop_weight).to(x.dtype)
     _propagate_out(csr.indptr, csr.indices, csr.edge, weight, flat, hop_weight)
-    wants_gradient = torch.is_grad_enabled() and (
-        x.requires_grad or hop_weight.requires_grad or (weight is not None and weight.requires_grad)
-    )
-    t = csr.transposed_structure() if wants_gradient else (None, None, None)
+    t = csr.transposed_structure() if wanted(x, hop_weight, weight) else (None, None, None)
     out = torch.ops.gnas_ext.propagate(csr.indptr, csr.indices, csr.edge, weight, flat, hop_weight, *t)
     return cast("Tensor", out.view(x.shape))
 
@@ -100,5 +99,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return None, None, None, grad_weight, grad_x, grad_hops, None, None, None
 
 
+def _jvp(inputs: list[Any], tangents: tuple[Tensor | None, ...], output: Tensor) -> Tensor | None:
+    if tangents[3] is not None:
+        raise NotImplementedError(
+            "propagate: forward-mode derivatives by edge weights: use spmm a hop, or reverse mode"
+        )
+    return cast("Tensor | None", linear("propagate", 4, 5)(inputs, tangents, output))
+
+
 torch.library.register_fake("gnas_ext::propagate", _propagate_out)
-torch.library.register_autograd("gnas_ext::propagate", _backward, setup_context=_save)
+register_autograd("propagate", _backward, setup_context=_save, jvp=_jvp)

@@ -23,12 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated
 forward_ad: Any = torch.autograd.forward_ad
 functional: Any = torch.autograd.functional
 
-# Double entries, and a row and a column without one.
-ROW, COL = torch.tensor([0, 1, 1, 1, 3, 3, 0]), torch.tensor([1, 0, 2, 2, 0, 3, 3])
-ROWS, COLS, NNZ = 4, 5, 7
-GRAPH = CSR.from_coo(ROW, COL, None, (ROWS, COLS))
-PLACES = torch.tensor([6, 2, 0, 1, 5, 3, 4])
-
 
 def doubles(seed: int, *shape: int) -> torch.Tensor:
     """All distinct, so that max and min have a derivative."""
@@ -37,12 +31,24 @@ def doubles(seed: int, *shape: int) -> torch.Tensor:
     return ((torch.randperm(size, generator=random).double() - size / 2) / 7 + 0.05).reshape(shape)
 
 
+# Double entries, and a row and a column without one.
+ROW, COL = torch.tensor([0, 1, 1, 1, 3, 3, 0]), torch.tensor([1, 0, 2, 2, 0, 3, 3])
+ROWS, COLS, NNZ = 4, 5, 7
+GRAPH = CSR.from_coo(ROW, COL, None, (ROWS, COLS))
+SQUARE = CSR.from_coo(ROW, COL, doubles(9, NNZ), (ROWS, ROWS))
+PLACES = torch.tensor([6, 2, 0, 1, 5, 3, 4])
+
+
 def spmm(reduce: Reduce) -> Function:
     return lambda weight, x: ops.spmm(GRAPH.with_weight(weight), x, reduce)
 
 
 def sddmm(op: Pairing) -> Function:
     return lambda a, b: ops.sddmm(GRAPH, a, b, op)
+
+
+def propagate(x: torch.Tensor, hop_weights: torch.Tensor) -> torch.Tensor:
+    return ops.propagate(SQUARE, x, hop_weights)
 
 
 def raw(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -58,6 +64,7 @@ CASES: dict[str, tuple[Function, tuple[int, ...], tuple[int, ...]]] = {
     **{f"spmm {reduce}": (spmm(reduce), (NNZ,), (COLS, 3)) for reduce in REDUCES},
     **{f"spmm {reduce}, heads": (spmm(reduce), (NNZ, 2), (COLS, 2, 2)) for reduce in REDUCES},
     "spmm, places": (raw, (NNZ,), (COLS, 3)),
+    "propagate": (propagate, (ROWS, 3), (4,)),
     "sddmm": (sddmm("dot"), (ROWS, 3), (COLS, 3)),
     "sddmm, heads": (sddmm("dot"), (ROWS, 2, 3), (COLS, 2, 3)),
     "sddmm add": (sddmm("add"), (ROWS, 3), (COLS, 3)),
@@ -159,6 +166,14 @@ def test_vmap_in_vmap(case: Case) -> None:
     others = torch.stack([second, second + 1])
     got = torch.vmap(lambda a: torch.vmap(lambda b: function(a, b))(others))(many)
     close(got, torch.stack([torch.stack([function(a, b) for b in others]) for a in many]))
+
+
+def test_edge_weights_of_propagate_have_no_forward_mode() -> None:
+    weight, x = doubles(9, NNZ), doubles(1, ROWS, 2)
+    with pytest.raises(NotImplementedError, match="propagate: forward-mode derivatives by edge weights"):
+        torch.func.jvp(lambda value: ops.propagate(SQUARE.with_weight(value), x, [1.0, 2.0]), (weight,), (weight,))
+    slope = torch.func.grad(lambda value: ops.propagate(SQUARE.with_weight(value), x, [1.0, 2.0]).sum())(weight)
+    close(slope, x[COL].sum(1) * 2)
 
 
 def test_a_batch_of_graphs_is_refused() -> None:
