@@ -50,6 +50,7 @@ def register_autograd(
             output = run(keyset, tuple(inputs))
         setup_context(ctx, tuple(inputs), output)
         if forward_ad._current_level >= 0:
+            ctx.set_materialize_grads(False)  # None for the tangent of what has none, not zeros
             ctx.for_jvp = inputs, output
         return output
 
