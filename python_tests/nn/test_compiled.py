@@ -43,12 +43,13 @@ def model() -> Model:
 def test_compiles_in_one_graph() -> None:
     torch.compiler.reset()
     eager = model()
-    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend="aot_eager")
+    other = copy.deepcopy(eager)
+    compiled = torch.compile(other, fullgraph=True, backend="aot_eager")
     out, expected = (net(sample().x) for net in (compiled, eager))
     torch.testing.assert_close(out, expected)
     for value in (out, expected):
         value.pow(2).sum().backward()
-    for ours, theirs in zip(compiled.parameters(), eager.parameters(), strict=True):
+    for ours, theirs in zip(other.parameters(), eager.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
