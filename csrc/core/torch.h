@@ -85,6 +85,24 @@ void check_row_pointers(const char* op, const I* indptr, int64_t rows, int64_t n
              " indices");
 }
 
+// Row pointers alone: segments of `nnz` numbers.
+inline Csr check_segments(const char* op, const Tensor& indptr, int64_t nnz, const Tensor& like) {
+  GNAS_CHECK(indptr.dim() == 1 && indptr.size(0) >= 1, op, ": expected indptr of shape [rows + 1], got ",
+             shape_of(indptr));
+  const ScalarType type = indptr.scalar_type();
+  GNAS_CHECK(type == ScalarType::Int || type == ScalarType::Long, op, ": expected indptr of int32 or int64");
+  GNAS_CHECK(same_device(indptr, like), op, ": the graph and the features are on different devices");
+  GNAS_CHECK(indptr.is_contiguous(), op, ": expected contiguous indptr");
+  const Csr csr{indptr.size(0) - 1, nnz, type == ScalarType::Long};
+  if (indptr.is_cpu()) {
+    if (csr.wide_index)
+      check_row_pointers(op, static_cast<const int64_t*>(indptr.data_ptr()), csr.rows, csr.nnz);
+    else
+      check_row_pointers(op, static_cast<const int32_t*>(indptr.data_ptr()), csr.rows, csr.nnz);
+  }
+  return csr;
+}
+
 inline Csr check_csr(const char* op, const Tensor& indptr, const Tensor& indices, const Tensor& like) {
   GNAS_CHECK(indptr.dim() == 1 && indptr.size(0) >= 1, op, ": expected indptr of shape [rows + 1], got ",
              shape_of(indptr));

@@ -23,6 +23,8 @@
 #define GNAS_VECTOR_BYTES 16
 #endif
 #define GNAS_INLINE inline __attribute__((always_inline))
+// The same for a lambda, after its arguments: one that is called from two places would not be inlined else.
+#define GNAS_INLINED __attribute__((always_inline))
 
 namespace gnas::GNAS_ISA {
 namespace {

@@ -2,9 +2,12 @@
 
 import gnas_ext._native  # (registers the ops; must run before anything below names one)
 import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
+from gnas_ext.ops.attention import attention
+from gnas_ext.ops.gat import gat
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sddmm import sddmm
+from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
 from gnas_ext.ops.transpose import transpose
 
-__all__ = ["propagate", "sddmm", "spmm", "transpose"]
+__all__ = ["attention", "gat", "propagate", "sddmm", "segment_softmax", "spmm", "transpose"]

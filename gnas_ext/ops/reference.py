@@ -29,6 +29,49 @@ def sddmm(csr: CSR, a: Tensor, b: Tensor) -> Tensor:
     return (a.double()[csr.row_index().long()] * b.double()[csr.indices.long()]).sum(1).to(a.dtype)
 
 
+def segment_softmax(csr: CSR, score: Tensor) -> Tensor:
+    """Like `ops.segment_softmax`, by a number an edge for each step, in float64."""
+    row = csr.row_index().long()
+    wide = (score.unsqueeze(1) if score.dim() == 1 else score).double()
+    maximum = wide.new_full((csr.rows, wide.shape[1]), -torch.inf)
+    maximum = maximum.scatter_reduce(0, row.unsqueeze(1).expand_as(wide), wide.detach(), "amax")
+    power = (wide - maximum.where(maximum > -torch.inf, 0)[row]).exp()
+    total = power.new_zeros(maximum.shape).index_add(0, row, power)
+    return (power / total.where(total != 0, 1)[row]).view(score.shape).to(score.dtype)
+
+
+def attention(
+    csr: CSR, q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """Like `ops.attention`, by a message an edge (edges x width in memory), in float64."""
+    heads = q.shape[1] if q.dim() == 3 else 1
+    sides = (side.double().view(side.shape[0], heads, side.shape[-1]) for side in (q, k, v))
+    queries, keys, values = sides
+    scale = max(q.shape[-1], 1) ** -0.5 if scale is None else scale
+    score = scale * (queries[csr.row_index().long()] * keys[csr.indices.long()]).sum(2)
+    if bias is not None:
+        score = score + (bias.unsqueeze(1) if bias.dim() == 1 else bias).double()
+    return _weighed(csr, score, values).view(csr.rows, *v.shape[1:]).to(v.dtype)
+
+
+def gat(
+    csr: CSR, x_dst: Tensor, x_src: Tensor, att_dst: Tensor, att_src: Tensor, negative_slope: float = 0.2
+) -> Tensor:
+    """Like `ops.gat`, by a message an edge (edges x width in memory), in float64."""
+    heads = x_src.shape[1] if x_src.dim() == 3 else 1
+    a_dst = (x_dst.double() * att_dst.double()).sum(-1).view(csr.rows, heads)
+    a_src = (x_src.double() * att_src.double()).sum(-1).view(csr.cols, heads)
+    before = a_dst[csr.row_index().long()] + a_src[csr.indices.long()]
+    score = torch.nn.functional.leaky_relu(before, negative_slope)
+    values = x_src.double().view(csr.cols, heads, x_src.shape[-1])
+    return _weighed(csr, score, values).view(csr.rows, *x_src.shape[1:]).to(x_src.dtype)
+
+
+def _weighed(csr: CSR, score: Tensor, values: Tensor) -> Tensor:
+    messages = segment_softmax(csr, score).unsqueeze(2) * values[csr.indices.long()]
+    return messages.new_zeros(csr.rows, *values.shape[1:]).index_add(0, csr.row_index().long(), messages)
+
+
 def transpose(csr: CSR) -> Tensor:
     """The dense transpose, [cols, rows], in float64: what `csr.t()` must multiply like."""
     dense = torch.zeros(csr.shape, dtype=torch.float64)
