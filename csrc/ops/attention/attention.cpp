@@ -49,10 +49,10 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
   check_like(op, "the right side", right, v.size(0), left.size(1), v);
   if (bias) check_like(op, "bias", *bias, csr.nnz, heads, v);
   Call call{{},
-            torch::stable::contiguous(left),
-            torch::stable::contiguous(right),
-            torch::stable::contiguous(v),
-            contiguous(bias)};
+            as_contiguous(left),
+            as_contiguous(right),
+            as_contiguous(v),
+            as_contiguous(bias)};
   AttentionArgs& a = call.args;
   a.indptr = indptr.data_ptr();
   a.indices = indices.data_ptr();
@@ -126,9 +126,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const char* op, Call& call, 
              transposed.rows, " and ", transposed.nnz);
   check_edge(op, t_edge, t_indptr, a.nnz);
 
-  const Tensor result = torch::stable::contiguous(out);
-  const Tensor sums = torch::stable::contiguous(lse);
-  const Tensor gradient = torch::stable::contiguous(grad);
+  const Tensor result = as_contiguous(out);
+  const Tensor sums = as_contiguous(lse);
+  const Tensor gradient = as_contiguous(grad);
   // Places that only a corrupt call leaves out are zero, so that nothing stale is read.
   const Tensor edges = a.edge != nullptr ? torch::stable::new_zeros(call.v, {a.nnz, 2, a.heads}, accumulator(a))
                                          : output_like(call.v, {a.nnz, 2, a.heads}, accumulator(a));

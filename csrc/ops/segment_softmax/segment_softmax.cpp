@@ -40,8 +40,8 @@ Tensor softmax(const char* op, const Tensor& indptr, const Tensor& x, const Opti
     GNAS_CHECK(grad->scalar_type() == x.scalar_type(), op, ": expected grad in x's dtype");
     GNAS_CHECK(same_device(*grad, x), op, ": grad and x are on different devices");
   }
-  const Tensor from = torch::stable::contiguous(x);
-  const OptionalTensor gradient = contiguous(grad);
+  const Tensor from = as_contiguous(x);
+  const OptionalTensor gradient = as_contiguous(grad);
   const Tensor out = x.dim() == 1 ? output_like(x, {x.size(0)}) : output_like(x, {x.size(0), x.size(1)});
   a.indptr = indptr.data_ptr();
   a.x = from.data_ptr();
