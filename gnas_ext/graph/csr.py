@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from gnas_ext.ops._keep import to_keep
-from gnas_ext.ops.transpose import transpose
+from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,17 +101,14 @@ class CSR:
             raise ValueError(f"CSR.from_coo: expected weight of shape [{len(row)}], got {list(weight.shape)}")
         if shape is None:
             shape = (int(row.max()) + 1 if len(row) else 0, int(col.max()) + 1 if len(col) else 0)
-        # Both are checked before the sort, so that the message names the caller's entry.
-        for name, index, kind, size in (("row", row, "rows", shape[0]), ("col", col, "columns", shape[1])):
-            if len(index) and not 0 <= int(index.min()) <= int(index.max()) < size:
-                entry = int(((index < 0) | (index >= size)).nonzero()[0])
-                raise ValueError(
-                    f"CSR.from_coo: {name}[{entry}] is {int(index[entry])}, but the shape has {size} {kind}"
-                )
-        order = torch.argsort(row, stable=True)
-        counts = torch.bincount(row, minlength=shape[0])
-        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(row.dtype)
-        return cls(indptr, col[order], None if weight is None else weight[order], shape)
+        try:
+            indptr, indices, order = coo_to_csr(row, col, *shape)
+        except RuntimeError:
+            _check_ends(row, col, shape)
+            raise
+        _check_types(indptr, indices, weight)
+        structure = Structure(indptr, indices, None)
+        return cls._unchecked(structure, None if weight is None else weight.index_select(0, order), shape, {})
 
     @classmethod
     def from_edge_index(cls, edge_index: Tensor, weight: Tensor | None = None, nodes: int | None = None) -> CSR:
@@ -270,6 +267,14 @@ def _check_types(indptr: Tensor, indices: Tensor, weight: Tensor | None) -> None
         )
     if weight.device != indptr.device:
         raise ValueError(f"CSR: indptr is on {indptr.device}, weight on {weight.device}: move one with .to()")
+
+
+def _check_ends(row: Tensor, col: Tensor, shape: tuple[int, int]) -> None:
+    for name, index, kind, size in (("row", row, "rows", shape[0]), ("col", col, "columns", shape[1])):
+        wrong = ((index < 0) | (index >= size)).nonzero()
+        if len(wrong):
+            entry = int(wrong[0])
+            raise ValueError(f"CSR.from_coo: {name}[{entry}] is {int(index[entry])}, but the shape has {size} {kind}")
 
 
 def _check_entries(indptr: Tensor, indices: Tensor, shape: tuple[int, int]) -> None:

@@ -8,6 +8,7 @@ from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
-from gnas_ext.ops.transpose import transpose
+from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = ["attention", "gat", "propagate", "sddmm", "segment_softmax", "spmm", "transpose"]
+__all__ = ["coo_to_csr", "propagate", "sddmm", "spmm", "transpose"]

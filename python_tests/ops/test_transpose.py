@@ -1,4 +1,4 @@
-"""transpose: the same entries by column, and where each one stood."""
+"""transpose and coo_to_csr: the same entries by an end, and where each one stood."""
 
 from __future__ import annotations
 
@@ -50,3 +50,67 @@ def test_is_scipys(backend: torch.device) -> None:
 def test_columns_beyond_the_last_entry_are_empty(backend: torch.device) -> None:
     indptr, _, _ = ops.transpose(torch.tensor([0, 1], device=backend), torch.tensor([0], device=backend), 1_000)
     assert torch.equal(indptr.cpu(), torch.tensor([0] + [1] * 1_000))
+
+
+def drawn(keys: int, count: int, hub: float) -> torch.Tensor:
+    """Keys of which a share is one and the same."""
+    random = torch.Generator().manual_seed(count)
+    key = torch.randint(keys, (count,), generator=random, dtype=torch.int32)
+    return torch.where(torch.rand(count, generator=random) < hub, keys // 3, key)
+
+
+# Large enough to be sorted in two steps: many buckets, more keys than entries, a hub, one key.
+LARGE = [(3_000, 700_000, 0.0), (5_000_000, 200_000, 0.0), (70_000, 400_000, 0.8), (1, 150_000, 0.0)]
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("index", INDEX_TYPES)
+@pytest.mark.parametrize(("keys", "count", "hub"), LARGE)
+def test_large_graphs_are_sorted_in_two_steps(keys: int, count: int, hub: float, index: torch.dtype) -> None:
+    indices = drawn(keys, count, hub).to(index)
+    indptr = torch.cat([torch.arange(0, count, 7), torch.tensor([count] * 3)]).to(index)
+    check(CSR(indptr, indices, None, (len(indptr) - 1, keys)))
+
+
+@pytest.mark.parametrize("index", INDEX_TYPES)
+@pytest.mark.parametrize("count", [0, 1, 50, 300_000])
+def test_coo_to_csr_is_a_stable_sort_by_row(backend: torch.device, count: int, index: torch.dtype) -> None:
+    row, col = drawn(900, count, 0.1).to(index), torch.arange(count, dtype=index) % 500
+    indptr, indices, edge = ops.coo_to_csr(row.to(backend), col.to(backend), 901, 500)
+    order = row.argsort(stable=True)
+    assert {indptr.dtype, indices.dtype, edge.dtype} == {index}
+    assert torch.equal(edge.long().cpu(), order)
+    assert torch.equal(indices.cpu(), col[order])
+    assert torch.equal(indptr.long().cpu(), torch.cat([torch.zeros(1).long(), row.bincount(minlength=901).cumsum(0)]))
+
+
+@pytest.mark.parametrize("count", [5, 300_000])
+@pytest.mark.parametrize("wrong", [-1, 70, 2**31 - 1])
+def test_the_first_index_out_of_range_is_named(count: int, wrong: int) -> None:
+    right, bad = torch.zeros(count, dtype=torch.int32), torch.zeros(count, dtype=torch.int32)
+    bad[[3, count - 1]] = wrong
+    for call in (
+        lambda: ops.transpose(torch.tensor([0, count], dtype=torch.int32), bad, 70),
+        lambda: ops.coo_to_csr(right, bad, 1, 70),
+        lambda: ops.coo_to_csr(bad, right, 70, 1),
+    ):
+        with pytest.raises(RuntimeError, match="entry 3 of the graph is out of bounds"):
+            call()
+
+
+def test_coo_to_csr_says_what_was_expected_and_what_came() -> None:
+    long = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"row and col of one shape \[nnz\], got \[3\] and \[2\]"):
+        ops.coo_to_csr(long, long[1:], 1, 1)
+    with pytest.raises(ValueError, match="expected cols of 0 or more, got -2"):
+        ops.coo_to_csr(long, long, 1, -2)
+    native = torch.ops.gnas_ext.coo_to_csr
+    for arguments, message in {
+        (long, long[1:], 1, 1): r"col of shape \[3\], got \[2\]",
+        (long, long.int(), 1, 1): "col in row's dtype",
+        (long.float(), long.float(), 1, 1): "row of int32 or int64",
+        (long.reshape(3, 1), long, 1, 1): r"row of shape \[nnz\], got \[3, 1\]",
+        (long, long, -1, 1): "rows and cols of 0 or more, got -1 and 1",
+    }.items():
+        with pytest.raises(RuntimeError, match=f"coo_to_csr: expected {message}"):
+            native(*arguments)
