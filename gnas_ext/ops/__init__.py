@@ -5,6 +5,7 @@ import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap m
 from gnas_ext.ops.attention import attention
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.propagate import propagate
+from gnas_ext.ops.sample_neighbors import sample_neighbors
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
@@ -12,3 +13,4 @@ from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = ["attention", "gat", "propagate", "sddmm", "segment_softmax", "spmm", "transpose"]
 __all__ = ["coo_to_csr", "propagate", "sddmm", "spmm", "transpose"]
+__all__ = ["coo_to_csr", "propagate", "sample_neighbors", "sddmm", "spmm", "transpose"]
