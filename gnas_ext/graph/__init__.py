@@ -3,16 +3,24 @@
 from gnas_ext.graph.bipartite import bipartite, decay
 from gnas_ext.graph.csr import CSR
 from gnas_ext.graph.normalize import normalize, weighted_degree
+from gnas_ext.graph.product import spspmm_topk
 from gnas_ext.graph.sample import Neighbors, Sample, sample_neighbors, sample_subgraph
+from gnas_ext.graph.subgraph import Core, Subgraph, coalesce, induced_subgraph, k_core
 
 __all__ = [
     "CSR",
+    "Core",
     "Neighbors",
     "Sample",
+    "Subgraph",
     "bipartite",
+    "coalesce",
     "decay",
+    "induced_subgraph",
+    "k_core",
     "normalize",
     "sample_neighbors",
     "sample_subgraph",
+    "spspmm_topk",
     "weighted_degree",
 ]

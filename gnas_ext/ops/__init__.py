@@ -4,13 +4,16 @@ import gnas_ext._native  # (registers the ops; must run before anything below na
 import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
 from gnas_ext.ops.attention import attention
 from gnas_ext.ops.gat import gat
+from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sample_neighbors import sample_neighbors
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
+from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = ["attention", "gat", "propagate", "sddmm", "segment_softmax", "spmm", "transpose"]
 __all__ = ["coo_to_csr", "propagate", "sddmm", "spmm", "transpose"]
 __all__ = ["coo_to_csr", "propagate", "sample_neighbors", "sddmm", "spmm", "transpose"]
+__all__ = ["coo_to_csr", "k_core", "propagate", "sample_neighbors", "sddmm", "spmm", "spspmm_topk", "transpose"]
