@@ -3,6 +3,7 @@
 from gnas_ext.graph.bipartite import bipartite, decay
 from gnas_ext.graph.csr import CSR
 from gnas_ext.graph.normalize import normalize, weighted_degree
+from gnas_ext.graph.order import Reordered
 from gnas_ext.graph.product import spspmm_topk
 from gnas_ext.graph.sample import Neighbors, Sample, sample_neighbors, sample_subgraph
 from gnas_ext.graph.subgraph import Core, Subgraph, coalesce, induced_subgraph, k_core
@@ -11,6 +12,7 @@ __all__ = [
     "CSR",
     "Core",
     "Neighbors",
+    "Reordered",
     "Sample",
     "Subgraph",
     "bipartite",

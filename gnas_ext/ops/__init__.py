@@ -3,6 +3,7 @@
 import gnas_ext._native  # (registers the ops; must run before anything below names one)
 import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
 from gnas_ext.ops.attention import attention
+from gnas_ext.ops.communities import communities
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
@@ -13,7 +14,17 @@ from gnas_ext.ops.spmm import spmm
 from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
-__all__ = ["attention", "gat", "propagate", "sddmm", "segment_softmax", "spmm", "transpose"]
-__all__ = ["coo_to_csr", "propagate", "sddmm", "spmm", "transpose"]
-__all__ = ["coo_to_csr", "propagate", "sample_neighbors", "sddmm", "spmm", "transpose"]
-__all__ = ["coo_to_csr", "k_core", "propagate", "sample_neighbors", "sddmm", "spmm", "spspmm_topk", "transpose"]
+__all__ = [
+    "attention",
+    "communities",
+    "coo_to_csr",
+    "gat",
+    "k_core",
+    "propagate",
+    "sample_neighbors",
+    "sddmm",
+    "segment_softmax",
+    "spmm",
+    "spspmm_topk",
+    "transpose",
+]

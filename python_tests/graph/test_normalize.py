@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from gnas_ext import CSR
 from gnas_ext.graph import normalize, weighted_degree
+
+if TYPE_CHECKING:
+    from gnas_ext.graph.normalize import Normalization
 
 EXPONENTS = [(0.5, 0.5), (1.0, 0.0), (0.0, 1.0), (0.25, 0.75), (1.0, 1.0), (0.0, 0.0)]
 
@@ -61,6 +65,18 @@ def test_without_weights_the_degree_counts_entries() -> None:
 def test_weights_are_divided_by_powers_of_both_degrees(graph: CSR, exponents: tuple[float, float]) -> None:
     got = dense_of(normalize(graph, *exponents))
     np.testing.assert_allclose(got, by_formula(dense_of(graph), *exponents), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "exponents"), [("symmetric", (0.5, 0.5)), ("left", (1, 0)), ("right", (0, 1))])
+def test_names_stand_for_exponents(graph: CSR, name: Normalization, exponents: tuple[float, float]) -> None:
+    got = dense_of(normalize(graph, name))
+    np.testing.assert_allclose(got, by_formula(dense_of(graph), *exponents), rtol=1e-5)
+
+
+def test_an_unknown_name_is_refused(graph: CSR) -> None:
+    message = "normalize: expected exponents, or one of symmetric, left, right, got 'row'"
+    with pytest.raises(ValueError, match=message):
+        normalize(graph, "row")  # type: ignore[arg-type]
 
 
 def test_a_graph_without_weights_counts_each_entry_as_one() -> None:

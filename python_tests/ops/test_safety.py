@@ -27,7 +27,7 @@ native = torch.ops.gnas_ext
 # Those that read an entry's weight where `edge` says.
 WITH_EDGE = ("spmm", "spmm_out", "spmm_select", "sddmm")
 # Those that take no features.
-STRUCTURAL = ("transpose", "k_core", "spspmm_topk")
+STRUCTURAL = ("transpose", "k_core", "spspmm_topk", "communities")
 
 
 def ones(width: int) -> torch.Tensor:
