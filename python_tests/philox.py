@@ -38,7 +38,7 @@ class Draws:
                 product = self.next() * end
                 if product & WORD >= 2**32 % end:
                     return product >> 32
-        mask = 2 ** (end - 1).bit_length() - 1
+        mask = (1 << (end - 1).bit_length()) - 1
         while True:
             high = self.next()
             drawn = (high << 32 | self.next()) & mask

@@ -88,7 +88,7 @@ class CSR:
         Args:
             row: [nnz], int32 or int64.
             col: [nnz], same dtype.
-            weight: [nnz] or None.
+            weight: [nnz] or [nnz, heads], or None.
             shape: (rows, cols); by default what the largest indices ask for.
         """
         if row.dim() != 1 or row.shape != col.shape:
@@ -99,7 +99,7 @@ class CSR:
             raise TypeError(
                 f"CSR.from_coo: expected row and col both in int32 or both in int64, got {row.dtype} and {col.dtype}"
             )
-        if weight is not None and weight.shape != row.shape:
+        if weight is not None and weight.shape[:1] != row.shape:
             raise ValueError(f"CSR.from_coo: expected weight of shape [{len(row)}], got {list(weight.shape)}")
         if shape is None:
             shape = (int(row.max()) + 1 if len(row) else 0, int(col.max()) + 1 if len(col) else 0)
@@ -175,7 +175,7 @@ class CSR:
         """The weight of each entry, [nnz] or [nnz, heads], in the order of `indices`; None for all ones."""
         if self.stored_weight is None or self.edge is None:
             return self.stored_weight
-        return self.stored_weight[self.edge.long()]
+        return self.stored_weight.index_select(0, self.edge)
 
     @property
     def rows(self) -> int:

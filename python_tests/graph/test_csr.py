@@ -59,6 +59,12 @@ def test_from_coo_sorts_by_row_and_keeps_the_order_within(index: torch.dtype) ->
     np.testing.assert_array_equal(dense(csr), DENSE)
 
 
+def test_from_coo_sorts_a_weight_a_head() -> None:
+    csr = CSR.from_coo(torch.tensor([1, 0]), torch.tensor([0, 0]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert csr.weight is not None
+    assert csr.weight.tolist() == [[3, 4], [1, 2]]
+
+
 def test_from_coo_has_the_shape_that_the_largest_indices_ask_for() -> None:
     assert CSR.from_coo(torch.tensor([4, 0]), torch.tensor([1, 2])).shape == (5, 3)
     nothing = torch.tensor([], dtype=torch.int32)
