@@ -1,7 +1,7 @@
-"""When does an order of nodes pay? `python -m benchmarks.locality [width]`: spmm on 1M nodes and 20M edges.
+"""When does an order of nodes pay? `python -m benchmarks.locality [share [width]]`: 1M nodes, 20M edges.
 
-Two Chung-Lu graphs: one without communities, and one in which four of five edges stay among 2,000 nodes. The names of
-nodes say nothing in either. For each order: the time to find it, spmm in it, and bringing x in and the result out.
+A Chung-Lu graph in which `share` of the edges stay among 2,000 nodes, 0 by default; the names of nodes say nothing. For
+each order: the time of spmm in it, of bringing x in and the result out, and of finding it.
 """
 
 from __future__ import annotations
@@ -55,22 +55,22 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def main() -> None:
     """A line an order."""
-    width = int(sys.argv[1]) if len(sys.argv) > 1 else 64
-    for name, share in (("no communities", 0.0), ("communities", 0.8)):
-        csr = graph(share)
-        x = torch.randn(NODES, width, generator=torch.Generator().manual_seed(1))
-        csr.transposed_structure()
-        plain = milliseconds(lambda csr=csr, x=x: ops.spmm(csr, x))  # type: ignore[misc]
-        print(f"{name}, width {width}, {torch.get_num_threads()} threads: as it is {plain:.0f} ms", flush=True)
-        orders: tuple[By, ...] = ("degree", "community")
-        for by in orders:
-            start = time.perf_counter()
-            order = csr.reordered(by)
-            found = time.perf_counter() - start
-            inside = order.enter(x)
-            one = milliseconds(lambda order=order, inside=inside: ops.spmm(order.csr, inside))  # type: ignore[misc]
-            ways = milliseconds(lambda order=order, x=x: order.leave(order.enter(x)))  # type: ignore[misc]
-            print(f"  {by}: {one:.0f} ms, in and out {ways:.0f} ms, found in {found:.1f} s", flush=True)
+    share = float(sys.argv[1]) if len(sys.argv) > 1 else 0.0
+    width = int(sys.argv[2]) if len(sys.argv) > 2 else 64
+    csr = graph(share)
+    x = torch.randn(NODES, width, generator=torch.Generator().manual_seed(1))
+    csr.transposed_structure()
+    plain = milliseconds(lambda: ops.spmm(csr, x))
+    print(f"share {share}, width {width}, {torch.get_num_threads()} threads: as it is {plain:.0f} ms", flush=True)
+    orders: tuple[By, ...] = ("degree", "community")
+    for by in orders:
+        start = time.perf_counter()
+        order = csr.reordered(by)
+        found = time.perf_counter() - start
+        ways = milliseconds(lambda order=order: order.leave(order.enter(x)))  # type: ignore[misc]
+        inside = order.enter(x)
+        one = milliseconds(lambda order=order, inside=inside: ops.spmm(order.csr, inside))  # type: ignore[misc]
+        print(f"  {by}: {one:.0f} ms, in and out {ways:.0f} ms, found in {found:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
