@@ -236,8 +236,8 @@ class CSR:
         Raises:
             ValueError: by is unknown.
 
-        Pays on a graph whose x is larger than the last cache, and used more than once: bringing x in and the result
-        out costs about a hop of a sparse graph. What it gave on this machine: docs, `python -m benchmarks.locality`.
+        Measure before use (`python -m benchmarks.locality`, docs/graphs.md): spmm prefetches rows, so where a graph has
+        no communities an order gives little, and bringing x in and the result out costs about half a hop.
         """
         from gnas_ext.graph.order import reordered
 
