@@ -8,21 +8,32 @@ from gnas_ext.ops.gat import gat
 from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sample_neighbors import sample_neighbors
+from gnas_ext.ops.scatter import ScatterPlan, gather_rows, index_reduce, index_reduce_arg, scatter, scatter_arg
 from gnas_ext.ops.sddmm import sddmm
+from gnas_ext.ops.segment import gather_segments, segment_arg, segment_reduce
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
 from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = [
+    "ScatterPlan",
     "attention",
     "communities",
     "coo_to_csr",
     "gat",
+    "gather_rows",
+    "gather_segments",
+    "index_reduce",
+    "index_reduce_arg",
     "k_core",
     "propagate",
     "sample_neighbors",
+    "scatter",
+    "scatter_arg",
     "sddmm",
+    "segment_arg",
+    "segment_reduce",
     "segment_softmax",
     "spmm",
     "spspmm_topk",

@@ -1,4 +1,4 @@
-#include "core/partition.h"
+#include "core/rows.h"
 #include "core/vector.h"
 #include "ops/segment/segment.h"
 
@@ -211,8 +211,6 @@ struct Segments {
       const Accumulator<T> held = into.value[f];
       if (!extreme) {
         into.value[f] += value;
-      } else if (other.arg[f] < 0) {  // the cut fell behind the segment's last entry: nothing was left of it
-        continue;
       } else if (held == held && (sign * value > sign * held || value != value)) {
         into.value[f] = value;
         into.arg[f] = other.arg[f];
@@ -225,8 +223,6 @@ struct Segments {
             extreme ? static_cast<I*>(a.carry_arg) + number * a.width : nullptr};
   }
 
-  Cut cut(int64_t chunk) const { return cut_at(indptr, a.rows, a.nnz, a.chunks, chunk); }
-
   const I* indptr;
   const T* src;
   const bool extreme;
@@ -238,45 +234,20 @@ template <class T, class I>
 void run_chunks(const SegmentArgs& a, int64_t chunk_begin, int64_t chunk_end) {
   const Segments<T, I> s(a);
   for (int64_t chunk = chunk_begin; chunk < chunk_end; ++chunk) {
-    const Cut from = s.cut(chunk);
-    const Cut until = s.cut(chunk + 1);
     // The tail slot doubles as the row buffer: it is written last, when no whole row needs it any more.
-    const auto tail = s.slot(2 * chunk + 1);
-    int64_t entry = from.edge;
-    for (int64_t row = from.row; row < until.row; ++row) {
-      const int64_t end = s.indptr[row + 1];
-      if (entry > static_cast<int64_t>(s.indptr[row]))
-        s.piece(entry, end, s.slot(2 * chunk));
-      else
-        s.whole(row, entry, end, tail);
-      entry = end;
-    }
-    if (until.row < a.rows && until.edge > entry) s.piece(entry, until.edge, tail);
+    walk_chunk(
+        s.indptr, a.rows, a.nnz, a.chunks, chunk,
+        [&](int64_t row, int64_t begin, int64_t end) { s.whole(row, begin, end, s.slot(2 * chunk + 1)); },
+        [&](int64_t slot, int64_t, int64_t begin, int64_t end) { s.piece(begin, end, s.slot(slot)); });
   }
 }
 
-// Puts the pieces of divided segments together, in their order.
 template <class T, class I>
 void run_carry(const SegmentArgs& a) {
   const Segments<T, I> s(a);
-  Cut from = s.cut(0);
-  int64_t open = -1;  // the slot that holds what a divided segment's pieces come to so far
-  for (int64_t chunk = 0; chunk < a.chunks; ++chunk) {
-    const Cut until = s.cut(chunk + 1);
-    if (from.row < until.row && open >= 0) {
-      s.combine(s.slot(open), s.slot(2 * chunk));
-      s.finish(from.row, s.slot(open));
-      open = -1;
-    }
-    const int64_t row_begin = until.row < a.rows ? static_cast<int64_t>(s.indptr[until.row]) : a.nnz;
-    if (until.edge > (from.edge > row_begin ? from.edge : row_begin)) {
-      if (open < 0)
-        open = 2 * chunk + 1;
-      else
-        s.combine(s.slot(open), s.slot(2 * chunk + 1));
-    }
-    from = until;
-  }
+  for_divided_rows(
+      s.indptr, a.rows, a.nnz, a.chunks, [&](int64_t into, int64_t other) { s.combine(s.slot(into), s.slot(other)); },
+      [&](int64_t row, int64_t from) { s.finish(row, s.slot(from)); });
 }
 
 template <class T, class I>

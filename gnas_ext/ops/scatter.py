@@ -1,0 +1,373 @@
+"""Entries that an index sends to rows, in any order: what arrives at each row?
+
+A scatter that runs once adds every entry where it goes, in one pass over `src` and without a sort (`scatter` without a
+plan, sum and mean). One that runs often, or that has to know winners, sorts the index once: a `ScatterPlan` is a CSR
+whose columns are the entries, and the scatter is spmm with it. Either way every row adds up in a fixed order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+from torch import Tensor
+
+import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops.segment import FLOATS, INDEX_TYPES, as_matrix, segment_arg, segment_reduce
+from gnas_ext.ops.sort_index import sort_index
+from gnas_ext.ops.spmm import Reduce
+
+if TYPE_CHECKING:
+    from gnas_ext.ops.transpose import Entries
+
+
+class ScatterPlan:
+    """An index sorted once, for as many scatters as follow.
+
+    Args:
+        index: [entries], int32 or int64: the row that each entry goes to, 0 … size-1.
+        size: number of rows; by default what the largest index asks for.
+
+    Attributes:
+        indptr: [size + 1], where each row's entries begin in perm; int32 where that holds it, else int64.
+        perm: [entries], the entries by row, ascending within one; indptr's dtype.
+        ascends: whether the index was sorted already, so that perm changes nothing. Not told on CUDA, where to know it
+            would mean to wait for the device.
+        index: the index, as it was given.
+        size: number of rows.
+
+    Raises:
+        TypeError: index has another dtype.
+        ValueError: index is not of one dimension, or size is negative.
+        RuntimeError: an index is out of range; the message names the entry.
+    """
+
+    def __init__(self, index: Tensor, size: int | None = None) -> None:
+        _check_index("ScatterPlan", index)
+        self.index = index
+        self.size = _size_of(index) if size is None else size
+        # Kept for a later backward too, which tensors made in inference mode would refuse.
+        with torch.inference_mode(False):
+            self.indptr, self.perm, ascends = sort_index(index, self.size)
+        self.ascends = ascends.device.type == "cpu" and bool(ascends)
+        self._transpose: Entries | None = None
+
+    @property
+    def entries(self) -> int:
+        """Number of entries."""
+        return self.perm.shape[0]
+
+    def transpose(self) -> Entries:
+        """The transpose of the CSR (indptr, perm): the row of each entry, and where it stands in perm; kept."""
+        if self._transpose is None:
+            with torch.inference_mode(False):
+                place = torch.arange(self.entries + 1, dtype=self.perm.dtype, device=self.perm.device)
+                inverse = torch.empty_like(self.perm).scatter_(0, self.perm.long(), place[:-1])
+                self._transpose = place, self.index.to(self.perm.dtype), inverse
+        return self._transpose
+
+    def __repr__(self) -> str:
+        return f"ScatterPlan(size={self.size}, entries={self.entries}, ascends={self.ascends})"
+
+
+def scatter(
+    src: Tensor,
+    index: Tensor,
+    size: int | None = None,
+    reduce: Reduce = "sum",
+    plan: ScatterPlan | None = None,
+) -> Tensor:
+    """Reduces the entries that go to each row: out[i] = reduce over the e with index[e] == i of src[e].
+
+    Args:
+        src: [entries, …], float32, float64, bfloat16 or float16.
+        index: [entries], int32 or int64, in any order; or of src's shape, an index an element: then element
+            src[e, f] goes to out[index[e, f], f].
+        size: number of rows of the result; by default what the largest index asks for.
+        reduce: "sum"; "mean", the sum over the number of entries; "max" or "min", where the first of equal values wins
+            and NaN wins over all.
+        plan: `ScatterPlan(index, size)`, when the same index serves more than once.
+
+    Returns:
+        [size, …], src's dtype; sums run in float32 (float64 for float64). Rows that nothing goes to are zero.
+
+    Raises:
+        ValueError: a shape or device does not fit, the plan is that of another size, or reduce is unknown.
+        TypeError: a dtype is none of the above.
+        RuntimeError: an index is out of range; the message names the entry.
+
+    Gradients of any order flow to src. Repeats exactly, whatever the number of threads.
+    """
+    if reduce in ("max", "min"):
+        return scatter_arg(src, index, size, reduce, plan)[0]
+    size = _scatter_out("scatter", src, index, size, reduce, plan)
+    if index.dim() > 1:
+        return _elementwise(src, index, size, reduce)
+    features = as_matrix(src)
+    if plan is None:
+        out: Tensor = torch.ops.gnas_ext.scatter(features, index, size, reduce)
+    elif plan.ascends:
+        out = segment_reduce(features, plan.indptr, reduce)
+    else:
+        t = plan.transpose() if _wants_gradient(src) else (None, None, None)
+        out = torch.ops.gnas_ext.spmm(plan.indptr, plan.perm, None, None, features, reduce, *t)
+    return out.reshape(size, *src.shape[1:])
+
+
+def scatter_arg(
+    src: Tensor,
+    index: Tensor,
+    size: int | None = None,
+    reduce: Reduce = "max",
+    plan: ScatterPlan | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Max or min of what goes to each row, and which entry it came from.
+
+    Args:
+        src: [entries, …], as in `scatter`.
+        index: [entries] or of src's shape, as in `scatter`.
+        size: number of rows, as in `scatter`.
+        reduce: "max" or "min"; the first of equal values wins, and NaN wins over all.
+        plan: as in `scatter`; without one, the index is sorted here.
+
+    Returns:
+        Values, [size, …], src's dtype, zero in rows that nothing goes to; and the row of src that each was taken from,
+        [size, …], int64, -1 where there is none. It raises as `scatter` does.
+
+    Gradients of any order flow from the values to the entries that won.
+    """
+    if reduce not in ("max", "min"):
+        raise ValueError(f"scatter_arg: expected reduce max or min, got {reduce!r}")
+    size = _scatter_out("scatter_arg", src, index, size, reduce, plan)
+    if index.dim() > 1:
+        width = as_matrix(src).shape[1]
+        out, arg = scatter_arg(src.reshape(-1), _flat_index(index), size * width, reduce)
+        shape = (size, *src.shape[1:])
+        return out.reshape(shape), arg.div(max(width, 1), rounding_mode="floor").reshape(shape)
+    plan = ScatterPlan(index, size) if plan is None else plan
+    features, shape = as_matrix(src), (size, *src.shape[1:])
+    if plan.ascends:
+        out, arg = segment_arg(features, plan.indptr, reduce)
+        return out.reshape(shape), arg.long().reshape(shape)
+    t = plan.transpose() if _wants_gradient(src) else (None, None, None)
+    out, place = torch.ops.gnas_ext.spmm_arg(plan.indptr, plan.perm, None, features, reduce, *t)
+    return out.reshape(shape), _entry_of(plan.perm, place).reshape(shape)
+
+
+def index_reduce(
+    x: Tensor, index: Tensor, src: Tensor, reduce: Reduce = "sum", plan: ScatterPlan | None = None
+) -> Tensor:
+    """Reduces each row of x together with the entries that go to it.
+
+    Args:
+        x: [rows, …], float32, float64, bfloat16 or float16; it counts as one more entry of each row, before all others.
+        index: [entries], int32 or int64: the row that each entry goes to.
+        src: [entries, …], x's dtype.
+        reduce: "sum", "mean", "max" or "min".
+        plan: `ScatterPlan(index, rows)`, when the same index serves more than once.
+
+    Returns:
+        [rows, …], x's dtype. It raises as `scatter` does.
+
+    Gradients of any order flow to x and src.
+    """
+    if reduce in ("max", "min"):
+        return index_reduce_arg(x, index, src, reduce, plan)[0]
+    _index_reduce_out("index_reduce", x, src)
+    total = x + scatter(src, index, x.shape[0], "sum", plan)
+    if reduce == "sum":
+        return total
+    _check_reduce("index_reduce", reduce)
+    counts = (entries_of(index, x.shape[0]) if plan is None else plan.indptr[1:] - plan.indptr[:-1]) + 1
+    return total / counts.to(total.dtype).reshape(-1, *(1 for _ in x.shape[1:]))
+
+
+def index_reduce_arg(
+    x: Tensor, index: Tensor, src: Tensor, reduce: Reduce = "max", plan: ScatterPlan | None = None
+) -> tuple[Tensor, Tensor]:
+    """Max or min of each row of x and the entries that go to it, and which of them won.
+
+    Args:
+        x: [rows, …], as in `index_reduce`.
+        index: [entries], as in `index_reduce`.
+        src: [entries, …], as in `index_reduce`.
+        reduce: "max" or "min"; the first of equal values wins (x before all entries), and NaN wins over all.
+        plan: as in `index_reduce`.
+
+    Returns:
+        Values, [rows, …], x's dtype; and the row of src that each was taken from, [rows, …], int64, -1 where x won.
+
+    Gradients of any order flow from the values to what won.
+    """
+    _index_reduce_out("index_reduce_arg", x, src)
+    value, arg = scatter_arg(src, index, x.shape[0], reduce, plan)
+    leads = (value > x if reduce == "max" else value < x) | ((value != value) & (x == x))
+    won = (arg >= 0) & leads
+    return torch.where(won, value, x), torch.where(won, arg, -1)
+
+
+def gather_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Gives each entry its row: out[e] = x[index[e]]. The transpose of the scattered sum.
+
+    Args:
+        x: [rows, …], float32, float64, bfloat16 or float16.
+        index: [entries], int32 or int64, each 0 … rows-1.
+
+    Returns:
+        [entries, …], x's dtype.
+
+    Raises:
+        ValueError: a shape or device does not fit.
+        TypeError: a dtype is none of the above.
+        RuntimeError: an index is out of range.
+
+    Gradients of any order flow to x.
+    """
+    _gather_rows_out(x, index)
+    out: Tensor = torch.ops.gnas_ext.gather_rows(as_matrix(x), index)
+    return out.reshape(index.shape[0], *x.shape[1:])
+
+
+def entries_of(index: Tensor, size: int) -> Tensor:
+    """How many entries go to each row, [size], int64."""
+    return torch.zeros(size, dtype=torch.int64, device=index.device).scatter_add_(
+        0, index.long(), torch.ones_like(index, dtype=torch.int64)
+    )
+
+
+def _elementwise(src: Tensor, index: Tensor, size: int, reduce: Reduce) -> Tensor:
+    """An index an element: each column has rows of its own, so that one scatter of single numbers does it."""
+    out = scatter(src.reshape(-1), _flat_index(index), size * as_matrix(src).shape[1], reduce)
+    return out.reshape(size, *src.shape[1:])
+
+
+def _flat_index(index: Tensor) -> Tensor:
+    rows = as_matrix(index).long()
+    width = rows.shape[1]
+    return (rows * width + torch.arange(width, device=index.device)).reshape(-1)
+
+
+def _entry_of(perm: Tensor, place: Tensor) -> Tensor:
+    if perm.shape[0] == 0:
+        return place.long()
+    return torch.where(place < 0, -1, perm[place.clamp(min=0).long()].long())
+
+
+def _wants_gradient(src: Tensor) -> bool:
+    return torch.is_grad_enabled() and src.requires_grad
+
+
+def _size_of(index: Tensor) -> int:
+    return int(index.max()) + 1 if index.numel() else 0
+
+
+def _check_reduce(op: str, reduce: str) -> None:
+    if reduce not in get_args(Reduce):
+        raise ValueError(f"{op}: expected reduce in {', '.join(get_args(Reduce))}, got {reduce!r}")
+
+
+def _check_index(op: str, index: Tensor) -> None:
+    if index.dtype not in INDEX_TYPES:
+        raise TypeError(f"{op}: expected index in int32 or int64, got {index.dtype}")
+    if index.dim() != 1:
+        raise ValueError(f"{op}: expected index of shape [entries], got {list(index.shape)}")
+
+
+def _check_features(op: str, name: str, x: Tensor) -> None:
+    if x.dim() < 1:
+        raise ValueError(f"{op}: expected {name} of shape [entries, …], got {list(x.shape)}")
+    if x.dtype not in FLOATS:
+        raise TypeError(f"{op}: expected {name} in float32, float64, bfloat16 or float16, got {x.dtype}")
+
+
+def _scatter_out(
+    op: str, src: Tensor, index: Tensor, size: int | None, reduce: str, plan: ScatterPlan | None = None
+) -> int:
+    """The contract of scatter: what is refused, and the number of rows that come out. The fake kernel calls it."""
+    _check_reduce(op, reduce)
+    _check_features(op, "src", src)
+    if index.dtype not in INDEX_TYPES:
+        raise TypeError(f"{op}: expected index in int32 or int64, got {index.dtype}")
+    if index.shape != src.shape and (index.dim() != 1 or index.shape[0] != src.shape[0]):
+        raise ValueError(
+            f"{op}: expected index of shape [{src.shape[0]}] or of src's shape {list(src.shape)}, got "
+            f"{list(index.shape)}"
+        )
+    if src.device != index.device:
+        raise ValueError(f"{op}: src is on {src.device}, index on {index.device}: move one with .to()")
+    if isinstance(size, int) and size < 0:
+        raise ValueError(f"{op}: expected size of 0 or more, got {size}")
+    if plan is None:
+        return _size_of(index) if size is None else size
+    if index.dim() > 1:
+        raise ValueError(f"{op}: a plan is for an index of shape [entries], got {list(index.shape)}: leave it out")
+    if plan.entries != index.shape[0] or (size is not None and size != plan.size):
+        raise ValueError(
+            f"{op}: expected a plan of {index.shape[0]} entries and {plan.size if size is None else size} rows, got "
+            f"{plan}"
+        )
+    return plan.size
+
+
+def _index_reduce_out(op: str, x: Tensor, src: Tensor) -> None:
+    """What index_reduce refuses beyond what scatter does."""
+    _check_features(op, "x", x)
+    if src.dtype != x.dtype:
+        raise TypeError(f"{op}: expected src in x's dtype {x.dtype}, got {src.dtype}")
+    if src.shape[1:] != x.shape[1:]:
+        raise ValueError(f"{op}: expected src of shape [entries, …] with x's {list(x.shape[1:])}, got {list(src.shape)}")
+
+
+def _gather_rows_out(x: Tensor, index: Tensor) -> Tensor:
+    """The contract of gather_rows: what is refused, and what comes out. The fake kernel is this function."""
+    _check_features("gather_rows", "x", x)
+    _check_index("gather_rows", index)
+    if x.device != index.device:
+        raise ValueError(f"gather_rows: x is on {x.device}, index on {index.device}: move one with .to()")
+    return x.new_empty(index.shape[0], *x.shape[1:])
+
+
+def _scatter_fake(src: Tensor, index: Tensor, size: int, reduce: str) -> Tensor:
+    _scatter_out("scatter", src, index, size, reduce)
+    return src.new_empty(size, *src.shape[1:])
+
+
+def _scatter_cuda(src: Tensor, index: Tensor, size: int, reduce: str) -> Tensor:
+    indptr, perm, _ = sort_index(index, size)
+    out: Tensor = torch.ops.gnas_ext.spmm(indptr, perm, None, None, src, reduce, None, None, None)
+    return out
+
+
+def _gather_rows_cuda(x: Tensor, index: Tensor) -> Tensor:
+    return x.index_select(0, index)
+
+
+def _save_scatter(ctx: Any, inputs: tuple[Tensor, Tensor, int, str], output: Tensor) -> None:
+    _, index, ctx.size, ctx.reduce = inputs
+    ctx.save_for_backward(index)
+
+
+def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (index,) = ctx.saved_tensors
+    if ctx.reduce == "mean":
+        grad = grad / entries_of(index, ctx.size).clamp(min=1).to(grad.dtype).unsqueeze(1)
+    return torch.ops.gnas_ext.gather_rows(grad, index), None, None, None
+
+
+def _save_gather(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    x, index = inputs
+    ctx.rows = x.shape[0]
+    ctx.save_for_backward(index)
+
+
+def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    (index,) = ctx.saved_tensors
+    return torch.ops.gnas_ext.scatter(grad, index, ctx.rows, "sum"), None
+
+
+torch.library.register_fake("gnas_ext::scatter", _scatter_fake)
+torch.library.register_fake("gnas_ext::gather_rows", _gather_rows_out)
+torch.library.impl("gnas_ext::scatter", "CUDA", _scatter_cuda)
+torch.library.impl("gnas_ext::gather_rows", "CUDA", _gather_rows_cuda)
+torch.library.register_autograd("gnas_ext::scatter", _scatter_backward, setup_context=_save_scatter)
+torch.library.register_autograd("gnas_ext::gather_rows", _gather_backward, setup_context=_save_gather)
