@@ -21,6 +21,7 @@ ROOMS = (
     "ops",
     "graph",
     "nn",
+    "compat",
     "data",
     "models",
     "train",

@@ -315,7 +315,9 @@ def _index_reduce_out(op: str, x: Tensor, src: Tensor) -> None:
     if src.dtype != x.dtype:
         raise TypeError(f"{op}: expected src in x's dtype {x.dtype}, got {src.dtype}")
     if src.shape[1:] != x.shape[1:]:
-        raise ValueError(f"{op}: expected src of shape [entries, …] with x's {list(x.shape[1:])}, got {list(src.shape)}")
+        raise ValueError(
+            f"{op}: expected src of shape [entries, …] with x's {list(x.shape[1:])}, got {list(src.shape)}"
+        )
 
 
 def _gather_rows_out(x: Tensor, index: Tensor) -> Tensor:

@@ -198,11 +198,8 @@ def _save_gather(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, int], ou
 
 def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     indptr, select = ctx.saved_tensors
-    if select is None:
-        grad_src = torch.ops.gnas_ext.segment_reduce(grad, indptr, "sum")
-    else:
-        grad_src = pick(grad, select)
-    return grad_src, None, None, None
+    to_segments = torch.ops.gnas_ext.segment_reduce(grad, indptr, "sum") if select is None else pick(grad, select)
+    return to_segments, None, None, None
 
 
 torch.library.register_fake("gnas_ext::segment_reduce", _segment_reduce_fake)
