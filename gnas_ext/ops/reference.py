@@ -78,3 +78,18 @@ def transpose(csr: CSR) -> Tensor:
     values = torch.ones(csr.nnz) if csr.weight is None else csr.weight
     dense.index_put_((csr.row_index().long(), csr.indices.long()), values.double(), accumulate=True)
     return dense.T
+
+
+def segment_reduce(src: Tensor, indptr: Tensor, reduce: Reduce = "sum") -> Tensor:
+    """Like `ops.segment_reduce` of [nnz, width], in float64."""
+    rows = torch.arange(len(indptr) - 1, device=src.device)
+    index = torch.repeat_interleave(rows, (indptr[1:] - indptr[:-1]).long(), output_size=len(src))
+    return scatter(src, index, len(rows), reduce)
+
+
+def scatter(src: Tensor, index: Tensor, size: int, reduce: Reduce = "sum") -> Tensor:
+    """Like `ops.scatter` of [entries, width], in float64."""
+    row = index.long().unsqueeze(1).expand_as(src)
+    how = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin"}[reduce]
+    out = src.new_zeros(size, src.shape[1], dtype=torch.float64)
+    return out.scatter_reduce(0, row, src.double(), how, include_self=False).to(src.dtype)

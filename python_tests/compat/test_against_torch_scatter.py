@@ -134,8 +134,17 @@ def sorted_case(case: str) -> Case:
     return given._replace(index=index.sort(-1)[0])
 
 
-COO_CASES = ("one dimension", "rows", "wide rows", "broadcast in the first and last dimension", "an index a batch",
-             "an index for all batches", "rows without entries", "an index an element, of rows", "integers")  # fmt: skip
+COO_CASES = (
+    "one dimension",
+    "rows",
+    "wide rows",
+    "broadcast in the first and last dimension",
+    "an index a batch",
+    "an index for all batches",
+    "rows without entries",
+    "an index an element, of rows",
+    "integers",
+)
 
 
 @pytest.mark.parametrize("name", COO)

@@ -181,5 +181,5 @@ def test_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="segment_csr: expected reduce in sum, add, mean, min, max, got 'mul'"):
         ts.segment_csr(SRC, torch.tensor([0, 6]), reduce="mul")
     for function in (ts.scatter_softmax, ts.scatter_log_softmax, ts.scatter_logsumexp):
-        with pytest.raises(ValueError, match="expected src of floating point, got torch.int64"):
+        with pytest.raises(ValueError, match="expected src of floating point, got torch"):
             function(SRC.long(), INDEX)
