@@ -98,12 +98,14 @@ def scatter(
 
     Gradients of any order flow to src. Repeats exactly, whatever the number of threads.
     """
-    if reduce in ("max", "min"):
-        return scatter_arg(src, index, size, reduce, plan)[0]
     size = _scatter_out("scatter", src, index, size, reduce, plan)
+    if reduce in ("max", "min") and _wants_gradient(src):
+        return scatter_arg(src, index, size, reduce, plan)[0]  # only a gradient needs the winners
     if index.dim() > 1:
         return _elementwise(src, index, size, reduce)
     features = as_matrix(src)
+    if plan is None and reduce in ("max", "min"):
+        plan = ScatterPlan(index, size)
     if plan is None:
         out: Tensor = torch.ops.gnas_ext.scatter(features, index, size, reduce)
     elif plan.ascends:

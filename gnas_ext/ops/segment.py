@@ -40,9 +40,9 @@ def segment_reduce(src: Tensor, indptr: Tensor, reduce: Reduce = "sum") -> Tenso
 
     Gradients of any order flow to src. Repeats exactly, whatever the number of threads.
     """
-    if reduce in ("max", "min"):
-        return segment_arg(src, indptr, reduce)[0]
     _segment_out("segment_reduce", src, indptr, reduce)
+    if reduce in ("max", "min") and torch.is_grad_enabled() and src.requires_grad:
+        return segment_arg(src, indptr, reduce)[0]  # only a gradient needs the winners
     out: Tensor = torch.ops.gnas_ext.segment_reduce(as_matrix(src), indptr.contiguous(), reduce)
     return out.reshape(out.shape[0], *src.shape[1:])
 
@@ -174,6 +174,8 @@ def _save_reduce(ctx: Any, inputs: tuple[Tensor, Tensor, str], output: Tensor) -
 
 def _reduce_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (indptr,) = ctx.saved_tensors
+    if ctx.reduce in ("max", "min"):
+        raise RuntimeError(f"segment_reduce: the gradient of {ctx.reduce} needs the winners: call segment_arg")
     if ctx.reduce == "mean":
         grad = grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
     return torch.ops.gnas_ext.gather_segments(grad, indptr, None, ctx.nnz), None, None

@@ -159,7 +159,7 @@ def test_results_do_not_depend_on_the_threads(backend: torch.device, graph: CSR,
 
     def everything() -> list[torch.Tensor]:
         src = entries(graph.nnz, 19, dtype)
-        found = [ops.segment_reduce(src, graph.indptr, reduce) for reduce in ("sum", "mean")]
+        found = [ops.segment_reduce(src, graph.indptr, reduce) for reduce in REDUCES]
         return [*found, *ops.segment_arg(src, graph.indptr), ops.gather_segments(src[: graph.rows], graph.indptr)]
 
     alone = everything()
@@ -234,7 +234,7 @@ def test_bad_pointers_are_refused(index: torch.dtype, indptr: list[int], message
     with pytest.raises(RuntimeError, match=f"segment_reduce: {message}"):
         ops.segment_reduce(src, pointers)
     with pytest.raises(RuntimeError, match=f"segment_arg: {message}"):
-        ops.segment_reduce(src, pointers, "max")
+        ops.segment_arg(src, pointers)
     with pytest.raises(RuntimeError, match=f"gather_segments: {message}"):
         ops.gather_segments(src[:3], pointers, 5)
 
@@ -276,7 +276,7 @@ def test_raw_calls_check_what_memory_safety_needs() -> None:
     for message, call in (
         (r"src of shape \[rows, width\], got \[9\]", lambda: native.segment_reduce(src[:, 0], INDPTR, "sum")),
         ("contiguous indptr", lambda: native.segment_reduce(src, INDPTR.repeat_interleave(2)[::2], "sum")),
-        ("reduce sum or mean, got max", lambda: native.segment_reduce(src, INDPTR, "max")),
+        ("reduce sum, mean, max or min, got add", lambda: native.segment_reduce(src, INDPTR, "add")),
         ("reduce max or min, got sum", lambda: native.segment_arg(src, INDPTR, "sum")),
         (r"src of shape \[4, width\], got \[9, 2\]", lambda: native.gather_segments(src, INDPTR, None, 9)),
         ("nnz of 0 or more, got -1", lambda: native.gather_segments(src[:4], INDPTR, None, -1)),

@@ -7,12 +7,12 @@
 namespace gnas {
 namespace {
 
-Reduce parse(const char* op, const std::string& reduce, bool extreme) {
-  if (!extreme && reduce == "sum") return Reduce::sum;
-  if (!extreme && reduce == "mean") return Reduce::mean;
-  if (extreme && reduce == "max") return Reduce::max;
-  if (extreme && reduce == "min") return Reduce::min;
-  GNAS_CHECK(false, op, ": expected reduce ", extreme ? "max or min" : "sum or mean", ", got ", reduce);
+Reduce parse(const char* op, const std::string& reduce, bool only_extreme) {
+  if (!only_extreme && reduce == "sum") return Reduce::sum;
+  if (!only_extreme && reduce == "mean") return Reduce::mean;
+  if (reduce == "max") return Reduce::max;
+  if (reduce == "min") return Reduce::min;
+  GNAS_CHECK(false, op, ": expected reduce ", only_extreme ? "max or min" : "sum, mean, max or min", ", got ", reduce);
   return Reduce::sum;
 }
 
@@ -142,9 +142,10 @@ Tensor gather_segments(const Tensor& src, const Tensor& indptr, const OptionalTe
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CUDA, m) {
 #else
 STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
-  // out[i] = reduce over the entries e of segment i of src[e]; a segment without entries is zero.
+  // out[i] = reduce over the entries e of segment i of src[e]; a segment without entries is zero. The gradient of max
+  // and min needs segment_arg.
   m.def("segment_reduce(Tensor src, Tensor indptr, str reduce) -> Tensor");
-  // The same for max and min, with the winning entry of each element (-1 in segments without entries).
+  // Max or min, with the winning entry of each element (-1 in segments without entries).
   m.def("segment_arg(Tensor src, Tensor indptr, str reduce) -> (Tensor, Tensor)");
   // out[e, f] = src[i, f] for the segment i of entry e, where select[i, f] == e if given.
   m.def("gather_segments(Tensor src, Tensor indptr, Tensor? select, SymInt nnz) -> Tensor");

@@ -50,7 +50,7 @@ __global__ void segment_kernel(SegmentArgs a) {
       const int64_t f = column + c * kWarp;
       if (f >= a.width) continue;
       narrow(scale * value[c], static_cast<T*>(a.out) + row * a.width + f);
-      if constexpr (extreme) static_cast<I*>(a.arg)[row * a.width + f] = static_cast<I>(winner[c]);
+      if (extreme && a.arg != nullptr) static_cast<I*>(a.arg)[row * a.width + f] = static_cast<I>(winner[c]);
     }
   }
 }

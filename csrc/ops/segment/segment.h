@@ -13,9 +13,9 @@ struct SegmentArgs {
   const void* indptr;  // [rows + 1], index type
   const void* src;     // [nnz, width]
   void* out;           // [rows, width], src's type
-  void* arg;           // max and min: the winning entry, [rows, width], index type, -1 for segments without entries
+  void* arg;           // max and min: the winning entry, [rows, width], index type, -1 where there is none; or null
   void* carry;         // CPU: [2 * chunks, width], accumulator type, for the segments that a cut divides
-  void* carry_arg;     // CPU, max and min: the same in the index type
+  void* carry_arg;     // CPU, with arg: the same in the index type
   int64_t rows;
   int64_t nnz;
   int64_t width;

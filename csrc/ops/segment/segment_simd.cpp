@@ -11,12 +11,14 @@ namespace {
 constexpr int64_t kTileBytes = 16 * 1024;
 // Accumulators in registers: half of those that the instruction set has.
 constexpr int kBlock = GNAS_VECTOR_BYTES == 64 ? 16 : 8;
+// With the winners beside the values: half as many.
+constexpr int kArgBlock = kBlock / 2;
 
 // What one piece of a segment (all of it, unless a cut divides it) comes to.
 template <class A, class I>
 struct Piece {
   A* value;
-  I* arg;  // max and min only
+  I* arg;  // where winners are asked for
 };
 
 // Some columns of some entries. `more`: after the entries that `to` holds already.
@@ -31,7 +33,7 @@ GNAS_INLINE void sum_block(const T* src, int64_t entries, int64_t width, bool mo
 }
 
 // Max, and min as the max of the negated values. The first of equal values wins; NaN wins over all.
-template <class T, class I, int N>
+template <class T, class I, int N, bool kArg>
 GNAS_INLINE void max_block(const T* src, int64_t first, int64_t entries, int64_t width, bool more, Accumulator<T> sign,
                            Accumulator<T>* to, I* arg_to) {
   using A = Accumulator<T>;
@@ -50,16 +52,18 @@ GNAS_INLINE void max_block(const T* src, int64_t first, int64_t entries, int64_t
       const Vector<A> value = sign * load(src + v * kLanes);
       const IntVector<A> take = ((value > best[v]) | (value != value)) & (best[v] == best[v]);
       best[v] = take ? value : best[v];
-      winner[v] = take ? IntVector<A>{} + offset : winner[v];
+      if constexpr (kArg) winner[v] = take ? IntVector<A>{} + offset : winner[v];
     });
   }
   unrolled<N>([&](auto v) {
     store<A>(sign * best[v], to + v * kLanes);
-    Places places = __builtin_convertvector(winner[v], Places);
-    Places before{};
-    if (more) __builtin_memcpy(&before, arg_to + v * kLanes, sizeof before);
-    places = places < 0 ? before : places + static_cast<I>(first);
-    __builtin_memcpy(arg_to + v * kLanes, &places, sizeof places);
+    if constexpr (kArg) {
+      Places places = __builtin_convertvector(winner[v], Places);
+      Places before{};
+      if (more) __builtin_memcpy(&before, arg_to + v * kLanes, sizeof before);
+      places = places < 0 ? before : places + static_cast<I>(first);
+      __builtin_memcpy(arg_to + v * kLanes, &places, sizeof places);
+    }
   });
 }
 
@@ -101,7 +105,7 @@ void narrow_max(const T* src, int64_t first, int64_t entries, int64_t width, Acc
       winner = leads ? e : winner;
     }
     to[f] = sign * best;
-    arg_to[f] = static_cast<I>(first + winner);
+    if (arg_to != nullptr) arg_to[f] = static_cast<I>(first + winner);
   }
 }
 
@@ -133,7 +137,7 @@ struct Segments {
     const int64_t width = a.width;
     if (begin == end) {
       for (int64_t f = 0; f < width; ++f) to.value[f] = 0;
-      if (extreme)
+      if (to.arg != nullptr)
         for (int64_t f = 0; f < width; ++f) to.arg[f] = -1;
       return;
     }
@@ -173,9 +177,15 @@ struct Segments {
                                Piece<Accumulator<T>, I> to) const {
     constexpr int kLanes = Lanes<Accumulator<T>>::count;
     // Taking the max of a column twice changes nothing: the first of equal values stays.
-    blocks<kBlock / 4>(kLanes, a.width, 0, [&](auto n, int64_t column) {
-      max_block<T, I, n>(from + column, first, entries, a.width, more, sign, to.value + column, to.arg + column);
-    });
+    if (to.arg == nullptr)
+      blocks<kBlock>(kLanes, a.width, 0, [&](auto n, int64_t column) {
+        max_block<T, I, n, false>(from + column, first, entries, a.width, more, sign, to.value + column, nullptr);
+      });
+    else
+      blocks<kArgBlock>(kLanes, a.width, 0, [&](auto n, int64_t column) {
+        max_block<T, I, n, true>(from + column, first, entries, a.width, more, sign, to.value + column,
+                                 to.arg + column);
+      });
   }
 
   GNAS_INLINE Accumulator<T> scale(int64_t row) const {
@@ -188,14 +198,14 @@ struct Segments {
     T* out = static_cast<T*>(a.out) + row * a.width;
     const Accumulator<T> by = scale(row);
     for (int64_t f = 0; f < a.width; ++f) narrow(by * from.value[f], out + f);
-    if (extreme) std::memcpy(static_cast<I*>(a.arg) + row * a.width, from.arg, a.width * sizeof(I));
+    if (a.arg != nullptr) std::memcpy(static_cast<I*>(a.arg) + row * a.width, from.arg, a.width * sizeof(I));
   }
 
   // A whole segment: straight into the output where that has the accumulator's type.
   GNAS_INLINE void whole(int64_t row, int64_t begin, int64_t end, Piece<Accumulator<T>, I> spare) const {
     if constexpr (std::is_same_v<T, Accumulator<T>>) {
       T* out = static_cast<T*>(a.out) + row * a.width;
-      piece(begin, end, {out, extreme ? static_cast<I*>(a.arg) + row * a.width : nullptr});
+      piece(begin, end, {out, a.arg != nullptr ? static_cast<I*>(a.arg) + row * a.width : nullptr});
       const T by = scale(row);
       if (by != 1)
         for (int64_t f = 0; f < a.width; ++f) out[f] *= by;
@@ -213,14 +223,14 @@ struct Segments {
         into.value[f] += value;
       } else if (held == held && (sign * value > sign * held || value != value)) {
         into.value[f] = value;
-        into.arg[f] = other.arg[f];
+        if (into.arg != nullptr) into.arg[f] = other.arg[f];
       }
     }
   }
 
   Piece<Accumulator<T>, I> slot(int64_t number) const {
     return {static_cast<Accumulator<T>*>(a.carry) + number * a.width,
-            extreme ? static_cast<I*>(a.carry_arg) + number * a.width : nullptr};
+            a.arg != nullptr ? static_cast<I*>(a.carry_arg) + number * a.width : nullptr};
   }
 
   const I* indptr;

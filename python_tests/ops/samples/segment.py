@@ -21,7 +21,7 @@ def entries(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> tup
 
 def segment_reduce(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> list[tuple[Any, ...]]:
     src, indptr = entries(index, dtype, device)
-    return [(src, indptr, "sum"), (src, indptr, "mean"), (src.detach(), indptr, "mean")]
+    return [(src, indptr, "sum"), (src, indptr, "mean"), (src.detach(), indptr, "mean"), (src.detach(), indptr, "min")]
 
 
 def segment_arg(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> list[tuple[Any, ...]]:
