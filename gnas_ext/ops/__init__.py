@@ -5,6 +5,8 @@ import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap m
 from gnas_ext.ops.attention import attention
 from gnas_ext.ops.communities import communities
 from gnas_ext.ops.gat import gat
+from gnas_ext.ops.gather_rows import gather_rows
+from gnas_ext.ops.index_reduce import index_reduce, index_reduce_arg
 from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sample_neighbors import sample_neighbors

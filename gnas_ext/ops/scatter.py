@@ -7,17 +7,18 @@ whose columns are the entries, and the scatter is spmm with it. Either way every
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
-from gnas_ext.ops.segment import FLOATS, INDEX_TYPES, as_matrix, segment_arg, segment_reduce
+from gnas_ext.ops._entries import INDEX_TYPES, as_matrix, check_features, check_index, check_reduce, entries_of
+from gnas_ext.ops.segment import segment_arg, segment_reduce
 from gnas_ext.ops.sort_index import sort_index
-from gnas_ext.ops.spmm import Reduce
 
 if TYPE_CHECKING:
+    from gnas_ext.ops.spmm import Reduce
     from gnas_ext.ops.transpose import Entries
 
 
@@ -43,7 +44,7 @@ class ScatterPlan:
     """
 
     def __init__(self, index: Tensor, size: int | None = None) -> None:
-        _check_index("ScatterPlan", index)
+        check_index("ScatterPlan", index)
         self.index = index
         self.size = _size_of(index) if size is None else size
         # Kept for a later backward too, which tensors made in inference mode would refuse.
@@ -156,87 +157,6 @@ def scatter_arg(
     return out.reshape(shape), _entry_of(plan.perm, place).reshape(shape)
 
 
-def index_reduce(
-    x: Tensor, index: Tensor, src: Tensor, reduce: Reduce = "sum", plan: ScatterPlan | None = None
-) -> Tensor:
-    """Reduces each row of x together with the entries that go to it.
-
-    Args:
-        x: [rows, …], float32, float64, bfloat16 or float16; it counts as one more entry of each row, before all others.
-        index: [entries], int32 or int64: the row that each entry goes to.
-        src: [entries, …], x's dtype.
-        reduce: "sum", "mean", "max" or "min".
-        plan: `ScatterPlan(index, rows)`, when the same index serves more than once.
-
-    Returns:
-        [rows, …], x's dtype. It raises as `scatter` does.
-
-    Gradients of any order flow to x and src.
-    """
-    if reduce in ("max", "min"):
-        return index_reduce_arg(x, index, src, reduce, plan)[0]
-    _index_reduce_out("index_reduce", x, src)
-    total = x + scatter(src, index, x.shape[0], "sum", plan)
-    if reduce == "sum":
-        return total
-    _check_reduce("index_reduce", reduce)
-    counts = (entries_of(index, x.shape[0]) if plan is None else plan.indptr[1:] - plan.indptr[:-1]) + 1
-    return total / counts.to(total.dtype).reshape(-1, *(1 for _ in x.shape[1:]))
-
-
-def index_reduce_arg(
-    x: Tensor, index: Tensor, src: Tensor, reduce: Reduce = "max", plan: ScatterPlan | None = None
-) -> tuple[Tensor, Tensor]:
-    """Max or min of each row of x and the entries that go to it, and which of them won.
-
-    Args:
-        x: [rows, …], as in `index_reduce`.
-        index: [entries], as in `index_reduce`.
-        src: [entries, …], as in `index_reduce`.
-        reduce: "max" or "min"; the first of equal values wins (x before all entries), and NaN wins over all.
-        plan: as in `index_reduce`.
-
-    Returns:
-        Values, [rows, …], x's dtype; and the row of src that each was taken from, [rows, …], int64, -1 where x won.
-
-    Gradients of any order flow from the values to what won.
-    """
-    _index_reduce_out("index_reduce_arg", x, src)
-    value, arg = scatter_arg(src, index, x.shape[0], reduce, plan)
-    leads = (value > x if reduce == "max" else value < x) | ((value != value) & (x == x))
-    won = (arg >= 0) & leads
-    return torch.where(won, value, x), torch.where(won, arg, -1)
-
-
-def gather_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Gives each entry its row: out[e] = x[index[e]]. The transpose of the scattered sum.
-
-    Args:
-        x: [rows, …], float32, float64, bfloat16 or float16.
-        index: [entries], int32 or int64, each 0 … rows-1.
-
-    Returns:
-        [entries, …], x's dtype.
-
-    Raises:
-        ValueError: a shape or device does not fit.
-        TypeError: a dtype is none of the above.
-        RuntimeError: an index is out of range.
-
-    Gradients of any order flow to x.
-    """
-    _gather_rows_out(x, index)
-    out: Tensor = torch.ops.gnas_ext.gather_rows(as_matrix(x), index)
-    return out.reshape(index.shape[0], *x.shape[1:])
-
-
-def entries_of(index: Tensor, size: int) -> Tensor:
-    """How many entries go to each row, [size], int64."""
-    return torch.zeros(size, dtype=torch.int64, device=index.device).scatter_add_(
-        0, index.long(), torch.ones_like(index, dtype=torch.int64)
-    )
-
-
 def _elementwise(src: Tensor, index: Tensor, size: int, reduce: Reduce) -> Tensor:
     """An index an element: each column has rows of its own, so that one scatter of single numbers does it."""
     out = scatter(src.reshape(-1), _flat_index(index), size * as_matrix(src).shape[1], reduce)
@@ -263,31 +183,12 @@ def _size_of(index: Tensor) -> int:
     return int(index.max()) + 1 if index.numel() else 0
 
 
-def _check_reduce(op: str, reduce: str) -> None:
-    if reduce not in get_args(Reduce):
-        raise ValueError(f"{op}: expected reduce in {', '.join(get_args(Reduce))}, got {reduce!r}")
-
-
-def _check_index(op: str, index: Tensor) -> None:
-    if index.dtype not in INDEX_TYPES:
-        raise TypeError(f"{op}: expected index in int32 or int64, got {index.dtype}")
-    if index.dim() != 1:
-        raise ValueError(f"{op}: expected index of shape [entries], got {list(index.shape)}")
-
-
-def _check_features(op: str, name: str, x: Tensor) -> None:
-    if x.dim() < 1:
-        raise ValueError(f"{op}: expected {name} of shape [entries, …], got {list(x.shape)}")
-    if x.dtype not in FLOATS:
-        raise TypeError(f"{op}: expected {name} in float32, float64, bfloat16 or float16, got {x.dtype}")
-
-
 def _scatter_out(
     op: str, src: Tensor, index: Tensor, size: int | None, reduce: str, plan: ScatterPlan | None = None
 ) -> int:
     """The contract of scatter: what is refused, and the number of rows that come out. The fake kernel calls it."""
-    _check_reduce(op, reduce)
-    _check_features(op, "src", src)
+    check_reduce(op, reduce)
+    check_features(op, "src", src)
     if index.dtype not in INDEX_TYPES:
         raise TypeError(f"{op}: expected index in int32 or int64, got {index.dtype}")
     if index.shape != src.shape and (index.dim() != 1 or index.shape[0] != src.shape[0]):
@@ -311,26 +212,6 @@ def _scatter_out(
     return plan.size
 
 
-def _index_reduce_out(op: str, x: Tensor, src: Tensor) -> None:
-    """What index_reduce refuses beyond what scatter does."""
-    _check_features(op, "x", x)
-    if src.dtype != x.dtype:
-        raise TypeError(f"{op}: expected src in x's dtype {x.dtype}, got {src.dtype}")
-    if src.shape[1:] != x.shape[1:]:
-        raise ValueError(
-            f"{op}: expected src of shape [entries, …] with x's {list(x.shape[1:])}, got {list(src.shape)}"
-        )
-
-
-def _gather_rows_out(x: Tensor, index: Tensor) -> Tensor:
-    """The contract of gather_rows: what is refused, and what comes out. The fake kernel is this function."""
-    _check_features("gather_rows", "x", x)
-    _check_index("gather_rows", index)
-    if x.device != index.device:
-        raise ValueError(f"gather_rows: x is on {x.device}, index on {index.device}: move one with .to()")
-    return x.new_empty(index.shape[0], *x.shape[1:])
-
-
 def _scatter_fake(src: Tensor, index: Tensor, size: int, reduce: str) -> Tensor:
     _scatter_out("scatter", src, index, size, reduce)
     return src.new_empty(size, *src.shape[1:])
@@ -340,10 +221,6 @@ def _scatter_cuda(src: Tensor, index: Tensor, size: int, reduce: str) -> Tensor:
     indptr, perm, _ = sort_index(index, size)
     out: Tensor = torch.ops.gnas_ext.spmm(indptr, perm, None, None, src, reduce, None, None, None)
     return out
-
-
-def _gather_rows_cuda(x: Tensor, index: Tensor) -> Tensor:
-    return x.index_select(0, index)
 
 
 def _save_scatter(ctx: Any, inputs: tuple[Tensor, Tensor, int, str], output: Tensor) -> None:
@@ -358,20 +235,6 @@ def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     return torch.ops.gnas_ext.gather_rows(grad, index), None, None, None
 
 
-def _save_gather(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-    x, index = inputs
-    ctx.rows = x.shape[0]
-    ctx.save_for_backward(index)
-
-
-def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    (index,) = ctx.saved_tensors
-    return torch.ops.gnas_ext.scatter(grad, index, ctx.rows, "sum"), None
-
-
 torch.library.register_fake("gnas_ext::scatter", _scatter_fake)
-torch.library.register_fake("gnas_ext::gather_rows", _gather_rows_out)
 torch.library.impl("gnas_ext::scatter", "CUDA", _scatter_cuda)
-torch.library.impl("gnas_ext::gather_rows", "CUDA", _gather_rows_cuda)
 torch.library.register_autograd("gnas_ext::scatter", _scatter_backward, setup_context=_save_scatter)
-torch.library.register_autograd("gnas_ext::gather_rows", _gather_backward, setup_context=_save_gather)

@@ -6,19 +6,16 @@ sum. Each is linear in its features, and their gradients are one another: so gra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
-from gnas_ext.ops.spmm import Reduce
+from gnas_ext.ops._entries import INDEX_TYPES, as_matrix, check_features, check_reduce
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-INDEX_TYPES = (torch.int32, torch.int64)
+    from gnas_ext.ops.spmm import Reduce
 
 
 def segment_reduce(src: Tensor, indptr: Tensor, reduce: Reduce = "sum") -> Tensor:
@@ -93,25 +90,6 @@ def gather_segments(src: Tensor, indptr: Tensor, nnz: int | None = None) -> Tens
     return out.reshape(out.shape[0], *src.shape[1:])
 
 
-def as_matrix(x: Tensor) -> Tensor:
-    """Rows by all other dimensions: [rows, width]."""
-    return x if x.dim() == 2 else x.reshape(x.shape[0], _product(x.shape[1:]))
-
-
-def _product(sizes: Sequence[int]) -> int:
-    product = 1
-    for size in sizes:
-        product = product * size
-    return product
-
-
-def _check_features(op: str, name: str, x: Tensor) -> None:
-    if x.dim() < 1:
-        raise ValueError(f"{op}: expected {name} of shape [rows, …], got {list(x.shape)}")
-    if x.dtype not in FLOATS:
-        raise TypeError(f"{op}: expected {name} in float32, float64, bfloat16 or float16, got {x.dtype}")
-
-
 def _check_indptr(op: str, indptr: Tensor, src: Tensor) -> None:
     if indptr.dtype not in INDEX_TYPES:
         raise TypeError(f"{op}: expected indptr in int32 or int64, got {indptr.dtype}")
@@ -123,16 +101,15 @@ def _check_indptr(op: str, indptr: Tensor, src: Tensor) -> None:
 
 def _segment_out(op: str, src: Tensor, indptr: Tensor, reduce: str) -> tuple[int, ...]:
     """The contract of segment_reduce and segment_arg: what is refused, and the shape that comes out."""
-    if reduce not in get_args(Reduce):
-        raise ValueError(f"{op}: expected reduce in {', '.join(get_args(Reduce))}, got {reduce!r}")
-    _check_features(op, "src", src)
+    check_reduce(op, reduce)
+    check_features(op, "src", src)
     _check_indptr(op, indptr, src)
     return indptr.shape[0] - 1, *src.shape[1:]
 
 
 def _gather_segments_out(src: Tensor, indptr: Tensor) -> tuple[int, ...]:
     """The contract of gather_segments: what is refused, and the shape of what an entry gets."""
-    _check_features("gather_segments", "src", src)
+    check_features("gather_segments", "src", src)
     _check_indptr("gather_segments", indptr, src)
     if src.shape[0] != indptr.shape[0] - 1:
         raise ValueError(

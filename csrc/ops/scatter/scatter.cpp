@@ -73,7 +73,7 @@ Tensor scatter(const Tensor& src, const Tensor& index, int64_t size, const std::
   a.wide_index = type == ScalarType::Long;
   OptionalTensor wider;
   if (a.dtype == Dtype::bf16 || a.dtype == Dtype::f16)
-    wider = torch::stable::new_empty(src, {size, src.size(1)}, ScalarType::Float);
+    wider = output_like(src, {size, src.size(1)}, ScalarType::Float);
   a.sum = wider ? wider->data_ptr() : a.out;
   OptionalTensor count;
   if (reduce == "mean") {
