@@ -72,8 +72,7 @@ Tensor scatter(const Tensor& src, const Tensor& index, int64_t size, const std::
   a.dtype = element_type(op, src);
   a.wide_index = type == ScalarType::Long;
   OptionalTensor wider;
-  if (a.dtype == Dtype::bf16 || a.dtype == Dtype::f16)
-    wider = output_like(src, {size, src.size(1)}, ScalarType::Float);
+  if (a.dtype == Dtype::bf16 || a.dtype == Dtype::f16) wider = output_like(src, {size, src.size(1)}, ScalarType::Float);
   a.sum = wider ? wider->data_ptr() : a.out;
   OptionalTensor count;
   if (reduce == "mean") {
