@@ -59,8 +59,8 @@ Tensor scatter(const Tensor& src, const Tensor& index, int64_t size, const std::
   GNAS_CHECK(type == ScalarType::Int || type == ScalarType::Long, op, ": expected index of int32 or int64");
   GNAS_CHECK(index.dim() == 1 && index.size(0) == src.size(0), op, ": expected index of shape [", src.size(0),
              "], got ", shape_of(index));
-  const Tensor from = torch::stable::contiguous(src);
-  const Tensor places = torch::stable::contiguous(index);
+  const Tensor from = as_contiguous(src);
+  const Tensor places = as_contiguous(index);
   const Tensor out = output_like(src, {size, src.size(1)});
   ScatterArgs a{};
   a.index = places.data_ptr();
@@ -106,8 +106,8 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
   GNAS_CHECK(type == ScalarType::Int || type == ScalarType::Long, op, ": expected index of int32 or int64");
   GNAS_CHECK(index.dim() == 1, op, ": expected index of shape [entries], got ", shape_of(index));
   element_type(op, x);
-  const Tensor from = torch::stable::contiguous(x);
-  const Tensor places = torch::stable::contiguous(index);
+  const Tensor from = as_contiguous(x);
+  const Tensor places = as_contiguous(index);
   const Tensor out = output_like(x, {index.size(0), x.size(1)});
   Fault fault;
   GatherRowsArgs a{};

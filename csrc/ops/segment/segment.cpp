@@ -43,7 +43,7 @@ struct Call {
 Call prepare(const char* op, const Tensor& src, const Tensor& indptr) {
   check_matrix(op, "src", src);
   const bool wide = check_segments(op, indptr, src.size(0), src);
-  Call call{{}, torch::stable::contiguous(src)};
+  Call call{{}, as_contiguous(src)};
   SegmentArgs& a = call.args;
   a.indptr = indptr.data_ptr();
   a.src = call.src.data_ptr();
@@ -111,8 +111,8 @@ Tensor gather_segments(const Tensor& src, const Tensor& indptr, const OptionalTe
     GNAS_CHECK(select->scalar_type() == indptr.scalar_type(), op, ": expected select in indptr's dtype");
     GNAS_CHECK(same_device(*select, src), op, ": select and src are on different devices");
   }
-  const Tensor from = torch::stable::contiguous(src);
-  const OptionalTensor chosen = contiguous(select);
+  const Tensor from = as_contiguous(src);
+  const OptionalTensor chosen = as_contiguous(select);
   const Tensor out = output_like(src, {nnz, src.size(1)});
   GatherSegmentsArgs args{};
   args.indptr = indptr.data_ptr();

@@ -131,7 +131,7 @@ struct Segments {
         a(args) {}
 
   // Entries begin … end-1, all columns.
-  GNAS_INLINE void piece(int64_t begin, int64_t end, Piece<Accumulator<T>, I> to) const {
+  void piece(int64_t begin, int64_t end, Piece<Accumulator<T>, I> to) const {
     using A = Accumulator<T>;
     constexpr int kLanes = Lanes<A>::count;
     const int64_t width = a.width;

@@ -58,7 +58,7 @@ std::tuple<Tensor, Tensor, Tensor> sort_index(const Tensor& index, int64_t size,
   narrow |= type == ScalarType::Int;
   GNAS_CHECK(!narrow || (size < kLargest && index.size(0) < kLargest), op, ": ", index.size(0), " entries and ", size,
              " rows are too many for int32");
-  const Tensor from = torch::stable::contiguous(index);
+  const Tensor from = as_contiguous(index);
   const ScalarType as = narrow ? ScalarType::Int : ScalarType::Long;
   const Tensor indptr = output_like(index, {size + 1}, as);
   const Tensor perm = output_like(index, {index.size(0)}, as);
