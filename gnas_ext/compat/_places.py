@@ -56,7 +56,8 @@ class Places:
         )
         batches, width = prod(shape[:dim]), prod(shape[dim + 1 :])
         if by_row:
-            index = index[(..., *(0 for _ in shape[dim + 1 :]))] if width else index.flatten(dim).narrow(-1, 0, 0)
+            for behind in range(len(shape) - 1, dim, -1):
+                index = index.select(behind, 0) if index.shape[behind] else index.new_zeros(index.shape[:behind])
             if batches == 1:
                 return index.expand(shape[: dim + 1]).reshape(-1), True  # the op itself checks what it is given
         _check(index, size)

@@ -11,7 +11,7 @@ class Case(NamedTuple):
     """A source, an index (or pointers), and the dimension that it places along."""
 
     src: torch.Tensor
-    index: torch.Tensor
+    place: torch.Tensor
     dim: int
 
 

@@ -68,8 +68,8 @@ def test_has_every_name() -> None:
 @pytest.mark.parametrize("case", SCATTER)
 def test_scatter(case: str, name: str) -> None:
     given = SCATTER[case]
-    check(name, given, given.index, given.dim)
-    check(name, given, given.index, given.dim, dim_size=12)
+    check(name, given, given.place, given.dim)
+    check(name, given, given.place, given.dim, dim_size=12)
 
 
 @pytest.mark.parametrize("name", SIMPLE)
@@ -79,32 +79,32 @@ def test_scatter_into_what_is_there(case: str, name: str) -> None:
     shape = list(given.src.shape)
     shape[given.dim] = 10
     out = torch.arange(given.src.new_empty(shape).numel()).remainder(7).reshape(shape).to(given.src.dtype) - 3
-    check(name, given, given.index, given.dim, out=out)
+    check(name, given, given.place, given.dim, out=out)
 
 
 @pytest.mark.parametrize("name", COMPOSITE)
 @pytest.mark.parametrize("case", [case for case in SCATTER if SCATTER[case].src.is_floating_point()])
 def test_composites(case: str, name: str) -> None:
     given = SCATTER[case]
-    check(name, given, given.index, given.dim)
-    check(name, given, given.index, given.dim, dim_size=12)
+    check(name, given, given.place, given.dim)
+    check(name, given, given.place, given.dim, dim_size=12)
 
 
 @pytest.mark.parametrize("unbiased", [False, True])
 def test_std_with_either_divisor(unbiased: bool) -> None:
     given = SCATTER["rows without entries"]
-    check("scatter_std", given, given.index, given.dim, unbiased=unbiased)
+    check("scatter_std", given, given.place, given.dim, unbiased=unbiased)
 
 
 def test_logsumexp_into_what_is_there() -> None:
     given = SCATTER["rows"]
-    check("scatter_logsumexp", given, given.index, given.dim, out=torch.linspace(-3, 3, 50).double().reshape(10, 5))
+    check("scatter_logsumexp", given, given.place, given.dim, out=torch.linspace(-3, 3, 50).double().reshape(10, 5))
 
 
 @pytest.mark.parametrize("reduce", ["sum", "add", "mul", "mean", "min", "max"])
 def test_scatter_by_name(reduce: str) -> None:
     given = SCATTER["an index a batch"]
-    check("scatter", given, given.index, given.dim, reduce=reduce)
+    check("scatter", given, given.place, given.dim, reduce=reduce)
 
 
 @pytest.mark.parametrize("name", CSR)
@@ -113,25 +113,25 @@ def test_segments(case: str, name: str) -> None:
     given = SEGMENTS[case]
     if "in no segment" in case and given.src.is_floating_point():
         # Their gradient of an entry in no segment is what happened to be in memory.
-        check(name, given, given.index, gradient=False)
+        check(name, given, given.place, gradient=False)
     else:
-        check(name, given, given.index)
+        check(name, given, given.place)
 
 
 @pytest.mark.parametrize("reduce", ["sum", "add", "mean", "min", "max"])
 def test_segments_by_name_and_into_what_is_there(reduce: str) -> None:
     given = SEGMENTS["rows"]
-    check("segment_csr", given, given.index, reduce=reduce)
-    check("segment_csr", given, given.index, out=torch.full((4, 5), 9.0, dtype=torch.float64), reduce=reduce)
+    check("segment_csr", given, given.place, reduce=reduce)
+    check("segment_csr", given, given.place, out=torch.full((4, 5), 9.0, dtype=torch.float64), reduce=reduce)
 
 
 def sorted_case(case: str) -> Case:
     """Sorted along the last dimension of the index, as segment_coo wants it."""
     given = SCATTER[case]
-    index = given.index.clone()
+    index = given.place.clone()
     if index.dim() == 1 and given.dim not in (0, -given.src.dim()):
         index = index.reshape(*(1 for _ in range(given.dim % given.src.dim())), -1)
-    return given._replace(index=index.sort(-1)[0])
+    return given._replace(place=index.sort(-1)[0])
 
 
 COO_CASES = (
@@ -152,15 +152,15 @@ COO_CASES = (
 def test_sorted_indexes(case: str, name: str) -> None:
     given = sorted_case(case)
     # Their backward refuses the index that their forward broadcast.
-    gradient = given.index.shape == given.src.shape[: given.index.dim()]
-    check(name, given, given.index, gradient=gradient)
-    check(name, given, given.index, gradient=gradient, dim_size=12)
+    gradient = given.place.shape == given.src.shape[: given.place.dim()]
+    check(name, given, given.place, gradient=gradient)
+    check(name, given, given.place, gradient=gradient, dim_size=12)
 
 
 @pytest.mark.parametrize("reduce", ["sum", "add", "mean", "min", "max"])
 def test_sorted_indexes_by_name(reduce: str) -> None:
     given = sorted_case("an index a batch")
-    check("segment_coo", given, given.index, reduce=reduce)
+    check("segment_coo", given, given.place, reduce=reduce)
 
 
 def gather_cases() -> list[tuple[str, Callable[..., Any], Callable[..., Any], torch.Tensor, torch.Tensor]]:
