@@ -275,7 +275,7 @@ def test_raw_calls_check_what_memory_safety_needs() -> None:
     src = torch.ones(9, 2)
     native: Any = torch.ops.gnas_ext
     select = torch.zeros(4, 2, dtype=torch.int64)
-    for message, call in (
+    cases: list[tuple[str, Callable[[], Any]]] = [
         (r"src of shape \[rows, width\], got \[9\]", lambda: native.segment_reduce(src[:, 0], INDPTR, "sum")),
         ("contiguous indptr", lambda: native.segment_reduce(src, INDPTR.repeat_interleave(2)[::2], "sum")),
         ("reduce sum, mean, max or min, got add", lambda: native.segment_reduce(src, INDPTR, "add")),
@@ -284,6 +284,7 @@ def test_raw_calls_check_what_memory_safety_needs() -> None:
         ("nnz of 0 or more, got -1", lambda: native.gather_segments(src[:4], INDPTR, None, -1)),
         (r"select of src's shape \[4, 2\]", lambda: native.gather_segments(src[:4], INDPTR, select[1:], 9)),
         ("select in indptr's dtype", lambda: native.gather_segments(src[:4], INDPTR, select.int(), 9)),
-    ):
+    ]
+    for message, call in cases:
         with pytest.raises(RuntimeError, match=message):
             call()
