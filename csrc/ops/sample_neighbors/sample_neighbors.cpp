@@ -71,10 +71,10 @@ std::tuple<Tensor, Tensor> sample_neighbors(const Tensor& indptr, const Tensor& 
   check_index(op, "out_indptr", out_indptr, indptr, nodes.size(0) + 1);
   GNAS_CHECK(drawn >= 0, op, ": expected drawn of 0 or more, got ", drawn);
   GNAS_CHECK(family >= 0 && family <= UINT32_MAX, op, ": expected family of 0 … 2^32 - 1, got ", family);
-  const Tensor pointers = torch::stable::contiguous(indptr);
-  const Tensor columns = torch::stable::contiguous(indices);
-  const Tensor from = torch::stable::contiguous(nodes);
-  const Tensor to = torch::stable::contiguous(out_indptr);
+  const Tensor pointers = as_contiguous(indptr);
+  const Tensor columns = as_contiguous(indices);
+  const Tensor from = as_contiguous(nodes);
+  const Tensor to = as_contiguous(out_indptr);
   const Tensor out_indices = output_like(indptr, {drawn});
   const Tensor out_edge = output_like(indptr, {drawn});
   const SampleArgs args{pointers.data_ptr(),

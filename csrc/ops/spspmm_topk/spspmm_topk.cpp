@@ -84,8 +84,8 @@ std::tuple<Tensor, Tensor, Tensor> spspmm_topk(const Tensor& a_indptr, const Ten
   GNAS_CHECK(cols >= 0 && k >= 0, op, ": expected cols and k of 0 or more, got ", cols, " and ", k);
   check_weight(op, "a_weight", a_weight, a_indices, std::nullopt);
   check_weight(op, "b_weight", b_weight, b_indices, a_weight);
-  const OptionalTensor left = contiguous(a_weight);
-  const OptionalTensor right = contiguous(b_weight);
+  const OptionalTensor left = as_contiguous(a_weight);
+  const OptionalTensor right = as_contiguous(b_weight);
   const ScalarType type = left ? left->scalar_type() : right ? right->scalar_type() : ScalarType::Float;
   const Tensor indices = output_like(a_indptr, {a.rows, k});
   const Tensor values = output_like(a_indptr, {a.rows, k}, type);

@@ -52,8 +52,8 @@ Sort coo_to_csr(const Tensor& row, const Tensor& col, int64_t rows, int64_t cols
   GNAS_CHECK(col.scalar_type() == row.scalar_type(), op, ": expected col in row's dtype");
   GNAS_CHECK(same_device(col, row), op, ": row and col are on different devices");
   GNAS_CHECK(rows >= 0 && cols >= 0, op, ": expected rows and cols of 0 or more, got ", rows, " and ", cols);
-  const Tensor by = torch::stable::contiguous(row);
-  const Tensor along = torch::stable::contiguous(col);
+  const Tensor by = as_contiguous(row);
+  const Tensor along = as_contiguous(col);
   const Sort out = outputs(op, row, rows, count);
   const auto with = [&](auto index) {
     using I = decltype(index);
