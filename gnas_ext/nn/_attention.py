@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch.nn import functional
 
 from gnas_ext.ops.sddmm import sddmm
+from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
@@ -33,14 +33,7 @@ def attention_weights(csr: CSR, a_dst: Tensor, a_src: Tensor, a_edge: Tensor | N
     if a_edge is not None:
         score = score + a_edge
     score = functional.leaky_relu(score, negative_slope)
-    row = csr.row_index().long()
-    wide = score.double() if score.dtype == torch.float64 else score.float()
-    index = row.unsqueeze(1).expand_as(wide)
-    zeros = wide.new_zeros(csr.rows, wide.shape[1])
-    highest = zeros.scatter_reduce(0, index, wide.detach(), "amax", include_self=False)
-    power = (wide - highest[row]).exp()
-    total = zeros.scatter_add(0, index, power)
-    return (power / total[row]).to(score.dtype)
+    return segment_softmax(csr, score)
 
 
 def attend(csr: CSR, alpha: Tensor, x: Tensor) -> Tensor:

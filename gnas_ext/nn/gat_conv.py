@@ -14,6 +14,7 @@ from gnas_ext.nn._attention import attend, attention_weights
 from gnas_ext.nn._edges import edges_of
 from gnas_ext.nn._linear import glorot_, linear
 from gnas_ext.nn._pair import pair_of
+from gnas_ext.ops.gat import gat
 from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
@@ -143,19 +144,25 @@ class GATConv(nn.Module):
         if nodes.source.dim() != 2:
             raise ValueError(f"GATConv: expected x of shape [nodes, in_channels], got {list(nodes.source.shape)}")
         source, target = self._projected(nodes)
-        a_src = (source * self.att_src).sum(-1)
-        a_dst = a_src.new_zeros(nodes.targets, self.heads) if target is None else (target * self.att_dst).sum(-1)
         edges = edges_of("GATConv", edge_index, nodes.targets, nodes.sources, self.add_self_loops, self.flow)
         a_edge = None if self.lin_edge is None or edge_attr is None else self._edge_scores(edges, edge_attr)
-        alpha = attention_weights(edges.csr, a_dst, a_src, a_edge, self.negative_slope)
-        alpha = functional.dropout(alpha, self.dropout, self.training)
-        out = attend(edges.csr, alpha, source)
+        drops = self.training and self.dropout > 0
+        alpha: Tensor | None = None
+        if target is None or a_edge is not None or drops or return_attention_weights:
+            a_src = (source * self.att_src).sum(-1)
+            a_dst = a_src.new_zeros(nodes.targets, self.heads) if target is None else (target * self.att_dst).sum(-1)
+            alpha = attention_weights(edges.csr, a_dst, a_src, a_edge, self.negative_slope)
+            alpha = functional.dropout(alpha, self.dropout, self.training)
+            out = attend(edges.csr, alpha, source)
+        else:
+            att_dst, att_src = self.att_dst[0].to(source.dtype), self.att_src[0].to(source.dtype)
+            out = gat(edges.csr.with_weight(None), target, source, att_dst, att_src, self.negative_slope)
         out = out.flatten(1) if self.concat else out.mean(1)
         if self.res is not None and nodes.target is not None:
             out = out + self.res(nodes.target)
         if self.bias is not None:
             out = out + self.bias
-        if return_attention_weights:
+        if alpha is not None and return_attention_weights:
             return out, self._listed(edge_index, edges, alpha)
         return out
 

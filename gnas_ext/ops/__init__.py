@@ -10,7 +10,7 @@ from gnas_ext.ops.index_reduce import index_reduce, index_reduce_arg
 from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.sample_neighbors import sample_neighbors
-from gnas_ext.ops.scatter import ScatterPlan, gather_rows, index_reduce, index_reduce_arg, scatter, scatter_arg
+from gnas_ext.ops.scatter import ScatterPlan, scatter, scatter_arg
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.segment import gather_segments, segment_arg, segment_reduce
 from gnas_ext.ops.segment_softmax import segment_softmax

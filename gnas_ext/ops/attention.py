@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops.segment_softmax import row_sums
 from gnas_ext.ops.spmm import transposed
 
@@ -273,5 +274,5 @@ def _backward_backward(ctx: Any, grad_q: Tensor, grad_k: Tensor, grad_v: Tensor,
 
 torch.library.register_fake("gnas_ext::attention", _attention_fake)
 torch.library.register_fake("gnas_ext::attention_backward", _attention_backward_fake)
-torch.library.register_autograd("gnas_ext::attention", _backward, setup_context=_save)
-torch.library.register_autograd("gnas_ext::attention_backward", _backward_backward, setup_context=_save_backward)
+register_autograd("attention", _backward, setup_context=_save)
+register_autograd("attention_backward", _backward_backward, setup_context=_save_backward)

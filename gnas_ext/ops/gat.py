@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops.attention import Edges, refuse_weights, second_order, sums_dtype
 from gnas_ext.ops.spmm import transposed
 
@@ -161,5 +162,5 @@ def _backward_backward(ctx: Any, grad_dst: Tensor, grad_src: Tensor, grad_x: Ten
 
 torch.library.register_fake("gnas_ext::gat", _gat_fake)
 torch.library.register_fake("gnas_ext::gat_backward", _gat_backward_fake)
-torch.library.register_autograd("gnas_ext::gat", _backward, setup_context=_save)
-torch.library.register_autograd("gnas_ext::gat_backward", _backward_backward, setup_context=_save_backward)
+register_autograd("gat", _backward, setup_context=_save)
+register_autograd("gat_backward", _backward_backward, setup_context=_save_backward)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops._entries import as_matrix, check_features, check_index
 
 
@@ -59,4 +60,4 @@ def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 torch.library.register_fake("gnas_ext::gather_rows", _gather_rows_out)
 torch.library.impl("gnas_ext::gather_rows", "CUDA", _gather_rows_cuda)
-torch.library.register_autograd("gnas_ext::gather_rows", _gather_backward, setup_context=_save_gather)
+register_autograd("gather_rows", _gather_backward, setup_context=_save_gather)

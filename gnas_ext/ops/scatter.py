@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops._entries import INDEX_TYPES, as_matrix, check_features, check_index, check_reduce, entries_of
 from gnas_ext.ops.segment import segment_arg, segment_reduce
 from gnas_ext.ops.sort_index import sort_index
@@ -237,4 +238,4 @@ def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 torch.library.register_fake("gnas_ext::scatter", _scatter_fake)
 torch.library.impl("gnas_ext::scatter", "CUDA", _scatter_cuda)
-torch.library.register_autograd("gnas_ext::scatter", _scatter_backward, setup_context=_save_scatter)
+register_autograd("scatter", _scatter_backward, setup_context=_save_scatter)

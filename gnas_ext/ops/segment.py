@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops._entries import INDEX_TYPES, as_matrix, check_features, check_reduce
 
 if TYPE_CHECKING:
@@ -184,6 +185,6 @@ def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 torch.library.register_fake("gnas_ext::segment_reduce", _segment_reduce_fake)
 torch.library.register_fake("gnas_ext::segment_arg", _segment_arg_fake)
 torch.library.register_fake("gnas_ext::gather_segments", _gather_segments_fake)
-torch.library.register_autograd("gnas_ext::segment_reduce", _reduce_backward, setup_context=_save_reduce)
-torch.library.register_autograd("gnas_ext::segment_arg", _arg_backward, setup_context=_save_arg)
-torch.library.register_autograd("gnas_ext::gather_segments", _gather_backward, setup_context=_save_gather)
+register_autograd("segment_reduce", _reduce_backward, setup_context=_save_reduce)
+register_autograd("segment_arg", _arg_backward, setup_context=_save_arg)
+register_autograd("gather_segments", _gather_backward, setup_context=_save_gather)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autograd import register_autograd
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
@@ -112,5 +113,5 @@ def _backward_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 torch.library.register_fake("gnas_ext::segment_softmax", _segment_softmax_out)
 torch.library.register_fake("gnas_ext::segment_softmax_backward", _segment_softmax_backward_fake)
-torch.library.register_autograd("gnas_ext::segment_softmax", _backward, setup_context=_save)
-torch.library.register_autograd("gnas_ext::segment_softmax_backward", _backward_backward, setup_context=_save_backward)
+register_autograd("segment_softmax", _backward, setup_context=_save)
+register_autograd("segment_softmax_backward", _backward_backward, setup_context=_save_backward)
