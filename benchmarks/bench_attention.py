@@ -1,157 +1,130 @@
-"""How fast are segment_softmax, attention and gat, forward and backward, beside PyG?
-
-    python -m pytest benchmarks/bench_attention.py -c benchmarks/pytest.ini
-    GNAS_BENCH_THREADS=1 …
-
-PyG's message passing is what its TransformerConv and GATConv do between their linear layers: gather both ends of each
-edge, score, softmax, weigh, scatter. Before a rival is timed, its numbers must be ours.
-"""
+"""How fast are attention and graph attention, forward and backward, beside what people use? Four heads."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import torch
 
-import gnas_ext
-from benchmarks import data
+from benchmarks import rivals, suite
 from gnas_ext import ops
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from gnas_ext import CSR
+    from benchmarks.suite import Run, Setting
 
-    Run = Callable[[], tuple[torch.Tensor, ...]]
-
-SHAPES = [(width, heads) for width in (16, 64, 128, 256) for heads in (1, 4, 8)]
-
-
-@pytest.fixture(scope="module")
-def csr() -> CSR:
-    return data.load().csr.with_weight(None)
+HEADS = 4
+# Of edges × width: gathered keys and values, their product, and all of that again in the backward.
+TENSORS = 6
 
 
-@pytest.fixture(autouse=True, scope="module")
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(int(os.environ.get("GNAS_BENCH_THREADS", "2")))
-    yield
-    torch.set_num_threads(before)
+def sides(setting: Setting, count: int) -> list[torch.Tensor]:
+    """As many inputs of shape [nodes, heads, dim]."""
+    shape = (setting.csr.rows, HEADS, setting.width // HEADS)
+    return [setting.numbers(*shape, seed=seed) for seed in range(count)]
 
 
-def pyg(module: str) -> Any:
-    """A module of torch_geometric, or a skip that says how to get it."""
-    return pytest.importorskip(module, reason="torch_geometric is not installed: pip install torch-geometric")
+def step(forward: Callable[..., torch.Tensor], setting: Setting, *leaves: torch.Tensor) -> Run:
+    gradient = setting.gradient.view(setting.csr.rows, HEADS, -1)
+    return rivals.forward_and_backward(forward, gradient, *leaves)
 
 
-def random(*shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+def our_attention(setting: Setting) -> Run:
+    csr = setting.unweighted
+    return step(lambda q, k, v: ops.attention(csr, q, k, v), setting, *sides(setting, 3))
 
 
-def forward_and_backward(function: Callable[..., torch.Tensor], inputs: list[torch.Tensor]) -> Run:
-    inputs = [t.clone().requires_grad_() for t in inputs]
-    gradient = random(*function(*inputs).shape)
+def pyg_attention(setting: Setting) -> Run:
+    """What TransformerConv does between its projections."""
+    setting.messages(tensors=TENSORS)
+    utils = rivals.peer("torch_geometric.utils")
+    row, col, nodes = setting.row, setting.col, setting.csr.rows
 
-    def run() -> tuple[torch.Tensor, ...]:
-        out = function(*inputs)
-        return (out.detach(), *torch.autograd.grad(out, inputs, gradient))
-
-    return run
-
-
-def softmax(impl: str, csr: CSR) -> Callable[[torch.Tensor], torch.Tensor]:
-    row, indptr = csr.row_index().long(), csr.indptr.long()
-    match impl:
-        case "gnas_ext":
-            return lambda score: ops.segment_softmax(csr, score)
-        case "pyg":  # by index, as its layers call it
-            by_index = pyg("torch_geometric.utils").softmax
-            return lambda score: by_index(score, row, num_nodes=csr.rows)
-        case "pyg_ptr":  # by row pointers
-            by_pointer = pyg("torch_geometric.utils").softmax
-            return lambda score: by_pointer(score, ptr=indptr, num_nodes=csr.rows)
-        case "torch_scatter":
-            pytest.importorskip("torch_scatter", reason="torch-scatter is not installed: make install-bench")
-            from torch_scatter.composite import scatter_softmax
-
-            return lambda score: scatter_softmax(score, row, dim=0, dim_size=csr.rows)
-    raise ValueError(f"no rival named {impl}")
-
-
-def attention(impl: str, csr: CSR) -> Callable[..., torch.Tensor]:
-    if impl == "gnas_ext":
-        return lambda q, k, v: ops.attention(csr, q, k, v)
-    edge_index = torch.stack([csr.indices.long(), csr.row_index().long()])
-
-    def messages(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        conv = pyg("torch_geometric.nn").TransformerConv(q.shape[2], q.shape[2], heads=q.shape[1])
-        out: torch.Tensor = conv.propagate(edge_index, query=q, key=k, value=v, edge_attr=None)
+    def forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        share = utils.softmax((q[row] * k[col]).sum(-1) * q.shape[-1] ** -0.5, row, num_nodes=nodes)
+        out: torch.Tensor = utils.scatter(v[col] * share.unsqueeze(-1), row, dim=0, dim_size=nodes)
         return out
 
-    return messages
+    return step(forward, setting, *sides(setting, 3))
 
 
-def gat(impl: str, csr: CSR) -> Callable[..., torch.Tensor]:
-    if impl == "gnas_ext":
-        return lambda x, att_dst, att_src: ops.gat(csr, x, x, att_dst, att_src)
-    edge_index = torch.stack([csr.indices.long(), csr.row_index().long()])
+def segments(setting: Setting) -> Run:
+    """The same of torch-scatter's pieces for sorted rows."""
+    setting.messages(tensors=TENSORS)
+    peer = rivals.peer("torch_scatter")
+    row, col, indptr = setting.row, setting.col, setting.indptr
 
-    def messages(x: torch.Tensor, att_dst: torch.Tensor, att_src: torch.Tensor) -> torch.Tensor:
-        conv = pyg("torch_geometric.nn").GATConv(x.shape[2], x.shape[2], heads=x.shape[1])
-        alpha = ((x * att_src).sum(-1), (x * att_dst).sum(-1))
-        shares = conv.edge_updater(edge_index, alpha=alpha, edge_attr=None, size=(csr.cols, csr.rows))
-        out: torch.Tensor = conv.propagate(edge_index, x=(x, x), alpha=shares, size=(csr.cols, csr.rows))
+    def forward(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        score = (q[row] * k[col]).sum(-1) * q.shape[-1] ** -0.5
+        up = (score - peer.gather_csr(peer.segment_csr(score, indptr, reduce="max"), indptr)).exp()
+        share = up / peer.gather_csr(peer.segment_csr(up, indptr, reduce="sum"), indptr)
+        out: torch.Tensor = peer.segment_csr(v[col] * share.unsqueeze(-1), indptr, reduce="sum")
         return out
 
-    return messages
+    return step(forward, setting, *sides(setting, 3))
 
 
-def measure(benchmark: Any, csr: CSR, make: Callable[[str], Run], impl: str) -> None:
-    run, ours = make(impl), make("gnas_ext")
-    for got, expected in zip(run(), ours(), strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
-    benchmark.extra_info.update(
-        nodes=csr.rows,
-        edges=csr.nnz,
-        threads=torch.get_num_threads(),
-        simd=gnas_ext.simd_level(),
-        torch=torch.__version__,
-    )
-    benchmark.pedantic(run, rounds=int(os.environ.get("GNAS_BENCH_ROUNDS", "5")), warmup_rounds=1)
+def leaves_of_gat(setting: Setting) -> list[torch.Tensor]:
+    """The features of all nodes, and the two vectors that score them."""
+    dim = setting.width // HEADS
+    return [*sides(setting, 1), setting.numbers(HEADS, dim, seed=5), setting.numbers(HEADS, dim, seed=6)]
 
 
-@pytest.mark.parametrize("heads", [1, 2, 4, 8])
-@pytest.mark.parametrize("impl", ["gnas_ext", "pyg", "pyg_ptr", "torch_scatter"])
-def bench_segment_softmax(benchmark: Any, csr: CSR, impl: str, heads: int) -> None:
-    score = random(csr.nnz, heads)
-
-    def make(name: str) -> Run:
-        function = softmax(name, csr)
-        return lambda: (function(score),)
-
-    measure(benchmark, csr, make, impl)
+def our_gat(setting: Setting) -> Run:
+    csr = setting.unweighted
+    return step(lambda x, dst, src: ops.gat(csr, x, x, dst, src), setting, *leaves_of_gat(setting))
 
 
-@pytest.mark.parametrize("heads", [1, 2, 4, 8])
-@pytest.mark.parametrize("impl", ["gnas_ext", "pyg", "pyg_ptr", "torch_scatter"])
-def bench_segment_softmax_backward(benchmark: Any, csr: CSR, impl: str, heads: int) -> None:
-    score = random(csr.nnz, heads)
-    measure(benchmark, csr, lambda name: forward_and_backward(softmax(name, csr), [score]), impl)
+def pyg_gat(setting: Setting) -> Run:
+    """GATConv, its projection taken out."""
+    setting.messages(tensors=TENSORS // 2)
+    layers = rivals.peer("torch_geometric.nn")
+    dim = setting.width // HEADS
+    layer = layers.GATConv(setting.width, dim, HEADS, add_self_loops=False, bias=False).to(setting.device)
+    layer.lin = torch.nn.Identity()
+    edges = torch.stack([setting.col, setting.row])
+    del layer.att_src, layer.att_dst
+
+    def forward(x: torch.Tensor, dst: torch.Tensor, src: torch.Tensor) -> torch.Tensor:
+        layer.att_dst, layer.att_src = dst.unsqueeze(0), src.unsqueeze(0)
+        out: torch.Tensor = layer(x.flatten(1), edges)
+        return out.view_as(x)
+
+    return step(forward, setting, *leaves_of_gat(setting))
 
 
-@pytest.mark.parametrize(("width", "heads"), SHAPES)
-@pytest.mark.parametrize("impl", ["gnas_ext", "pyg"])
-def bench_attention(benchmark: Any, csr: CSR, impl: str, width: int, heads: int) -> None:
-    inputs = [random(csr.rows, heads, width // heads) * s for s in (1.0, 0.5, -1.0)]
-    measure(benchmark, csr, lambda name: forward_and_backward(attention(name, csr), inputs), impl)
+def torch_gat(setting: Setting) -> Run:
+    """The same in plain torch: index, index_add and a maximum a row."""
+    setting.messages(tensors=TENSORS // 2)
+    row, col, nodes = setting.row, setting.col, setting.csr.rows
+
+    def forward(x: torch.Tensor, dst: torch.Tensor, src: torch.Tensor) -> torch.Tensor:
+        score = torch.nn.functional.leaky_relu((x * dst).sum(-1)[row] + (x * src).sum(-1)[col], 0.2)
+        with torch.no_grad():
+            most = score.new_full((nodes, HEADS), -torch.inf)
+            most.scatter_reduce_(0, row.unsqueeze(1).expand_as(score), score, "amax")
+        up = (score - most[row]).exp()
+        share = up / up.new_zeros(nodes, HEADS).index_add_(0, row, up)[row]
+        return x.new_zeros(x.shape).index_add_(0, row, x[col] * share.unsqueeze(-1))
+
+    return step(forward, setting, *leaves_of_gat(setting))
 
 
-@pytest.mark.parametrize(("width", "heads"), SHAPES)
-@pytest.mark.parametrize("impl", ["gnas_ext", "pyg"])
-def bench_gat(benchmark: Any, csr: CSR, impl: str, width: int, heads: int) -> None:
-    att = random(heads, width // heads) / width**0.5
-    inputs = [random(csr.rows, heads, width // heads), att, -att]
-    measure(benchmark, csr, lambda name: forward_and_backward(gat(name, csr), inputs), impl)
+TARGET = suite.Target(6.0, 3.0)
+FAMILIES = [
+    suite.Family(
+        "attention, forward + backward",
+        TARGET,
+        {suite.OURS: our_attention, "PyG softmax, scatter": pyg_attention, "scatter_csr": segments},
+    ),
+    suite.Family(
+        "gat, forward + backward",
+        TARGET,
+        {suite.OURS: our_gat, "PyG GATConv": pyg_gat, "torch index_add": torch_gat},
+    ),
+]
+
+
+def bench_attention(benchmark: Any, turn: suite.Turn) -> None:
+    suite.measure(benchmark, turn)

@@ -25,7 +25,7 @@ K = 50
 def items_of_users() -> CSR:
     """[users, items], float32, symmetric weights."""
     folder = data.DEFAULT
-    user, item = data.read(folder / "train.txt") if (folder / "train.txt").exists() else data.chung_lu()
+    user, item = data.read(folder / "train.txt") if (folder / "train.txt").exists() else data.bipartite()
     return normalize(CSR.from_coo(user, item))
 
 

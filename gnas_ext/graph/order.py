@@ -19,8 +19,8 @@ import torch
 
 from gnas_ext.graph.csr import CSR, Structure
 from gnas_ext.graph.sample import weight_of
-from gnas_ext.ops import communities
-from gnas_ext.ops import sample_neighbors as draw
+from gnas_ext.ops.communities import communities
+from gnas_ext.ops.sample_neighbors import sample_neighbors as draw
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from gnas_ext.graph.csr import CSR, Structure
-from gnas_ext.ops import sample_neighbors as draw
+from gnas_ext.ops.sample_neighbors import sample_neighbors as draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

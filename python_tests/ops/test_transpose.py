@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -12,6 +14,9 @@ from hypothesis import strategies as st
 from gnas_ext import CSR, ops
 from python_tests import graphs
 from python_tests.ops.oracle import INDEX_TYPES, with_index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def check(csr: CSR) -> None:
@@ -89,11 +94,12 @@ def test_coo_to_csr_is_a_stable_sort_by_row(backend: torch.device, count: int, i
 def test_the_first_index_out_of_range_is_named(count: int, wrong: int) -> None:
     right, bad = torch.zeros(count, dtype=torch.int32), torch.zeros(count, dtype=torch.int32)
     bad[[3, count - 1]] = wrong
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: ops.transpose(torch.tensor([0, count], dtype=torch.int32), bad, 70),
         lambda: ops.coo_to_csr(right, bad, 1, 70),
         lambda: ops.coo_to_csr(bad, right, 70, 1),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(RuntimeError, match="entry 3 of the graph is out of bounds"):
             call()
 
