@@ -24,6 +24,12 @@ POINTS = [
 ]
 
 
+def _plain(name: str) -> object:
+    """A kernel of numba's as plain Python, which it is already where another test switched numba off."""
+    kernel = getattr(rivals.peer("benchmarks.kernels"), name)
+    return getattr(kernel, "py_func", kernel)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("family", "size"), POINTS)
 def test_every_implementation_computes_the_same(
@@ -31,7 +37,7 @@ def test_every_implementation_computes_the_same(
 ) -> None:
     """Each is run once on a small graph; one that is not installed, or that cannot, says why."""
     # numba's kernels as plain Python: compiling them takes longer.
-    monkeypatch.setattr(rivals, "compiled", lambda name: getattr(rivals.peer("benchmarks.kernels"), name).py_func)
+    monkeypatch.setattr(rivals, "compiled", _plain)
     found = suite.prepare(suite.Point(family, "thousand-nodes", "cpu", size))
     assert not found.wrong
     assert suite.OURS in found.ready
