@@ -48,11 +48,7 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
   check_like(op, "the left side", left, csr.rows, left.size(1), v);
   check_like(op, "the right side", right, v.size(0), left.size(1), v);
   if (bias) check_like(op, "bias", *bias, csr.nnz, heads, v);
-  Call call{{},
-            as_contiguous(left),
-            as_contiguous(right),
-            as_contiguous(v),
-            as_contiguous(bias)};
+  Call call{{}, as_contiguous(left), as_contiguous(right), as_contiguous(v), as_contiguous(bias)};
   AttentionArgs& a = call.args;
   a.indptr = indptr.data_ptr();
   a.indices = indices.data_ptr();
