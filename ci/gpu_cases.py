@@ -20,11 +20,8 @@ DTYPES = ((torch.float32, torch.int64), (torch.bfloat16, torch.int32))
 def once(op: Any, arguments: tuple[Any, ...]) -> None:
     """A call and, where something needs a gradient, its backward."""
     result = op(*arguments)
-    outputs = [
-        part
-        for part in (result if isinstance(result, (tuple, list)) else [result])
-        if isinstance(part, torch.Tensor) and part.requires_grad
-    ]
+    parts: Any = result if isinstance(result, (tuple, list)) else [result]  # None where an op returns nothing
+    outputs: list[Any] = [part for part in parts if part is not None and part.requires_grad]
     leaves = [part for part in arguments if isinstance(part, torch.Tensor) and part.requires_grad]
     if outputs and leaves:
         torch.autograd.grad(sum(part.float().sum() for part in outputs), leaves, allow_unused=True)
