@@ -26,5 +26,20 @@ inline int64_t first_outside(const I* index, int64_t begin, int64_t end, int64_t
   return -1;
 }
 
+// Before a chunk of a graph is walked: are all of its entries inside? If not, one is reported.
+template <class I, class Args>
+inline bool inside(const Args& a, const I* indices, const I* edge, int64_t begin, int64_t end) {
+  int64_t outside = first_outside(indices, begin, end, a.cols);
+  if (outside < 0 && edge != nullptr) outside = first_outside(edge, begin, end, a.nnz);
+  if (outside >= 0) __atomic_store_n(&a.fault->edge, outside, __ATOMIC_RELAXED);
+  return outside < 0;
+}
+
+// How many edges ahead rows are fetched: about so many bytes' worth, and at least 4.
+inline int64_t edges_ahead(int64_t row_bytes, int64_t bytes, int64_t most) {
+  const int64_t edges = bytes / (row_bytes + 1);
+  return edges < 4 ? 4 : edges > most ? most : edges;
+}
+
 }  // namespace
 }  // namespace gnas::GNAS_ISA

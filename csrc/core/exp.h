@@ -79,6 +79,12 @@ GNAS_INLINE Vector<A> exp_lanes(Vector<A> x) {
   return vanishes ? Vector<A>{} : result;
 }
 
+// What to subtract from scores before exp. Where all are -inf, 0 is as good as their maximum, and every exp becomes 0.
+template <class A>
+GNAS_INLINE Vector<A> finite_maximum(Vector<A> m) {
+  return m == -kInfinity<A> ? Vector<A>{} : m;
+}
+
 // log(x) of positive normal numbers, and NaN of NaN: x = 2^n * m with sqrt(1/2) <= m < sqrt(2), and log(m) = 2 atanh((m
 // - 1) / (m + 1)).
 template <class A>

@@ -104,23 +104,31 @@ inline Csr check_segments(const char* op, const Tensor& indptr, int64_t nnz, con
 }
 
 inline Csr check_csr(const char* op, const Tensor& indptr, const Tensor& indices, const Tensor& like) {
-  GNAS_CHECK(indptr.dim() == 1 && indptr.size(0) >= 1, op, ": expected indptr of shape [rows + 1], got ",
-             shape_of(indptr));
-  const ScalarType type = indptr.scalar_type();
-  GNAS_CHECK(type == ScalarType::Int || type == ScalarType::Long, op, ": expected indptr of int32 or int64");
-  GNAS_CHECK(same_device(indptr, like), op, ": the graph and the features are on different devices");
   GNAS_CHECK(indices.dim() == 1, op, ": expected indices of shape [nnz], got ", shape_of(indices));
-  check_index(op, "indices", indices, indptr, indices.size(0));
   GNAS_CHECK(indptr.is_contiguous() && indices.is_contiguous(), op, ": expected contiguous indptr and indices");
-  const Csr csr{indptr.size(0) - 1, indices.size(0), type == ScalarType::Long};
-  if (indptr.is_cpu()) {
-    if (csr.wide_index)
-      check_row_pointers(op, static_cast<const int64_t*>(indptr.data_ptr()), csr.rows, csr.nnz);
-    else
-      check_row_pointers(op, static_cast<const int32_t*>(indptr.data_ptr()), csr.rows, csr.nnz);
-  }
+  const Csr csr = check_segments(op, indptr, indices.size(0), like);
+  check_index(op, "indices", indices, indptr, csr.nnz);
   return csr;
 }
+
+// Where the weight of each entry stands; its values are checked by the kernels.
+inline void check_edge(const char* op, const OptionalTensor& edge, const Tensor& indptr, int64_t nnz) {
+  if (!edge) return;
+  check_index(op, "edge", *edge, indptr, nnz);
+  GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
+}
+
+inline Reduce parse_reduce(const char* op, const std::string& reduce, bool only_extreme) {
+  if (!only_extreme && reduce == "sum") return Reduce::sum;
+  if (!only_extreme && reduce == "mean") return Reduce::mean;
+  if (reduce == "max") return Reduce::max;
+  if (reduce == "min") return Reduce::min;
+  GNAS_CHECK(false, op, ": expected reduce ", only_extreme ? "max or min" : "sum, mean, max or min", ", got ", reduce);
+  return Reduce::sum;
+}
+
+// The type that sums of a type run in.
+inline ScalarType accumulator(Dtype dtype) { return dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float; }
 
 inline void check_fault(const char* op, const Fault& fault) {
   GNAS_CHECK(fault.edge < 0, op, ": entry ", fault.edge,

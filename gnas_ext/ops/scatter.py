@@ -1,8 +1,9 @@
 """Entries that an index sends to rows, in any order: what arrives at each row?
 
-A scatter that runs once adds every entry where it goes, in one pass over `src` and without a sort (`scatter` without a
-plan, sum and mean). One that runs often, or that has to know winners, sorts the index once: a `ScatterPlan` is a CSR
-whose columns are the entries, and the scatter is spmm with it. Either way every row adds up in a fixed order.
+Narrow entries are added where they go, in one pass over `src` and without a sort (sum and mean). Wide ones, and those
+whose winners have to be known, are found by row: the index is sorted, and the scatter is spmm with a CSR whose columns
+are the entries. A `ScatterPlan` keeps that CSR for as many scatters as follow. Either way every row adds up in a fixed
+order.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from gnas_ext.ops.sort_index import sort_index
 if TYPE_CHECKING:
     from gnas_ext.ops.spmm import Reduce
     from gnas_ext.ops.transpose import Entries
+
+
+# On the CPU: bytes of an entry from which on finding the entries of a row pays.
+WIDE_BYTES = 256
 
 
 class ScatterPlan:
@@ -108,7 +113,9 @@ def scatter(
     features = as_matrix(src)
     if plan is None and reduce in ("max", "min"):
         plan = ScatterPlan(index, size)
-    if plan is None:
+    # Narrow rows are added where they belong sooner than they are found by row.
+    narrow = features.device.type == "cpu" and features.shape[1] * features.element_size() < WIDE_BYTES
+    if plan is None or (narrow and not plan.ascends and reduce in ("sum", "mean")):
         out: Tensor = torch.ops.gnas_ext.scatter(features, index, size, reduce)
     elif plan.ascends:
         out = segment_reduce(features, plan.indptr, reduce)

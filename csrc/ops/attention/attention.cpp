@@ -25,16 +25,6 @@ void check_like(const char* op, const char* name, const Tensor& t, int64_t rows,
   GNAS_CHECK(same_device(t, like), op, ": ", name, " is on another device");
 }
 
-ScalarType accumulator(const AttentionArgs& a) {
-  return a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float;
-}
-
-void check_edge(const char* op, const OptionalTensor& edge, const Tensor& indptr, int64_t nnz) {
-  if (!edge) return;
-  check_index(op, "edge", *edge, indptr, nnz);
-  GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
-}
-
 // What the two have in common. `dim` is a head's width in left and right, or 1 where they are added.
 Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge,
              const Tensor& left, const Tensor& right, const Tensor& v, const OptionalTensor& bias, int64_t heads) {
@@ -84,7 +74,7 @@ void run(const char* op, AttentionArgs a, const Tensor& v, Kernel kernel, Carry 
   a.fault = &fault;
   a.chunks = work_chunks(a.rows, a.nnz);
   a.carry_width = attention_carry_width(a);
-  const Tensor slots = torch::stable::new_empty(v, {2 * a.chunks, a.carry_width}, accumulator(a));
+  const Tensor slots = output_like(v, {2 * a.chunks, a.carry_width}, accumulator(a.dtype));
   a.carry = slots.data_ptr();
   for_chunks(a.chunks, [&](int64_t begin, int64_t end) { kernel(a, begin, end); });
   check_fault(op, fault);
@@ -96,7 +86,7 @@ void run(const char* op, AttentionArgs a, const Tensor& v, Kernel kernel, Carry 
 std::tuple<Tensor, Tensor> forward(const char* op, Call& call) {
   AttentionArgs& a = call.args;
   const Tensor out = output_like(call.v, {a.rows, a.heads * a.dim_v});
-  const Tensor lse = output_like(call.v, {a.rows, a.heads}, accumulator(a));
+  const Tensor lse = output_like(call.v, {a.rows, a.heads}, accumulator(a.dtype));
   a.out = out.data_ptr();
   a.lse = lse.data_ptr();
 #ifdef GNAS_CUDA
@@ -112,9 +102,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const char* op, Call& call, 
   AttentionArgs& a = call.args;
   check_like(op, "out", out, a.rows, a.heads * a.dim_v, call.v);
   check_like(op, "grad", grad, a.rows, a.heads * a.dim_v, call.v);
-  GNAS_CHECK(lse.dim() == 2 && lse.size(0) == a.rows && lse.size(1) == a.heads && lse.scalar_type() == accumulator(a),
-             op, ": expected lse of shape [", a.rows, ", ", a.heads, "], float32 (float64 for float64), got ",
-             shape_of(lse));
+  GNAS_CHECK(
+      lse.dim() == 2 && lse.size(0) == a.rows && lse.size(1) == a.heads && lse.scalar_type() == accumulator(a.dtype),
+      op, ": expected lse of shape [", a.rows, ", ", a.heads, "], float32 (float64 for float64), got ", shape_of(lse));
   GNAS_CHECK(same_device(lse, call.v), op, ": lse is on another device");
   const Csr transposed = check_csr(op, t_indptr, t_indices, call.v);
   GNAS_CHECK(transposed.rows == a.cols && transposed.nnz == a.nnz && transposed.wide_index == a.wide_index, op,
@@ -126,8 +116,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> backward(const char* op, Call& call, 
   const Tensor sums = as_contiguous(lse);
   const Tensor gradient = as_contiguous(grad);
   // Places that only a corrupt call leaves out are zero, so that nothing stale is read.
-  const Tensor edges = a.edge != nullptr ? torch::stable::new_zeros(call.v, {a.nnz, 2, a.heads}, accumulator(a))
-                                         : output_like(call.v, {a.nnz, 2, a.heads}, accumulator(a));
+  const Tensor edges = a.edge != nullptr ? torch::stable::new_zeros(call.v, {a.nnz, 2, a.heads}, accumulator(a.dtype))
+                                         : output_like(call.v, {a.nnz, 2, a.heads}, accumulator(a.dtype));
   const Tensor d_left = output_like(call.v, {a.rows, a.heads * a.dim});
   const Tensor d_right = output_like(call.v, {a.cols, a.heads * a.dim});
   const Tensor d_v = output_like(call.v, {a.cols, a.heads * a.dim_v});

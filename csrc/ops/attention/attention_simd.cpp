@@ -15,12 +15,6 @@ namespace {
 constexpr int64_t kAheadBytes = 16 * 1024;
 constexpr int64_t kAheadEdges = 64;
 
-// Where all scores are -inf, 0 is as good a maximum, and every exp becomes 0.
-template <class A>
-GNAS_INLINE Vector<A> finite_maximum(Vector<A> m) {
-  return m == -kInfinity<A> ? Vector<A>{} : m;
-}
-
 template <class T, class I>
 struct Graph {
   using A = Accumulator<T>;
@@ -37,8 +31,7 @@ struct Graph {
         edges(static_cast<A*>(args.edges)),
         a(args) {
     const int64_t dim = a.dim > a.dim_v ? a.dim : a.dim_v;
-    const int64_t fits = kAheadBytes / (a.heads * dim * static_cast<int64_t>(sizeof(T)) + 1);
-    wanted = fits < 4 ? 4 : fits > kAheadEdges ? kAheadEdges : fits;
+    wanted = edges_ahead(a.heads * dim * static_cast<int64_t>(sizeof(T)), kAheadBytes, kAheadEdges);
   }
 
   GNAS_INLINE int64_t place(int64_t e) const { return edge == nullptr ? e : static_cast<int64_t>(edge[e]); }
@@ -47,11 +40,8 @@ struct Graph {
   bool enter(int64_t chunk) {
     const int64_t begin = cut_at(indptr, a.rows, a.nnz, a.chunks, chunk).edge;
     const int64_t end = cut_at(indptr, a.rows, a.nnz, a.chunks, chunk + 1).edge;
-    int64_t outside = first_outside(indices, begin, end, a.cols);
-    if (outside < 0 && edge != nullptr) outside = first_outside(edge, begin, end, a.nnz);
-    if (outside >= 0) __atomic_store_n(&a.fault->edge, outside, __ATOMIC_RELAXED);
     ahead = wanted < a.nnz - end ? wanted : a.nnz - end;
-    return outside < 0;
+    return inside(a, indices, edge, begin, end);
   }
 
   GNAS_INLINE void block(int64_t begin, int64_t end, EdgeBlock& to) const {

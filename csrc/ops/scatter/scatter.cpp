@@ -3,14 +3,19 @@
 #include "ops/scatter/scatter.h"
 
 #include "core/chunks.h"
-#include "core/torch.h"
+#include "ops/sort_index/entry.h"
+#include "ops/spmm/entry.h"
 
 #ifndef GNAS_CUDA
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace gnas {
 namespace {
+
+constexpr int64_t kWideBytes = 256;
+constexpr int64_t kManyEntries = 1 << 16;
 
 int64_t entry(const ScatterArgs& a, int64_t e) {
   return a.wide_index ? static_cast<const int64_t*>(a.index)[e] : static_cast<const int32_t*>(a.index)[e];
@@ -61,6 +66,12 @@ Tensor scatter(const Tensor& src, const Tensor& index, int64_t size, const std::
              "], got ", shape_of(index));
   const Tensor from = as_contiguous(src);
   const Tensor places = as_contiguous(index);
+  // Wide rows: what it takes to sort the index is less than what it saves, writing each row of the output once.
+  if (src.size(0) >= kManyEntries && src.size(1) * static_cast<int64_t>(src.element_size()) >= kWideBytes) {
+    const bool narrow = std::max(src.size(0), size) < std::numeric_limits<int32_t>::max();
+    const auto [indptr, perm, ascends] = sort_entries(op, places, size, narrow);
+    return reduce_rows(op, indptr, perm, from, reduce == "mean" ? Reduce::mean : Reduce::sum);
+  }
   const Tensor out = output_like(src, {size, src.size(1)});
   ScatterArgs a{};
   a.index = places.data_ptr();
@@ -94,7 +105,7 @@ Tensor scatter(const Tensor& src, const Tensor& index, int64_t size, const std::
   }
   if (wider || count) {
     const auto finish = GNAS_AT_LEVEL(scatter_finish);
-    torch::stable::parallel_for(0, size, 1024, [&](int64_t begin, int64_t end) { finish(a, begin, end); });
+    parallel_for(0, size, 1024, [&](int64_t begin, int64_t end) { finish(a, begin, end); });
   }
   return out;
 }
@@ -120,7 +131,7 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
   a.row_bytes = x.size(1) * static_cast<int64_t>(x.element_size());
   a.wide_index = type == ScalarType::Long;
   const auto kernel = GNAS_AT_LEVEL(gather_rows);
-  torch::stable::parallel_for(0, a.entries, 4096, [&](int64_t begin, int64_t end) { kernel(a, begin, end); });
+  parallel_for(0, a.entries, 4096, [&](int64_t begin, int64_t end) { kernel(a, begin, end); });
   GNAS_CHECK(fault.edge < 0, op, ": index[", fault.edge, "] is out of bounds: negative, or not below ", a.rows);
   return out;
 }

@@ -86,8 +86,10 @@ void run_finish(const ScatterArgs& a, int64_t begin, int64_t end) {
   }
 }
 
-template <class I>
+// kBytes: of a row; 0 where the compiler need not know.
+template <class I, int64_t kBytes>
 void run_gather(const GatherRowsArgs& a, int64_t begin, int64_t end) {
+  const int64_t row_bytes = kBytes > 0 ? kBytes : a.row_bytes;
   const I* index = static_cast<const I*>(a.index);
   const char* x = static_cast<const char*>(a.x);
   char* out = static_cast<char*>(a.out);
@@ -100,11 +102,22 @@ void run_gather(const GatherRowsArgs& a, int64_t begin, int64_t end) {
     const int64_t next = e + kAhead < end ? e + kAhead : e;
     // Not checked yet: nothing is read there, and the address is a number.
     const auto ahead = reinterpret_cast<uintptr_t>(x) +
-                       static_cast<uint64_t>(static_cast<int64_t>(index[next])) * static_cast<uint64_t>(a.row_bytes);
-    for (int64_t byte = 0; byte < a.row_bytes; byte += kLine)
+                       static_cast<uint64_t>(static_cast<int64_t>(index[next])) * static_cast<uint64_t>(row_bytes);
+    for (int64_t byte = 0; byte < row_bytes; byte += kLine)
       __builtin_prefetch(reinterpret_cast<const char*>(ahead + static_cast<uint64_t>(byte)));
-    std::memcpy(out + e * a.row_bytes, x + row * a.row_bytes, a.row_bytes);
+    std::memcpy(out + e * row_bytes, x + row * row_bytes, row_bytes);
   }
+}
+
+// Single numbers are as common as rows: weights are brought in order this way.
+template <class I>
+void gather_of(const GatherRowsArgs& a, int64_t begin, int64_t end) {
+  if (a.row_bytes == 4)
+    run_gather<I, 4>(a, begin, end);
+  else if (a.row_bytes == 2)
+    run_gather<I, 2>(a, begin, end);
+  else
+    run_gather<I, 0>(a, begin, end);
 }
 
 }  // namespace
@@ -120,9 +133,9 @@ void scatter_finish(const ScatterArgs& a, int64_t row_begin, int64_t row_end) {
 
 void gather_rows(const GatherRowsArgs& a, int64_t begin, int64_t end) {
   if (a.wide_index)
-    run_gather<int64_t>(a, begin, end);
+    gather_of<int64_t>(a, begin, end);
   else
-    run_gather<int32_t>(a, begin, end);
+    gather_of<int32_t>(a, begin, end);
 }
 
 }  // namespace gnas::GNAS_ISA

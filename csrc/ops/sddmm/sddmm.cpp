@@ -3,6 +3,9 @@
 
 #include "core/chunks.h"
 #include "core/torch.h"
+#ifndef GNAS_CUDA
+#include "core/panels.h"
+#endif
 
 namespace gnas {
 namespace {
@@ -23,10 +26,7 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
   GNAS_CHECK(a.size(1) == b.size(1), op, ": a and b differ in width: ", shape_of(a), " and ", shape_of(b));
   GNAS_CHECK(a.scalar_type() == b.scalar_type(), op, ": expected a and b in one dtype");
   GNAS_CHECK(same_device(a, b), op, ": a and b are on different devices");
-  if (edge) {
-    check_index(op, "edge", *edge, indptr, csr.nnz);
-    GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
-  }
+  check_edge(op, edge, indptr, csr.nnz);
   Call call{{}, as_contiguous(a), as_contiguous(b)};
   SddmmArgs& args = call.args;
   args.indptr = indptr.data_ptr();
@@ -37,7 +37,7 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
   args.rows = csr.rows;
   args.cols = b.size(0);
   args.nnz = csr.nnz;
-  args.width = a.size(1);
+  args.width = args.a_stride = args.b_stride = a.size(1);
   args.heads = 1;
   args.dtype = element_type(op, a);
   args.wide_index = csr.wide_index;
@@ -50,13 +50,25 @@ void run(const char* op, const SddmmArgs& args, const Tensor& a) {
   check_launch(op, sddmm_cuda(args, current_stream(a)));
 }
 #else
-void run(const char* op, SddmmArgs args, const Tensor&) {
-  Fault fault;
-  args.fault = &fault;
+void run(const char* op, SddmmArgs args, const Tensor& a) {
   args.chunks = work_chunks(args.rows, args.nnz);
   const auto kernel = GNAS_AT_LEVEL(sddmm_edges);
-  for_chunks(args.chunks, [&](int64_t begin, int64_t end) { kernel(args, begin, end); });
-  check_fault(op, fault);
+  const auto element = static_cast<int64_t>(a.element_size());
+  const bool gathers = args.pairing == Pairing::dot && args.select == nullptr;
+  // Halves are rounded once, at the end of the whole row; heads are told from the column's place in it.
+  const bool divisible = args.heads == 1 && (args.dtype == Dtype::f32 || args.dtype == Dtype::f64);
+  Panels({args.b, args.cols, args.width, element, gathers ? args.nnz : 0}, divisible).each([&](const Panel& panel) {
+    SddmmArgs part = args;
+    Fault fault;
+    part.fault = &fault;
+    part.a = advance(args.a, panel.column, element);
+    part.b = panel.data;
+    part.b_stride = panel.stride;
+    part.width = panel.width;
+    part.more = panel.column > 0;
+    for_chunks(args.chunks, [&](int64_t begin, int64_t end) { kernel(part, begin, end); });
+    check_fault(op, fault);
+  });
 }
 #endif
 

@@ -25,6 +25,11 @@ struct SddmmArgs {
   int64_t cols;
   int64_t nnz;
   int64_t width;
+  // CPU: elements from one row to the next, of a and of b: `width`, unless the call is a panel of wider matrices. The
+  // dots of a panel after the first are added to what is there. (CUDA takes whole matrices.)
+  int64_t a_stride;
+  int64_t b_stride;
+  bool more;
   int64_t heads;  // 1 or more; head h owns columns h * width / heads … (h + 1) * width / heads - 1
   int64_t chunks;
   Pairing pairing;

@@ -24,9 +24,12 @@ struct Arrays {
         dim(args.width / args.heads),
         s(args) {}
   GNAS_INLINE int64_t place(int64_t e) const { return edge == nullptr ? e : static_cast<int64_t>(edge[e]); }
+  GNAS_INLINE void put(int64_t to, Accumulator<T> value) const {
+    narrow(s.more ? value + widen(out[to]) : value, out + to);
+  }
   // Where the row of a later edge begins. That edge is not checked yet, so this is only a number.
   GNAS_INLINE uintptr_t row_ahead(int64_t e) const {
-    return reinterpret_cast<uintptr_t>(b) + static_cast<uint64_t>(indices[e + ahead]) * (s.width * sizeof(T));
+    return reinterpret_cast<uintptr_t>(b) + static_cast<uint64_t>(indices[e + ahead]) * (s.b_stride * sizeof(T));
   }
 
   const I* indptr;
@@ -61,39 +64,44 @@ struct Cursor {
   int64_t head = 0;
 };
 
-// The products of one head of one edge, added up lane by lane, and a prefetch of what a later edge needs.
-template <class T, class I>
+// The products of one head of one edge, added up lane by lane, and a prefetch of what a later edge needs. N: how many
+// registers a head fills, no more and no less; 0 where the compiler does not know.
+template <class T, class I, int N = 0>
 GNAS_INLINE Vector<Accumulator<T>> lane_sums(const Arrays<T, I>& g, int64_t row, int64_t e, int64_t column) {
   using A = Accumulator<T>;
   constexpr int kLanes = Lanes<A>::count;
   constexpr int kBytes = kLanes * static_cast<int>(sizeof(T));
-  const T* left = g.a + row * g.s.width + column;
-  const T* right = g.b + static_cast<int64_t>(g.indices[e]) * g.s.width + column;
+  constexpr int kSums = N > 0 && N < 4 ? N : 4;
+  const T* left = g.a + row * g.s.a_stride + column;
+  const T* right = g.b + static_cast<int64_t>(g.indices[e]) * g.s.b_stride + column;
   const uintptr_t ahead = g.row_ahead(e) + column * sizeof(T);
-  Vector<A> sum[4] = {};
-  int64_t f = 0;
-  for (; f + 4 * kLanes <= g.dim; f += 4 * kLanes) {
-    unrolled<4>([&](auto v) __attribute__((always_inline)) {
-      if constexpr (v * kBytes % kLine == 0)
-        __builtin_prefetch(reinterpret_cast<const void*>(ahead + f * sizeof(T) + v * kBytes));
-      sum[v] += load(left + f + v * kLanes) * load(right + f + v * kLanes);
-    });
+  Vector<A> sum[kSums] = {};
+  const auto take = [&](int64_t f, auto v) GNAS_INLINED {
+    if constexpr (v * kBytes % kLine == 0)
+      __builtin_prefetch(reinterpret_cast<const void*>(ahead + f * sizeof(T) + v * kBytes));
+    sum[v % kSums] += load(left + f + v * kLanes) * load(right + f + v * kLanes);
+  };
+  if constexpr (N > 0) {
+    unrolled<N>([&](auto v) GNAS_INLINED { take(0, v); });
+    if constexpr (kSums == 4) return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    if constexpr (kSums == 2) return sum[0] + sum[1];
+    return sum[0];
+  } else {
+    int64_t f = 0;
+    for (; f + 4 * kLanes <= g.dim; f += 4 * kLanes) unrolled<4>([&](auto v) GNAS_INLINED { take(f, v); });
+    for (; f + kLanes <= g.dim; f += kLanes) take(f, std::integral_constant<int, 0>{});
+    Vector<A> all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (int lane = 0; f < g.dim; ++f, ++lane) all[lane] += widen(left[f]) * widen(right[f]);
+    return all;
   }
-  for (; f + kLanes <= g.dim; f += kLanes) {
-    __builtin_prefetch(reinterpret_cast<const void*>(ahead + f * sizeof(T)));
-    sum[0] += load(left + f) * load(right + f);
-  }
-  Vector<A> all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-  for (int lane = 0; f < g.dim; ++f, ++lane) all[lane] += widen(left[f]) * widen(right[f]);
-  return all;
 }
 
 // One at a time: the ends of chunks, narrow heads, winners only.
 template <class T, class I>
 Accumulator<T> one_dot(const Arrays<T, I>& g, int64_t row, int64_t e, int64_t column) {
   using A = Accumulator<T>;
-  const T* left = g.a + row * g.s.width + column;
-  const T* right = g.b + static_cast<int64_t>(g.indices[e]) * g.s.width + column;
+  const T* left = g.a + row * g.s.a_stride + column;
+  const T* right = g.b + static_cast<int64_t>(g.indices[e]) * g.s.b_stride + column;
   A total = 0;
   if (g.select != nullptr) {
     const I* chosen = g.select + row * g.s.width + column;
@@ -107,34 +115,53 @@ Accumulator<T> one_dot(const Arrays<T, I>& g, int64_t row, int64_t e, int64_t co
   return total;
 }
 
-template <class T, class I>
-void dots(const Arrays<T, I>& g, Cursor<T, I> at, int64_t until) {
+// As many dots at a time as a register has lanes, so that their lanes are added up together, while there are so many.
+template <class T, class I, int N>
+void dots_in_turn(const Arrays<T, I>& g, Cursor<T, I>& at, int64_t until) {
   using A = Accumulator<T>;
   constexpr int kLanes = Lanes<A>::count;
+  const int64_t heads = N > 0 ? 1 : g.s.heads;
+  while ((until - at.edge) * heads - at.head >= kLanes) {
+    Vector<A> sum[kLanes];
+    const int64_t first = at.edge * heads + at.head;
+    int64_t to[kLanes] = {};
+    unrolled<kLanes>([&](auto k) GNAS_INLINED {
+      at.settle();
+      if (g.edge != nullptr) to[k] = static_cast<int64_t>(g.edge[at.edge]) * heads + at.head;
+      sum[k] = lane_sums<T, I, N>(g, at.row, at.edge, N > 0 ? 0 : at.head * g.dim);
+      if constexpr (N > 0)
+        ++at.edge;
+      else
+        at.advance();
+    });
+    const Vector<A> total = add_lanes_of_all<A>(sum);
+    if (g.edge == nullptr) {
+      store_as(g.s.more ? total + load(g.out + first) : total, g.out + first);
+    } else {
+      for (int k = 0; k < kLanes; ++k) g.put(to[k], total[k]);
+    }
+  }
+}
+
+template <class T, class I>
+void dots(const Arrays<T, I>& g, Cursor<T, I> at, int64_t until) {
+  constexpr int kLanes = Lanes<Accumulator<T>>::count;
   const int64_t heads = g.s.heads;
   if (g.dim >= kLanes && g.select == nullptr) {
-    // As many dots at a time as a register has lanes, so that their lanes are added up together.
-    while ((until - at.edge) * heads - at.head >= kLanes) {
-      Vector<A> sum[kLanes];
-      const int64_t first = at.edge * heads + at.head;
-      int64_t to[kLanes] = {};
-      unrolled<kLanes>([&](auto k) __attribute__((always_inline)) {
-        at.settle();
-        if (g.edge != nullptr) to[k] = static_cast<int64_t>(g.edge[at.edge]) * heads + at.head;
-        sum[k] = lane_sums<T, I>(g, at.row, at.edge, at.head * g.dim);
-        at.advance();
-      });
-      const Vector<A> total = add_lanes_of_all<A>(sum);
-      if (g.edge == nullptr) {
-        store_as(total, g.out + first);
-      } else {
-        for (int k = 0; k < kLanes; ++k) narrow(total[k], g.out + to[k]);
-      }
+    // For the types that most models have, for the size of the library.
+    constexpr bool kCommon = std::is_same_v<T, float> || std::is_same_v<T, bf16>;
+    const int64_t registers = kCommon && heads == 1 && g.dim % kLanes == 0 ? g.dim / kLanes : 0;
+    if constexpr (kCommon) {
+      if (registers == 1) dots_in_turn<T, I, 1>(g, at, until);
+      if (registers == 2) dots_in_turn<T, I, 2>(g, at, until);
+      if (registers == 4) dots_in_turn<T, I, 4>(g, at, until);
+      if (registers == 8) dots_in_turn<T, I, 8>(g, at, until);
     }
+    dots_in_turn<T, I, 0>(g, at, until);
   }
   while (at.edge < until) {
     at.settle();
-    narrow(one_dot<T, I>(g, at.row, at.edge, at.head * g.dim), g.out + g.place(at.edge) * heads + at.head);
+    g.put(g.place(at.edge) * heads + at.head, one_dot<T, I>(g, at.row, at.edge, at.head * g.dim));
     at.advance();
   }
 }
@@ -159,20 +186,13 @@ void pairs(const Arrays<T, I>& g, Cursor<T, I> at, int64_t until) {
 template <class T, class I>
 void run_chunks(const SddmmArgs& s, int64_t chunk_begin, int64_t chunk_end) {
   Arrays<T, I> g(s);
-  const int64_t row_bytes = s.width * static_cast<int64_t>(sizeof(T)) + 1;
-  const int64_t wanted = kBytesAhead / row_bytes < 4 ? 4 : kBytesAhead / row_bytes;
+  const int64_t wanted = edges_ahead(s.width * static_cast<int64_t>(sizeof(T)), kBytesAhead, kMostAhead);
   for (int64_t chunk = chunk_begin; chunk < chunk_end; ++chunk) {
     const Cut from = cut_at(g.indptr, s.rows, s.nnz, s.chunks, chunk);
     const int64_t until = cut_at(g.indptr, s.rows, s.nnz, s.chunks, chunk + 1).edge;
     if (from.edge == until) continue;
-    int64_t outside = first_outside(g.indices, from.edge, until, s.cols);
-    if (outside < 0 && g.edge != nullptr) outside = first_outside(g.edge, from.edge, until, s.nnz);
-    if (outside >= 0) {
-      __atomic_store_n(&s.fault->edge, outside, __ATOMIC_RELAXED);
-      continue;
-    }
-    g.ahead = wanted < kMostAhead ? wanted : kMostAhead;
-    if (g.ahead > s.nnz - until) g.ahead = s.nnz - until;
+    if (!inside(s, g.indices, g.edge, from.edge, until)) continue;
+    g.ahead = wanted < s.nnz - until ? wanted : s.nnz - until;
     const Cursor<T, I> at{g, from.row, static_cast<int64_t>(g.indptr[from.row + 1]), from.edge};
     if (s.pairing == Pairing::dot)
       dots<T, I>(g, at, until);

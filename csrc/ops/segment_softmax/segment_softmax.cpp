@@ -16,8 +16,7 @@ void run(const char* op, const SegmentSoftmaxArgs& a, const Tensor& x) {
 void run(const char*, SegmentSoftmaxArgs a, const Tensor& x) {
   if (a.nnz == 0 || a.heads == 0) return;
   a.chunks = work_chunks(a.rows, a.nnz);
-  const auto accumulator = a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float;
-  const Tensor carry = torch::stable::new_empty(x, {2 * a.chunks, 2, a.heads}, accumulator);
+  const Tensor carry = output_like(x, {2 * a.chunks, 2, a.heads}, accumulator(a.dtype));
   a.carry = carry.data_ptr();
   const auto rows = GNAS_AT_LEVEL(segment_softmax_rows);
   for_chunks(a.chunks, [&](int64_t begin, int64_t end) { rows(a, begin, end); });

@@ -6,11 +6,6 @@
 namespace gnas::GNAS_ISA {
 namespace {
 
-// Where all scores are -inf, 0 is as good a maximum, and every exp becomes 0.
-template <class A>
-GNAS_INLINE Vector<A> finite_maximum(Vector<A> m) {
-  return m == -kInfinity<A> ? Vector<A>{} : m;
-}
 template <class A>
 GNAS_INLINE Vector<A> inverse(Vector<A> sum) {
   return sum == 0 ? Vector<A>{} : 1 / sum;

@@ -3,7 +3,7 @@
 #include "ops/sort_index/sort_index.h"
 
 #include "core/chunks.h"
-#include "core/torch.h"
+#include "ops/sort_index/entry.h"
 
 #ifndef GNAS_CUDA
 #include <algorithm>
@@ -48,8 +48,9 @@ bool run(const char* op, const Tensor& index, int64_t size, const Tensor& indptr
   return std::all_of(ascends.begin(), ascends.end(), [](char sorted) { return sorted; });
 }
 
-std::tuple<Tensor, Tensor, Tensor> sort_index(const Tensor& index, int64_t size, bool narrow) {
-  const char* op = "sort_index";
+}  // namespace
+
+std::tuple<Tensor, Tensor, bool> sort_entries(const char* op, const Tensor& index, int64_t size, bool narrow) {
   const ScalarType type = index.scalar_type();
   GNAS_CHECK(type == ScalarType::Int || type == ScalarType::Long, op, ": expected index of int32 or int64");
   GNAS_CHECK(index.dim() == 1, op, ": expected index of shape [entries], got ", shape_of(index));
@@ -62,11 +63,18 @@ std::tuple<Tensor, Tensor, Tensor> sort_index(const Tensor& index, int64_t size,
   const ScalarType as = narrow ? ScalarType::Int : ScalarType::Long;
   const Tensor indptr = output_like(index, {size + 1}, as);
   const Tensor perm = output_like(index, {index.size(0)}, as);
+  const bool ascends = !narrow                    ? run<int64_t, int64_t>(op, from, size, indptr, perm)
+                       : type == ScalarType::Long ? run<int64_t, int32_t>(op, from, size, indptr, perm)
+                                                  : run<int32_t, int32_t>(op, from, size, indptr, perm);
+  return {indptr, perm, ascends};
+}
+
+namespace {
+
+std::tuple<Tensor, Tensor, Tensor> sort_index(const Tensor& index, int64_t size, bool narrow) {
+  const auto [indptr, perm, ascends] = sort_entries("sort_index", index, size, narrow);
   const Tensor sorted = output_like(index, {}, ScalarType::Bool);
-  *static_cast<bool*>(sorted.data_ptr()) = !narrow ? run<int64_t, int64_t>(op, from, size, indptr, perm)
-                                           : type == ScalarType::Long
-                                               ? run<int64_t, int32_t>(op, from, size, indptr, perm)
-                                               : run<int32_t, int32_t>(op, from, size, indptr, perm);
+  *static_cast<bool*>(sorted.data_ptr()) = ascends;
   return {indptr, perm, sorted};
 }
 

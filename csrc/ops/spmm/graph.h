@@ -35,10 +35,10 @@ struct Graph {
     for (int64_t head = 0; head < heads; ++head) last[head] = widen(weight[from + head]);
     return last;
   }
-  GNAS_INLINE const T* row_of(int64_t e) const { return x + static_cast<int64_t>(indices[e]) * a.width; }
+  GNAS_INLINE const T* row_of(int64_t e) const { return x + static_cast<int64_t>(indices[e]) * a.x_stride; }
   // Where the row of a later edge begins, to prefetch it. That edge is not checked yet, so this is only a number.
   GNAS_INLINE uintptr_t row_ahead(int64_t e) const {
-    return reinterpret_cast<uintptr_t>(x) + static_cast<uint64_t>(indices[e + ahead]) * (a.width * sizeof(T));
+    return reinterpret_cast<uintptr_t>(x) + static_cast<uint64_t>(indices[e + ahead]) * (a.x_stride * sizeof(T));
   }
 
   const I* indptr;
@@ -66,16 +66,15 @@ struct Piece {
   Accumulator<T> scale;   // of a whole row: the mean divides
 };
 
-// Writes results of a whole row at `place`, and what a hop makes of them.
+// Writes results of a whole row from `column` on, and what a hop makes of them.
 template <class T, class I, class V, class Load, class Store>
-GNAS_INLINE void finish(const Graph<T, I>& g, int64_t place, V value, const Load& load_at, const Store& store_at) {
+GNAS_INLINE void finish(const Graph<T, I>& g, int64_t row, int64_t column, V value, const Load& load_at,
+                        const Store& store_at) {
   using A = Accumulator<T>;
   const SpmmArgs& a = g.a;
-  if (a.hop_weight == nullptr) {
-    store_at(value, static_cast<T*>(a.out) + place);
-    return;
-  }
-  if (a.out != nullptr) store_at(value, static_cast<T*>(a.out) + place);
+  if (a.out != nullptr) store_at(value, static_cast<T*>(a.out) + row * a.out_stride + column);
+  if (a.hop_weight == nullptr) return;
+  const int64_t place = row * a.sum_stride + column;
   const A* weight = static_cast<const A*>(a.hop_weight);
   const V before = a.hop == 1 ? weight[0] * load_at(static_cast<const T*>(a.first) + place)
                               : load_at(static_cast<const A*>(a.sum) + place);
@@ -95,11 +94,10 @@ GNAS_INLINE void put(const Graph<T, I>& g, const Piece<T, I>& p, int64_t column,
     unrolled<N>([&](auto v) { store<A>(value[v], p.value + column + v * kLanes); });
     return;
   }
-  const int64_t place = p.row * g.a.width + column;
   const auto load_at = [](const auto* from) __attribute__((always_inline)) { return load(from); };
   const auto store_at = [](Vector<A> v, auto* to) __attribute__((always_inline)) { store_as(v, to); };
   unrolled<N>([&](auto v) __attribute__((always_inline)) {
-    finish(g, place + v * kLanes, p.scale * value[v], load_at, store_at);
+    finish(g, p.row, column + v * kLanes, p.scale * value[v], load_at, store_at);
   });
 }
 
@@ -112,7 +110,7 @@ GNAS_INLINE void put_one(const Graph<T, I>& g, const Piece<T, I>& p, int64_t col
   }
   const auto load_at = [](const auto* from) { return static_cast<A>(widen(*from)); };
   const auto store_at = [](A v, auto* to) { narrow(v, to); };
-  finish(g, p.row * g.a.width + column, static_cast<A>(p.scale * value), load_at, store_at);
+  finish(g, p.row, column, static_cast<A>(p.scale * value), load_at, store_at);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ void select_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
       const int64_t count = until - column < kBlock ? until - column : kBlock;
       for (int64_t e = p.begin; e < p.end; ++e) {
         const T* row = g.row_of(e) + column;
-        const I* chosen = g.select + static_cast<int64_t>(g.indices[e]) * g.a.width + column;
+        const I* chosen = g.select + static_cast<int64_t>(g.indices[e]) * g.a.x_stride + column;
         const A w = g.weight_of(e, head);
         const I self = static_cast<I>(g.place(e));
         for (int64_t f = 0; f < count; ++f) sum[f] += chosen[f] == self ? w * widen(row[f]) : A{0};

@@ -3,18 +3,14 @@
 
 #include "core/chunks.h"
 #include "core/torch.h"
+#ifndef GNAS_CUDA
+#include "core/panels.h"
+#include "ops/scatter/scatter.h"
+#include "ops/spmm/entry.h"
+#endif
 
 namespace gnas {
 namespace {
-
-Reduce parse(const char* op, const std::string& reduce, bool only_extreme) {
-  if (!only_extreme && reduce == "sum") return Reduce::sum;
-  if (!only_extreme && reduce == "mean") return Reduce::mean;
-  if (reduce == "max") return Reduce::max;
-  if (reduce == "min") return Reduce::min;
-  GNAS_CHECK(false, op, ": expected reduce ", only_extreme ? "max or min" : "sum, mean, max or min", ", got ", reduce);
-  return Reduce::sum;
-}
 
 #ifdef GNAS_CUDA
 void run(const char* op, const SpmmArgs& a, const Tensor& x, const Tensor&) {
@@ -22,24 +18,71 @@ void run(const char* op, const SpmmArgs& a, const Tensor& x, const Tensor&) {
   check_launch(op, spmm_cuda(a, current_stream(x)));
 }
 #else
-void run(const char* op, SpmmArgs a, const Tensor& x, const Tensor& indices) {
+// What the pieces of divided rows come to, until they are put together.
+struct Carry {
+  Carry(SpmmArgs& a, const Tensor& x, const Tensor& indices) {
+    a.chunks = work_chunks(a.rows, a.nnz);
+    if (a.chunks == 1) return;
+    value = output_like(x, {2 * a.chunks, a.width}, accumulator(a.dtype));
+    a.carry = value->data_ptr();
+    if (a.arg == nullptr) return;
+    arg = output_like(indices, {2 * a.chunks, a.width});
+    a.carry_arg = arg->data_ptr();
+  }
+  OptionalTensor value;
+  OptionalTensor arg;
+};
+
+// All rows of a panel, or of the whole.
+void pass(const char* op, SpmmArgs a) {
   Fault fault;
   a.fault = &fault;
-  a.chunks = work_chunks(a.rows, a.nnz);
-  OptionalTensor carry;
-  OptionalTensor carry_arg;
-  if (a.chunks > 1) {
-    carry = output_like(x, {2 * a.chunks, a.width}, a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float);
-    a.carry = carry->data_ptr();
-    if (a.arg != nullptr) {
-      carry_arg = output_like(indices, {2 * a.chunks, a.width});
-      a.carry_arg = carry_arg->data_ptr();
-    }
-  }
   const auto rows = GNAS_AT_LEVEL(spmm_rows);
   for_chunks(a.chunks, [&](int64_t begin, int64_t end) { rows(a, begin, end); });
   if (a.chunks > 1) GNAS_AT_LEVEL(spmm_carry)(a);
   check_fault(op, fault);
+}
+
+// The weights in the order of the entries, for calls that read them more than once. Null where they are so already.
+OptionalTensor ordered_weights(const char* op, SpmmArgs& a, const Tensor& x) {
+  if (a.edge == nullptr || a.weight == nullptr) return std::nullopt;
+  const Tensor ordered = output_like(x, {a.nnz, a.heads});
+  Fault fault;
+  const GatherRowsArgs gather{
+      a.edge,      a.weight, ordered.data_ptr(), &fault, a.nnz, a.nnz, a.heads * static_cast<int64_t>(x.element_size()),
+      a.wide_index};
+  const auto rows = GNAS_AT_LEVEL(gather_rows);
+  parallel_for(0, a.nnz, 1 << 14, [&](int64_t begin, int64_t end) { rows(gather, begin, end); });
+  check_fault(op, fault);
+  a.edge = nullptr;
+  a.weight = ordered.data_ptr();
+  return ordered;
+}
+
+// Heads and winners are told from the column's place in the whole row: such calls are not divided.
+Panels panels_of(const SpmmArgs& a, const Tensor& x) {
+  const bool whole = a.heads > 1 || a.select != nullptr;
+  return Panels({a.x, a.cols, a.width, static_cast<int64_t>(x.element_size()), whole ? 0 : a.nnz});
+}
+
+SpmmArgs of_panel(SpmmArgs a, const Panel& panel) {
+  a.x = panel.data;
+  a.x_stride = panel.stride;
+  a.width = panel.width;
+  return a;
+}
+
+void run(const char* op, SpmmArgs a, const Tensor& x, const Tensor& indices) {
+  const Carry carry(a, x, indices);
+  OptionalTensor weights;
+  const Panels panels = panels_of(a, x);
+  if (panels.count() > 1) weights = ordered_weights(op, a, x);
+  panels.each([&](const Panel& panel) {
+    SpmmArgs part = of_panel(a, panel);
+    part.out = advance(a.out, panel.column, x.element_size());
+    part.arg = advance(a.arg, panel.column, indices.element_size());
+    pass(op, part);
+  });
 }
 #endif
 
@@ -54,10 +97,7 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
              const OptionalTensor& weight, const Tensor& x) {
   check_matrix(op, "x", x);
   const Csr csr = check_csr(op, indptr, indices, x);
-  if (edge) {
-    check_index(op, "edge", *edge, indptr, csr.nnz);
-    GNAS_CHECK(edge->is_contiguous(), op, ": expected contiguous edge");
-  }
+  check_edge(op, edge, indptr, csr.nnz);
   if (weight) {
     GNAS_CHECK((weight->dim() == 1 || weight->dim() == 2) && weight->size(0) == csr.nnz, op,
                ": expected weight of shape [", csr.nnz, "] or [", csr.nnz, ", heads], got ", shape_of(*weight));
@@ -74,7 +114,7 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
   a.rows = csr.rows;
   a.cols = x.size(0);
   a.nnz = csr.nnz;
-  a.width = x.size(1);
+  a.width = a.x_stride = a.out_stride = a.sum_stride = x.size(1);
   a.heads = weight && weight->dim() == 2 ? weight->size(1) : 1;
   GNAS_CHECK(a.heads > 0 && a.width % a.heads == 0, op, ": expected a width that is a multiple of the ", a.heads,
              " heads of weight, got ", a.width);
@@ -89,7 +129,7 @@ Tensor spmm(const Tensor& indptr, const Tensor& indices, const OptionalTensor& e
             const OptionalTensor&) {
   Call call = prepare("spmm", indptr, indices, edge, weight, x);
   Tensor out = output_like(x, {call.args.rows, call.args.width});
-  call.args.reduce = parse("spmm", reduce, false);
+  call.args.reduce = parse_reduce("spmm", reduce, false);
   call.args.out = out.data_ptr();
   run("spmm", call.args, call.x, indices);
   return out;
@@ -115,7 +155,7 @@ void spmm_out(const Tensor& indptr, const Tensor& indices, const OptionalTensor&
   GNAS_CHECK(!overlap(out, call.x) && !(call.weight && overlap(out, *call.weight)) && !overlap(out, indices) &&
                  !overlap(out, indptr) && !(edge && overlap(out, *edge)),
              op, ": out shares memory with an input, which is read after out is written");
-  call.args.reduce = parse(op, reduce, false);
+  call.args.reduce = parse_reduce(op, reduce, false);
   call.args.out = out.data_ptr();
   run(op, call.args, call.x, indices);
 }
@@ -126,7 +166,7 @@ std::tuple<Tensor, Tensor> spmm_arg(const Tensor& indptr, const Tensor& indices,
   Call call = prepare("spmm_arg", indptr, indices, std::nullopt, weight, x);
   Tensor out = output_like(x, {call.args.rows, call.args.width});
   Tensor arg = output_like(indices, {call.args.rows, call.args.width});
-  call.args.reduce = parse("spmm_arg", reduce, true);
+  call.args.reduce = parse_reduce("spmm_arg", reduce, true);
   call.args.out = out.data_ptr();
   call.args.arg = arg.data_ptr();
   run("spmm_arg", call.args, call.x, indices);
@@ -150,6 +190,23 @@ Tensor spmm_select(const Tensor& indptr, const Tensor& indices, const OptionalTe
   return out;
 }
 
+// Calls hop(arguments) for hop 1 … hops, with two buffers that go round.
+template <class Hop>
+void hops_of(SpmmArgs a, int64_t hops, const Tensor& x, const Hop& hop) {
+  void* const final = a.final;
+  OptionalTensor buffer[2];
+  for (a.hop = 1; a.hop <= hops; ++a.hop) {
+    OptionalTensor& next = buffer[a.hop % 2];
+    if (a.hop < hops && !next) next = output_like(x, {a.rows, a.width});
+    a.out = a.hop < hops ? next->data_ptr() : nullptr;
+    a.out_stride = a.width;
+    a.final = a.hop < hops ? nullptr : final;
+    hop(a);
+    a.x = a.out;
+    a.x_stride = a.width;
+  }
+}
+
 // sum over k of hop_weight[k] * A^k x. Two buffers go round, and each hop adds to the sum as it writes: no hop is kept,
 // none is read again.
 Tensor propagate(const Tensor& indptr, const Tensor& indices, const OptionalTensor& edge, const OptionalTensor& weight,
@@ -159,10 +216,9 @@ Tensor propagate(const Tensor& indptr, const Tensor& indices, const OptionalTens
   Call call = prepare(op, indptr, indices, edge, weight, x);
   SpmmArgs& a = call.args;
   GNAS_CHECK(a.rows == a.cols, op, ": expected x of shape [", a.rows, ", width] for a square graph, got ", shape_of(x));
-  const auto accumulator = a.dtype == Dtype::f64 ? ScalarType::Double : ScalarType::Float;
   GNAS_CHECK(hop_weight.dim() == 1 && hop_weight.size(0) >= 2, op,
              ": expected hop_weight of shape [hops + 1] for at least one hop, got ", shape_of(hop_weight));
-  GNAS_CHECK(hop_weight.scalar_type() == accumulator, op,
+  GNAS_CHECK(hop_weight.scalar_type() == accumulator(a.dtype), op,
              ": expected hop_weight in float32, or in float64 for x in float64");
   GNAS_CHECK(same_device(hop_weight, x), op, ": hop_weight and x are on different devices");
   const int64_t hops = hop_weight.size(0) - 1;
@@ -170,24 +226,43 @@ Tensor propagate(const Tensor& indptr, const Tensor& indices, const OptionalTens
   Tensor out = output_like(x, {a.rows, a.width});
   // The sum of halves is kept wide until it is whole.
   const bool wide = a.dtype == Dtype::f32 || a.dtype == Dtype::f64;
-  const Tensor sum = wide || hops == 1 ? out : output_like(x, {a.rows, a.width}, accumulator);
-  OptionalTensor buffer[2];
+  const Tensor sum = wide || hops == 1 ? out : output_like(x, {a.rows, a.width}, accumulator(a.dtype));
   a.reduce = Reduce::sum;
   a.hop_weight = weights.data_ptr();
   a.first = call.x.data_ptr();
   a.sum = sum.data_ptr();
-  for (a.hop = 1; a.hop <= hops; ++a.hop) {
-    OptionalTensor& next = buffer[a.hop % 2];
-    if (a.hop < hops && !next) next = output_like(x, {a.rows, a.width});
-    a.out = a.hop < hops ? next->data_ptr() : nullptr;
-    a.final = a.hop < hops ? nullptr : out.data_ptr();
-    run(op, a, call.x, indices);
-    a.x = a.out;
-  }
+  a.final = out.data_ptr();
+#ifdef GNAS_CUDA
+  hops_of(a, hops, x, [&](const SpmmArgs& hop) { run(op, hop, x, indices); });
+#else
+  const Carry carry(a, x, indices);
+  OptionalTensor ordered;
+  if (hops > 1) ordered = ordered_weights(op, a, x);
+  // All hops of a panel before the next one: what lies between two hops is no wider than a panel.
+  panels_of(a, x).each([&](const Panel& panel) {
+    SpmmArgs part = of_panel(a, panel);
+    part.first = advance(a.first, panel.column, x.element_size());
+    part.sum = advance(a.sum, panel.column, sum.element_size());
+    part.final = advance(a.final, panel.column, x.element_size());
+    hops_of(part, hops, x, [&](const SpmmArgs& hop) { pass(op, hop); });
+  });
+#endif
   return out;
 }
 
 }  // namespace
+
+#ifndef GNAS_CUDA
+Tensor reduce_rows(const char* op, const Tensor& indptr, const Tensor& indices, const Tensor& x, Reduce reduce) {
+  Call call = prepare(op, indptr, indices, std::nullopt, std::nullopt, x);
+  Tensor out = output_like(x, {call.args.rows, call.args.width});
+  call.args.reduce = reduce;
+  call.args.out = out.data_ptr();
+  run(op, call.args, call.x, indices);
+  return out;
+}
+#endif
+
 }  // namespace gnas
 
 #ifdef GNAS_CUDA

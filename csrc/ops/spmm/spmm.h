@@ -33,6 +33,11 @@ struct SpmmArgs {
   int64_t cols;
   int64_t nnz;
   int64_t width;
+  // CPU: elements from one row to the next, of x; of out and arg; of first, sum and final. All are `width` unless the
+  // call is a panel of wider matrices. (CUDA takes whole matrices.)
+  int64_t x_stride;
+  int64_t out_stride;
+  int64_t sum_stride;
   int64_t heads;  // 1 or more; head h owns columns h * width / heads … (h + 1) * width / heads - 1
   int64_t chunks;
   Dtype dtype;

@@ -37,34 +37,34 @@ Piece<T, I> slot_of(const SpmmArgs& a, int64_t slot) {
           1};
 }
 
+// The rows of a chunk, and its pieces of divided rows.
+template <class T, class I, class Kernel>
+void run_chunk(const Graph<T, I>& g, int64_t chunk, const Kernel& kernel) {
+  const SpmmArgs& a = g.a;
+  walk_chunk(
+      g.indptr, a.rows, a.nnz, a.chunks, chunk,
+      [&](int64_t row, int64_t from, int64_t until) GNAS_INLINED {
+        I* arg = a.arg == nullptr ? nullptr : static_cast<I*>(a.arg) + row * a.out_stride;
+        kernel(g, Piece<T, I>{from, until, nullptr, arg, row, scale_of(g, row)});
+      },
+      [&](int64_t slot, int64_t, int64_t from, int64_t until) {
+        Piece<T, I> p = slot_of<T, I>(a, slot);
+        p.begin = from;
+        p.end = until;
+        reduce_piece<T, I>(g, p);
+      });
+}
+
 template <class T, class I>
 void run_chunks(const SpmmArgs& a, int64_t chunk_begin, int64_t chunk_end) {
   Graph<T, I> g(a);
-  const int64_t row_bytes = a.width * static_cast<int64_t>(sizeof(T)) + 1;
-  const int64_t wanted = kBytesAhead / row_bytes < 4 ? 4 : kBytesAhead / row_bytes;
+  const int64_t wanted = edges_ahead(a.width * static_cast<int64_t>(sizeof(T)), kBytesAhead, kMostAhead);
   for (int64_t chunk = chunk_begin; chunk < chunk_end; ++chunk) {
     const int64_t begin = cut_at(g.indptr, a.rows, a.nnz, a.chunks, chunk).edge;
     const int64_t end = cut_at(g.indptr, a.rows, a.nnz, a.chunks, chunk + 1).edge;
-    int64_t outside = first_outside(g.indices, begin, end, a.cols);
-    if (outside < 0 && g.edge != nullptr) outside = first_outside(g.edge, begin, end, a.nnz);
-    if (outside >= 0) {
-      __atomic_store_n(&a.fault->edge, outside, __ATOMIC_RELAXED);
-      continue;
-    }
-    g.ahead = wanted < kMostAhead ? wanted : kMostAhead;
-    if (g.ahead > a.nnz - end) g.ahead = a.nnz - end;
-    walk_chunk(
-        g.indptr, a.rows, a.nnz, a.chunks, chunk,
-        [&](int64_t row, int64_t from, int64_t until) {
-          I* arg = a.arg == nullptr ? nullptr : static_cast<I*>(a.arg) + row * a.width;
-          reduce_piece<T, I>(g, {from, until, nullptr, arg, row, scale_of(g, row)});
-        },
-        [&](int64_t slot, int64_t, int64_t from, int64_t until) {
-          Piece<T, I> p = slot_of<T, I>(a, slot);
-          p.begin = from;
-          p.end = until;
-          reduce_piece<T, I>(g, p);
-        });
+    if (!inside(a, g.indices, g.edge, begin, end)) continue;
+    g.ahead = wanted < a.nnz - end ? wanted : a.nnz - end;
+    if (!with_whole_sum(g, [&](auto kernel) { run_chunk(g, chunk, kernel); })) run_chunk(g, chunk, reduce_piece<T, I>);
   }
 }
 
@@ -96,7 +96,7 @@ void run_carry(const SpmmArgs& a) {
         const Piece<T, I> p = slot_of<T, I>(a, from);
         const Piece<T, I> whole{0, 0, nullptr, nullptr, row, scale_of(g, row)};
         for (int64_t f = 0; f < a.width; ++f) put_one(g, whole, f, p.value[f]);
-        if (a.arg != nullptr) std::memcpy(static_cast<I*>(a.arg) + row * a.width, p.arg, a.width * sizeof(I));
+        if (a.arg != nullptr) std::memcpy(static_cast<I*>(a.arg) + row * a.out_stride, p.arg, a.width * sizeof(I));
       });
 }
 
