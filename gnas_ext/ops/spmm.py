@@ -16,7 +16,7 @@ from torch import Tensor
 import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autocast import lowered, register_autocast
 from gnas_ext.ops._autograd import linear, register_autograd, wanted
-from gnas_ext.ops._direct import below_autograd, records_nothing
+from gnas_ext.ops._direct import below_autograd, unwatched
 from gnas_ext.ops.transpose import transpose
 
 if TYPE_CHECKING:
@@ -50,11 +50,9 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
 
     Gradients of any order flow to x and to the weights. Repeats exactly, whatever the number of threads.
     """
-    weight, x = lowered(x.device, csr.stored_weight, x)
-    # Only a backward needs the transpose, and winners.
-    wants_gradient = wanted(x, weight)
-    plain = x.dim() == 2 and x.shape[0] == csr.cols and (weight is None or weight.dim() == 1)
-    if plain and not wants_gradient and out is None and records_nothing(x):
+    weight = csr.stored_weight
+    plain = x.dim() == 2 and len(x) == csr.shape[1] and (weight is None or weight.dim() == 1)
+    if plain and out is None and unwatched(x, weight):
         try:
             with below_autograd():
                 return cast(
@@ -63,6 +61,9 @@ def spmm(csr: CSR, x: Tensor, reduce: Reduce = "sum", out: Tensor | None = None)
         except RuntimeError:
             _check(csr, weight, x, reduce)  # says it better where the arguments are at fault
             raise
+    weight, x = lowered(x.device, weight, x)
+    # Only a backward needs the transpose, and winners.
+    wants_gradient = wanted(x, weight)
     _check(csr, weight, x, reduce)
     flat = x.flatten(1) if x.dim() == 3 else x
     if out is not None:
