@@ -84,6 +84,14 @@ def pyg_scatter(setting: Setting, reduce: Reduce = "sum") -> Forward:
     return lambda x: scatter(message(x), row, dim=0, dim_size=setting.csr.rows, reduce=reduce)
 
 
+def torch_sparse(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    """What PyG's layers take for fast, where it could be built."""
+    peer = rivals.peer("torch_sparse")
+    value = setting.weight if reduce == "sum" else None
+    matrix = peer.SparseTensor(rowptr=setting.indptr, col=setting.col, value=value, sparse_sizes=setting.csr.shape)
+    return lambda x: peer.matmul(matrix, x, reduce=reduce)
+
+
 def scipy(setting: Setting, reduce: Reduce = "sum") -> Forward:
     setting.on_the_cpu()
     csr = setting.csr
@@ -106,6 +114,7 @@ SUM: dict[str, Callable[..., Forward]] = {
     "embedding_bag": bag,
     "torch CSR": torch_csr,
     "torch CSR reduce=": torch_csr_reduce,
+    "torch_sparse": torch_sparse,
     "numba": numba,
     "scipy": scipy,
     "torch COO": torch_coo,
@@ -114,7 +123,7 @@ SUM: dict[str, Callable[..., Forward]] = {
     "torch_scatter": torch_scatter,
     "PyG scatter": pyg_scatter,
 }
-REDUCE = ("embedding_bag", "torch CSR reduce=", "scatter_csr", "torch_scatter", "PyG scatter")
+REDUCE = ("embedding_bag", "torch CSR reduce=", "torch_sparse", "scatter_csr", "torch_scatter", "PyG scatter")
 DIFFERENTIABLE = [name for name in SUM if name not in ("numba", "scipy")]
 
 
