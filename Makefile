@@ -54,8 +54,9 @@ bench-ops: install  ## the ops beside their rivals (make install-bench), 40 minu
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline
 	$(PYTHON) ci/gpu_check.py
 
-sanitize: install  ## the tests of the ops under the address and undefined behaviour sanitizers
-	PATH="$(abspath $(BIN)):$$PATH" sh ci/sanitize.sh
+# A part: make sanitize TESTS=python_tests/ops/test_safety.py
+sanitize: install  ## the tests of the ops (TESTS: some of them) under the address and undefined behaviour sanitizers
+	PATH="$(abspath $(BIN)):$$PATH" sh ci/sanitize.sh address $(TESTS)
 
 peers-check: install  ## the ops and layers beside PyG and torch-scatter, in an environment of their own
 	$(BIN)/python ci/peers_check.py
