@@ -2,13 +2,15 @@
 
     python -m benchmarks --ops spmm,sddmm --graphs gowalla --sizes 64
 
-The suite once; once more in a process with huge pages, for the rivals that gain by them; the instructions of small
-calls; and the table. What fails does not stop the rest; the exit status tells.
+An op on a graph is a process, and one more with huge pages, for the rivals that gain by them; then the instructions of
+small calls. The figures of each are in the table before the next one begins. What fails does not stop the rest; the
+exit status tells.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
@@ -20,13 +22,25 @@ RESULTS = HERE / "results"
 OPS = tuple(sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py")))
 
 
-def suite(given: argparse.Namespace, result: Path, **environment: str) -> bool:
-    """One process of pytest-benchmark; is all well?"""
+def suite(given: argparse.Namespace, op: str, graph: str, result: Path, **environment: str) -> bool:
+    """One process of pytest-benchmark, whose figures are kept before the next one begins; is all well?"""
     result.unlink(missing_ok=True)
-    files = [str(HERE / f"bench_{op}.py") for op in given.ops.split(",")]
-    options = ["--graphs", given.graphs, "--sizes", given.sizes, "--device", given.device, "-rsf"]
-    command = [sys.executable, "-m", "pytest", "-c", str(HERE / "pytest.ini"), *files, *options]
-    return run([*command, f"--benchmark-json={result}"], **environment)
+    options = ["--graphs", graph, "--sizes", given.sizes, "--device", given.device, "-rsf"]
+    command = [sys.executable, "-m", "pytest", "-c", str(HERE / "pytest.ini"), str(HERE / f"bench_{op}.py"), *options]
+    well = run([*command, f"--benchmark-json={result}"], **environment)
+    return keep(given, result) and well
+
+
+def keep(given: argparse.Namespace, result: Path) -> bool:
+    """Folds what was measured into the file of this machine and into the document."""
+    table = [sys.executable, str(HERE / "table.py"), "--keep", str(RESULTS), "--docs", str(given.docs)]
+    return not result.exists() or run([*table, str(result)])
+
+
+def graphs_of(op: str, graphs: str) -> list[str]:
+    """The graphs to measure an op on, one process each; a single one where its families name their own."""
+    families = importlib.import_module(f"benchmarks.bench_{op}").FAMILIES
+    return graphs.split(",")[: None if any(not family.graphs for family in families) else 1]
 
 
 def run(command: list[str], **environment: str) -> bool:
@@ -49,14 +63,15 @@ def main() -> None:
     began = time.monotonic()
     RESULTS.mkdir(exist_ok=True)
     latest, huge, counted = (RESULTS / f"latest{part}.json" for part in ("", "-huge-pages", "-instructions"))
-    done = {"the suite": suite(given, latest)}
-    if given.device == "cpu":
-        done["the suite with huge pages"] = suite(given, huge, THP_MEM_ALLOC_ENABLE="1")
+    done: dict[str, bool] = {}
+    for op in given.ops.split(","):
+        for graph in graphs_of(op, given.graphs):
+            done[f"{op} on {graph}"] = suite(given, op, graph, latest)
+            if given.device == "cpu":
+                done[f"{op} on {graph} with huge pages"] = suite(given, op, graph, huge, THP_MEM_ALLOC_ENABLE="1")
     if everything:
-        done["instructions"] = run([sys.executable, "-m", "benchmarks.instructions", str(counted)])
-    measured = [str(path) for path in (latest, huge, counted) if path.exists()]
-    table = [sys.executable, str(HERE / "table.py"), "--keep", str(RESULTS), "--docs", str(given.docs), *measured]
-    done["the table"] = run(table)
+        counts = [sys.executable, "-m", "benchmarks.instructions", str(counted)]
+        done["instructions"] = run(counts) and keep(given, counted)
     print(f"bench-ops: {time.monotonic() - began:.0f} s")
     failed = [name for name, well in done.items() if not well]
     if failed:

@@ -28,6 +28,8 @@ def hops_of(make: Callable[..., Forward]) -> Prepare:
     """Hop after hop of a rival's product, each kept for the mean, as LightGCN's authors have it."""
 
     def prepare(setting: Setting) -> Run:
+        if make in bench_spmm.MESSAGES:
+            setting.messages(tensors=2 * HOPS + 2)
         product = make(setting)
 
         def forward(x: torch.Tensor) -> torch.Tensor:

@@ -160,8 +160,17 @@ def segment_max(setting: Setting) -> Run:
     return lambda: peer.segment_max_csr(message(x), indptr)[0]
 
 
+# Those that make a row an edge, and keep it for the backward.
+MESSAGES = (index_add, scatter_csr, torch_scatter, pyg_scatter)
+
+
 def backward(make: Callable[..., Forward]) -> Prepare:
-    return lambda setting: rivals.gradient_to_x(make(setting), setting)
+    def prepare(setting: Setting) -> Run:
+        if make in MESSAGES:
+            setting.messages(tensors=4)
+        return rivals.gradient_to_x(make(setting), setting)
+
+    return prepare
 
 
 def gather_back(setting: Setting) -> Run:

@@ -46,7 +46,7 @@ def torch_coo(setting: Setting) -> torch.Tensor:
 
 def messages(setting: Setting) -> Callable[[torch.Tensor], torch.Tensor]:
     """What index_add, torch-scatter and PyG make first: a weighted row of x an edge."""
-    setting.messages()
+    setting.messages(tensors=2)
     col, weight = setting.col, setting.weight.unsqueeze(1)
     return lambda x: x[col] * weight
 
