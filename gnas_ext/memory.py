@@ -1,7 +1,8 @@
 """Where do large outputs on the CPU live? In a pool, so that memory that is free again need not be mapped again.
 
 Outputs of 4 MiB and more of the ops are blocks of huge pages, and so are the copies of large features that an op makes
-while it runs. When the last tensor that uses a block is gone the block is kept for the next output, up to a limit. `GNAS_EXT_POOL_BYTES` sets the limit from outside; 0 switches the pool off.
+while it runs. When the last tensor that uses a block is gone the block is kept for the next output, up to a limit.
+`GNAS_EXT_POOL_BYTES` sets the limit from outside; 0 switches the pool off.
 """
 
 from __future__ import annotations
