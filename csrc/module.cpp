@@ -14,6 +14,9 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("simd_level", &gnas::simd_level_name, "The instruction set that the CPU kernels use.");
   m.def("set_simd_level", &gnas::set_simd_level, py::arg("name"),
         "Makes the CPU kernels use an instruction set; ValueError when it is not offered.");
+  m.def("vnni", &gnas::vnni, "Do the kernels of avx512 use its dot products of bytes?");
+  m.def("set_vnni", &gnas::set_vnni, py::arg("enabled"),
+        "Whether they do; ValueError when the machine does not offer them.");
   m.def(
       "pool_stats",
       [] {

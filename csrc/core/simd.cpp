@@ -35,7 +35,27 @@ std::atomic<Simd>& current() {
   return level;
 }
 
+bool offers_vnni() {
+#ifdef GNAS_X86_LEVELS
+  return offered(Simd::avx512) && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+std::atomic<bool>& vnni_switch() {
+  static std::atomic<bool> enabled{offers_vnni()};
+  return enabled;
+}
+
 }  // namespace
+
+bool vnni() { return simd_level() == Simd::avx512 && vnni_switch().load(std::memory_order_relaxed); }
+
+void set_vnni(bool enabled) {
+  if (enabled && !offers_vnni()) throw std::invalid_argument("vnni: this machine does not offer AVX512-VNNI");
+  vnni_switch().store(enabled, std::memory_order_relaxed);
+}
 
 Simd simd_level() { return current().load(std::memory_order_relaxed); }
 

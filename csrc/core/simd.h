@@ -19,6 +19,13 @@ std::vector<std::string> simd_levels();
 void set_simd_level(const std::string& name);
 std::string simd_level_name();
 
+// Do kernels of avx512 that have a way with dot products of bytes (AVX512-VNNI) take it? Where the machine offers it,
+// unless switched off. Only few kernels have one: it is no level of its own, which would compile all of them again.
+bool vnni();
+
+// Switches it, so that both ways can be tested. Throws std::invalid_argument where the machine does not offer it.
+void set_vnni(bool enabled);
+
 }  // namespace gnas
 
 // Declares a kernel at every level that is compiled in.
