@@ -121,3 +121,20 @@ register_vmap("spmm_select", _spmm_select, weight=3, x=4, select=5)
 register_vmap("propagate", _propagate, weight=3, x=4, hop_weight=5)
 register_vmap("sddmm", _sddmm, a=3, b=4, select=5)
 register_vmap("sddmm_elementwise", _sddmm_elementwise, a=2, b=3)
+
+# Passes over rows have nothing to gain from a batch at once.
+_IN_TURN = {
+    "attention": {"q": 3, "k": 4, "v": 5, "bias": 6},
+    "attention_backward": {"q": 3, "k": 4, "v": 5, "bias": 6, "out": 9, "lse": 10, "grad": 11},
+    "gat": {"a_dst": 3, "a_src": 4, "x": 5},
+    "gat_backward": {"a_dst": 3, "a_src": 4, "x": 5, "out": 7, "lse": 8, "grad": 9},
+    "segment_softmax": {"score": 1},
+    "segment_softmax_backward": {"x": 1, "grad": 2},
+    "segment_reduce": {"src": 0},
+    "segment_arg": {"src": 0},
+    "gather_segments": {"src": 0, "select": 2},
+    "scatter": {"src": 0},
+    "gather_rows": {"x": 0},
+}
+for _name, _batched in _IN_TURN.items():
+    register_vmap(_name, in_turn(_name), **_batched)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autocast import lowered
 from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops.segment_softmax import row_sums
 from gnas_ext.ops.spmm import transposed
@@ -45,7 +46,8 @@ def attention(
         ValueError: a shape or device does not fit, or csr has weights.
         TypeError: a dtype is none of the above, or they differ.
 
-    Gradients of any order flow to q, k, v and bias. Repeats exactly, whatever the number of threads.
+    Gradients of any order flow to q, k, v and bias. Repeats exactly, whatever the number of threads. Under autocast it
+    runs in autocast's dtype, as torch's own attention does.
     """
     refuse_weights("attention", csr)
     if q.dim() not in (2, 3) or k.dim() != q.dim() or v.dim() != q.dim():
@@ -56,6 +58,7 @@ def attention(
     heads = q.shape[1] if q.dim() == 3 else 1
     if q.dim() == 3 and (k.shape[1] != heads or v.shape[1] != heads):
         raise ValueError(f"attention: q has {heads} heads, k {k.shape[1]} and v {v.shape[1]}")
+    q, k, v, bias = lowered(q.device, q, k, v, bias)
     sides = (q.flatten(1), k.flatten(1), v.flatten(1))
     edges = None if bias is None else stored_order("attention", csr, bias, heads)
     scale = q.shape[-1] ** -0.5 if scale is None and q.shape[-1] else scale or 0.0

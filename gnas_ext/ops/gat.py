@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops._autocast import lowered
 from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops.attention import Edges, refuse_weights, second_order, sums_dtype
 from gnas_ext.ops.spmm import transposed
@@ -45,9 +46,11 @@ def gat(
         ValueError: a shape or device does not fit, or csr has weights.
         TypeError: a dtype is none of the above, or they differ.
 
-    Gradients of any order flow to all four. Repeats exactly, whatever the number of threads.
+    Gradients of any order flow to all four. Repeats exactly, whatever the number of threads. Under autocast it runs in
+    autocast's dtype, as a matmul does.
     """
     refuse_weights("gat", csr)
+    x_dst, x_src, att_dst, att_src = lowered(x_src.device, x_dst, x_src, att_dst, att_src)
     for name, x, att in (("dst", x_dst, att_dst), ("src", x_src, att_src)):
         if x.dim() not in (2, 3) or x.dim() != x_src.dim():
             raise ValueError(
@@ -61,8 +64,10 @@ def gat(
     if x_dst.shape[1:-1] != x_src.shape[1:-1]:
         raise ValueError(f"gat: x_dst has {x_dst.shape[1]} heads, x_src {x_src.shape[1]}")
     heads = x_src.shape[1] if x_src.dim() == 3 else 1
-    a_dst = (x_dst * att_dst).sum(-1).view(x_dst.shape[0], heads)
-    a_src = (x_src * att_src).sum(-1).view(x_src.shape[0], heads)
+    # On CUDA autocast widens sums.
+    a_dst, a_src = (
+        (x * att).sum(-1).to(x.dtype).view(x.shape[0], heads) for x, att in ((x_dst, att_dst), (x_src, att_src))
+    )
     x = x_src.flatten(1)
     _gat_out(csr.indptr, a_dst, a_src, x)
     if csr.cols != x.shape[0]:

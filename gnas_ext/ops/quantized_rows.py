@@ -14,9 +14,9 @@ BITS = (8, 4, 2)
 class QuantizedRows:
     """Rows of numbers in 8, 4 or 2 bits each: entry f of row i is scale[i] * code[i, f] + zero[i].
 
-    A code is a signed integer of `bits` bits. Eight bits are stored as int8. Fewer are packed, the lowest bits of a byte
-    first, as code + 2^(bits - 1) in uint8: 4 bits as two to a byte, 2 bits as four; the last byte of a row is filled up
-    with zero bits.
+    A code is a signed integer of `bits` bits. Eight bits are stored as int8. Fewer are packed, the lowest bits of a
+    byte first, as code + 2^(bits - 1) in uint8: 4 bits as two to a byte, 2 bits as four; the last byte of a row is
+    filled up with zero bits.
 
     Args:
         codes: [rows, width] int8 for 8 bits; [rows, ceil(width * bits / 8)] uint8 for 4 and 2.

@@ -109,3 +109,34 @@ def test_compiled() -> None:
     torch.testing.assert_close(compiled(weight, x), step(weight, x))
     ours, theirs = (torch.autograd.grad(f(weight, x), weight)[0] for f in (compiled, step))
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("low", LOW)
+def test_attention(backend: torch.device, low: torch.dtype) -> None:
+    csr = graphs.make("random").to(backend).with_weight(None)
+    q, k, v = (torch.randn(n, 2, 8, device=backend, requires_grad=True) for n in (csr.rows, csr.cols, csr.cols))
+    bias = torch.randn(csr.nnz, device=backend)
+    expected = ops.attention(csr, q.to(low), k.to(low), v.to(low), bias=bias.to(low))
+    with torch.autocast(backend.type, low):
+        results = [ops.attention(csr, q, k.to(low), v, bias=bias), ops.attention(csr, q.to(low), k, v, bias=bias)]
+    for out in results:
+        assert out.dtype == low
+        assert torch.equal(out, expected)
+        slopes = torch.autograd.grad(out.float().sum(), (q, k, v))
+        for slope, right in zip(
+            slopes, torch.autograd.grad(expected.float().sum(), (q, k, v), retain_graph=True), strict=True
+        ):
+            assert slope.dtype == torch.float32
+            assert torch.equal(slope, right)
+
+
+@pytest.mark.parametrize("low", LOW)
+def test_gat(backend: torch.device, low: torch.dtype) -> None:
+    csr = graphs.make("random").to(backend).with_weight(None)
+    x_dst, x_src = (torch.randn(n, 2, 8, device=backend) for n in csr.shape)
+    att_dst, att_src = torch.randn(2, 2, 8, device=backend)
+    expected = ops.gat(csr, x_dst.to(low), x_src.to(low), att_dst.to(low), att_src.to(low))
+    with torch.autocast(backend.type, low):
+        out = ops.gat(csr, x_dst, x_src.to(low), att_dst, att_src)
+    assert out.dtype == low
+    assert torch.equal(out, expected)

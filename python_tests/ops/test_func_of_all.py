@@ -59,3 +59,13 @@ def test_forward_mode_is_refused_instead_of_zero(case: str) -> None:
     function, x = CASES[case]
     with pytest.raises((NotImplementedError, RuntimeError), match=r"forward-mode|needs the winners"):
         jvp(square(function), (x,), (torch.ones_like(x),))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_vmap_is_a_call_for_each(case: str) -> None:
+    function, x = CASES[case]
+    batch = torch.stack([x, x + 1, -x], 1)
+    elements = batch.unbind(1)
+    torch.testing.assert_close(torch.vmap(function, 1)(batch), torch.stack([function(one) for one in elements]))
+    slopes = torch.vmap(grad(square(function)), 1)(batch)
+    torch.testing.assert_close(slopes, torch.stack([grad(square(function))(one) for one in elements]))
