@@ -55,7 +55,7 @@ def main() -> None:
     arguments.add_argument("--graphs", default="")
     arguments.add_argument("--sizes", default="")
     arguments.add_argument("--device", default="cpu")
-    arguments.add_argument("--docs", type=Path, default=HERE.parent / "docs" / "benchmarks.md")
+    arguments.add_argument("--docs", type=Path, default=HERE.parent / "docs" / "performance.md")
     given = arguments.parse_args()
     everything = not (given.ops or given.graphs or given.sizes)
     given.ops = given.ops or ",".join(OPS)

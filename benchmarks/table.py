@@ -1,7 +1,7 @@
 """What did the benchmarks find? Medians as Markdown: the targets first, then every figure.
 
     python benchmarks/table.py RESULTS.json…                 prints the table
-    python benchmarks/table.py --keep benchmarks/results --docs docs/benchmarks.md RESULTS.json…
+    python benchmarks/table.py --keep benchmarks/results --docs docs/performance.md RESULTS.json…
 
 Results are what `make bench-ops` writes. Where two of them have a point, the later one counts; `--keep` folds them into
 the file of their machine, which is committed, so that one op can be measured again without the others.
@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 OURS, CEILING = "gnas_ext", "ceiling"
+# What was tried where a target is missed, and what bounds it: a heading a line of the table of targets.
+NOTES = Path(__file__).with_name("notes.md")
+HUGE_PAGES = ("both with huge pages", "only the rival with huge pages")
 Point = dict[str, Any]
 GRAPHS = ("ten-nodes", "thousand-nodes", "gowalla", "gowalla-like", "power-law", "power-law-10m")
 
@@ -105,13 +108,26 @@ def targets(points: list[Point]) -> list[str]:
             lines.append(verdict(family, pairs, target))
         if pages == "huge":
             if pairs:
-                lines.append(verdict(f"{family}, both with huge pages", pairs, target))
+                lines.append(verdict(f"{family}, {HUGE_PAGES[0]}", pairs, target))
             beside = [(p, default.get((p["family"], p["graph"], p["size"]))) for p in counted]
             ours = [(p, ratio(p, other["seconds"].get(OURS))) for p, other in beside if other]
             mixed = [(p, found) for p, found in ours if found]
             if mixed:
-                lines.append(verdict(f"{family}, only the rival with huge pages", mixed, target))
+                lines.append(verdict(f"{family}, {HUGE_PAGES[1]}", mixed, target))
     return lines
+
+
+def sections(notes: str) -> dict[str, str]:
+    """The text below each heading, in one line."""
+    found = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", notes, re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def missed(lines: list[str], notes: dict[str, str]) -> list[str]:
+    """What was tried, for each line of the table of targets that says no."""
+    names = [line.split(" | ")[0].removeprefix("| ") for line in lines if "| **no** |" in line]
+    reasons = [f"- {name}: {notes[name]}" for name in names if name in notes]
+    return ["Where a target is missed, what was tried and what bounds it:", "", *reasons] if reasons else []
 
 
 def limits(points: list[Point]) -> list[str]:
@@ -233,10 +249,12 @@ def steps(result: dict[str, Any]) -> list[str]:
 def markdown(result: dict[str, Any]) -> str:
     """All of it."""
     points = result["points"]
-    lines = ["# Benchmarks of the ops", "", "Written by benchmarks/table.py; `make bench-ops` measures again.", ""]
+    lines = ["# Performance of the ops", "", "Written by benchmarks/table.py; `make bench-ops` measures again.", ""]
     if not points:
         return "\n".join([*lines, "Nothing was measured.", *instructions(result), *steps(result)])
-    lines += [*caption(result), "", "## Targets", "", *targets(points), "", *limits(points)]
+    reached = targets(points)
+    lines += [*caption(result), "", "## Targets", "", *reached, "", *limits(points), ""]
+    lines += missed(reached, sections(NOTES.read_text()))
     lines += [
         "",
         "The ceiling fetches the same rows in the same order and does nothing else (benchmarks/ceiling.cpp).",

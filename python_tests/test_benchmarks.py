@@ -178,6 +178,19 @@ def test_a_target_that_is_missed_shows() -> None:
         assert "| **no** |" in table.targets(points)[2]
 
 
+def test_what_was_tried_stands_below_a_target_that_is_missed() -> None:
+    notes = "# Notes\n\n## spmm sum\n\nThe gather takes\nall of it.\n\n## sddmm\n\nNothing yet.\n"
+    lines = table.missed(table.targets([point(64, gnas_ext=1.0, close=1.7)]), table.sections(notes))
+    assert lines[-1] == "- spmm sum: The gather takes all of it."
+    assert table.missed(table.targets([point(64, gnas_ext=1.0, close=9)]), table.sections(notes)) == []
+
+
+def test_a_note_is_of_a_family_that_is_measured() -> None:
+    assert set(table.sections(table.NOTES.read_text())) <= {family.name for family in families.FAMILIES} | {
+        f"{family.name}, {pages}" for family in families.FAMILIES for pages in table.HUGE_PAGES if family.huge_pages
+    }
+
+
 def test_a_target_of_one_graph_counts_that_one_alone() -> None:
     points = [point(16, gnas_ext=1, close=0.5), point(16, graph="power-law", gnas_ext=1, close=4)]
     for entry in points:
@@ -219,7 +232,7 @@ def test_the_command_measures_keeps_and_writes(tmp_path: Path) -> None:
         *options,
     ]
     subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, "GNAS_BENCH_THREADS": "1"})
-    docs = tmp_path / "benchmarks.md"
+    docs = tmp_path / "performance.md"
     command = [sys.executable, ROOT / "benchmarks" / "table.py", "--keep", tmp_path, "--docs", docs, result]
     subprocess.run(command, check=True, cwd=ROOT)
     text = docs.read_text()
