@@ -84,7 +84,7 @@ void run(const char* op, SpmmQuantizedArgs a, const Tensor& codes) {
     carry = output_like(codes, {2 * a.chunks, a.table.width}, ScalarType::Float);
     a.carry = static_cast<float*>(carry->data_ptr());
   }
-  const Panels panels({a.table.codes, a.cols, a.table.row_bytes, 1, a.nnz}, a.out != nullptr);
+  const Panels panels({a.table.codes, a.cols, a.table.row_bytes, 1, a.nnz}, a.scale == nullptr);
   panels.each([&](const Panel& panel) {
     SpmmQuantizedArgs part = a;
     const int64_t share = 8 / a.table.bits;  // columns a byte

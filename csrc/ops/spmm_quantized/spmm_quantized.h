@@ -17,10 +17,10 @@ struct SpmmQuantizedArgs {
   const void* edge;      // [nnz], index type: where an edge's weight stands; null for the identity
   const float* weight;   // [nnz]; null for all ones
   QuantizedTable table;  // [cols, width]; a panel of it has its own width and row_bytes
-  float* out;            // [rows, width]; null where rows are quantised again
+  float* out;            // [rows, width], unless rows are quantised again
   int64_t out_stride;    // from one row to the next
   int8_t* codes;         // quantised again: [rows, width]
-  float* scale;          // [rows]
+  float* scale;          // [rows]; null where rows stay float32
   float* carry;          // CPU: [2 * chunks, width], for the rows that a cut divides
   Fault* fault;          // CPU: an entry found out of bounds
   Fault* infinite;       // a row to be quantised again that is not finite; on CUDA in the device's memory

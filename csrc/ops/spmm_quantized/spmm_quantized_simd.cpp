@@ -80,9 +80,9 @@ void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_e
       walk_chunk(
           indptr, a.rows, a.nnz, a.chunks, chunk,
           [&](int64_t row, int64_t from, int64_t until) GNAS_INLINED {
-            float* to = a.out == nullptr ? values : a.out + row * a.out_stride;
+            float* to = a.scale != nullptr ? values : a.out + row * a.out_stride;
             kernel(c, Piece{from, until, to, shift_of(from, until), mean_of<I>(a, row)});
-            if (a.out == nullptr) write_codes(a, row, to);
+            if (a.scale != nullptr) write_codes(a, row, to);
           },
           [&](int64_t slot, int64_t, int64_t from, int64_t until) {
             AnySum<kBits, I>{}(c, Piece{from, until, a.carry + slot * width, shift_of(from, until), 1});
@@ -102,10 +102,10 @@ void run_carry(const SpmmQuantizedArgs& a) {
       },
       [&](int64_t row, int64_t from) {
         float* values = a.carry + from * width;
-        float* to = a.out == nullptr ? values : a.out + row * a.out_stride;
+        float* to = a.scale != nullptr ? values : a.out + row * a.out_stride;
         const float scale = mean_of<I>(a, row);
         for (int64_t f = 0; f < width; ++f) to[f] = scale * values[f];
-        if (a.out == nullptr) write_codes(a, row, to);
+        if (a.scale != nullptr) write_codes(a, row, to);
       });
 }
 
