@@ -7,7 +7,7 @@
 #ifndef GNAS_CUDA
 #include <memory>
 
-#include "core/panels.h"
+#include "ops/spmm_quantized/gatherable.h"
 #endif
 
 namespace gnas {
@@ -84,15 +84,11 @@ void run(const char* op, SpmmQuantizedArgs a, const Tensor& codes) {
     carry = output_like(codes, {2 * a.chunks, a.table.width}, ScalarType::Float);
     a.carry = static_cast<float*>(carry->data_ptr());
   }
-  const Panels panels({a.table.codes, a.cols, a.table.row_bytes, 1, a.nnz}, a.scale == nullptr);
-  panels.each([&](const Panel& panel) {
+  Gatherable(a).each([&](const TablePanel& panel) {
     SpmmQuantizedArgs part = a;
-    const int64_t share = 8 / a.table.bits;  // columns a byte
-    const int64_t column = panel.column * share;
-    part.table.codes = panel.data;
-    part.table.row_bytes = panel.stride;
-    part.table.width = std::min(panel.width * share, a.table.width - column);
-    part.out = advance(a.out, column, sizeof(float));
+    part.table = panel.table;
+    part.scale_at = panel.scale_at;
+    part.out = advance(a.out, panel.column, sizeof(float));
     pass(op, part);
   });
 }

@@ -17,6 +17,7 @@ struct SpmmQuantizedArgs {
   const void* edge;      // [nnz], index type: where an edge's weight stands; null for the identity
   const float* weight;   // [nnz]; null for all ones
   QuantizedTable table;  // [cols, width]; a panel of it has its own width and row_bytes
+  int64_t scale_at;      // CPU, fewer than 8 bits: where in a row of codes its scale stands; 0 for table.scale
   float* out;            // [rows, width], unless rows are quantised again
   int64_t out_stride;    // from one row to the next
   int8_t* codes;         // quantised again: [rows, width]
@@ -49,9 +50,9 @@ struct SddmmQuantizedArgs {
   bool wide_index;
 };
 
-// Numbers that a thread needs for itself: the factors and the shifts of a chunk's edges, and a row.
+// Numbers that a thread needs for itself: the weights of a chunk's edges in their order, and a row.
 inline int64_t spmm_quantized_scratch(const SpmmQuantizedArgs& a) {
-  return 2 * ((a.rows + a.nnz) / a.chunks + 64) + a.table.width + 64;
+  return (a.rows + a.nnz) / a.chunks + 2 + a.table.width + 16;
 }
 
 GNAS_KERNEL(spmm_quantized_rows, const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end, float* scratch)

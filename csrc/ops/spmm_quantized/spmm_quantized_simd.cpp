@@ -10,7 +10,7 @@ namespace {
 
 // How far ahead rows are prefetched: as many edges as there are lines to be under way.
 constexpr int64_t kBytesAhead = 4 * 1024;
-constexpr int64_t kMostAhead = 32;
+constexpr int64_t kMostAhead = 64;
 
 template <class I>
 float mean_of(const SpmmQuantizedArgs& a, int64_t row) {
@@ -19,27 +19,13 @@ float mean_of(const SpmmQuantizedArgs& a, int64_t row) {
   return a.mean && degree > 1 ? 1 / static_cast<float>(degree) : 1;
 }
 
-// What each edge multiplies codes with, and what it adds where rows have zeros. `factor` and `shift` are of edge
-// `begin` on.
+// The weights of the edges begin … end-1, in their order; in `scratch` where they are not there so already.
 template <class I>
-void weigh(const SpmmQuantizedArgs& a, int64_t begin, int64_t end, float* factor, float* shift) {
-  const I* indices = static_cast<const I*>(a.indices) + begin;
+const float* weights_of(const SpmmQuantizedArgs& a, int64_t begin, int64_t end, float* scratch) {
+  if (a.weight != nullptr && a.edge == nullptr) return a.weight + begin;
   const I* edge = a.edge == nullptr ? nullptr : static_cast<const I*>(a.edge) + begin;
-  const float* scale = a.table.scale;
-  const int64_t count = end - begin;
-  if (a.weight == nullptr) {
-    for (int64_t e = 0; e < count; ++e) factor[e] = scale[indices[e]];
-  } else if (edge == nullptr) {
-    const float* weight = a.weight + begin;
-    for (int64_t e = 0; e < count; ++e) factor[e] = weight[e] * scale[indices[e]];
-  } else {
-    for (int64_t e = 0; e < count; ++e) factor[e] = a.weight[edge[e]] * scale[indices[e]];
-  }
-  if (a.table.zero == nullptr) return;
-  for (int64_t e = 0; e < count; ++e) {
-    const float w = a.weight == nullptr ? 1 : edge == nullptr ? a.weight[begin + e] : a.weight[edge[e]];
-    shift[e] = w * a.table.zero[indices[e]];
-  }
+  for (int64_t e = 0; e < end - begin; ++e) scratch[e] = a.weight == nullptr ? 1 : a.weight[edge[e]];
+  return scratch;
 }
 
 // The codes and the scale of a row that is whole.
@@ -49,43 +35,37 @@ void write_codes(const SpmmQuantizedArgs& a, int64_t row, const float* values) {
     __atomic_store_n(&a.infinite->edge, row, __ATOMIC_RELAXED);
 }
 
-template <int kBits, class I>
+template <int kBits, bool kInRow, class I>
 void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end, float* scratch) {
   const I* indptr = static_cast<const I*>(a.indptr);
   const int64_t width = a.table.width;
   float* values = scratch;  // of a row that is quantised again
-  float* factor = scratch + (width + 15) / 16 * 16;
-  float* shift = factor + (a.rows + a.nnz) / a.chunks + 2;
+  float* ordered = scratch + (width + 15) / 16 * 16;
   Chunk<I> c{};
   c.indices = static_cast<const I*>(a.indices);
   c.codes = static_cast<const uint8_t*>(a.table.codes);
+  c.scale = a.table.scale;
+  c.zero = a.table.zero;
   c.row_bytes = a.table.row_bytes;
+  c.scale_at = a.scale_at;
   c.width = width;
   const int64_t wanted = edges_ahead(c.row_bytes, kBytesAhead, kMostAhead);
   for (int64_t chunk = chunk_begin; chunk < chunk_end; ++chunk) {
     const int64_t begin = cut_at(indptr, a.rows, a.nnz, a.chunks, chunk).edge;
     const int64_t end = cut_at(indptr, a.rows, a.nnz, a.chunks, chunk + 1).edge;
     if (!inside(a, c.indices, static_cast<const I*>(a.edge), begin, end)) continue;
-    weigh<I>(a, begin, end, factor, shift);
-    c.factor = factor - begin;
+    c.weight = weights_of<I>(a, begin, end, ordered) - begin;
     c.ahead = wanted < a.nnz - end ? wanted : a.nnz - end;
-    const auto shift_of = [&](int64_t from, int64_t until) {
-      float sum = 0;
-      if (a.table.zero != nullptr) {
-        for (int64_t e = from; e < until; ++e) sum += shift[e - begin];
-      }
-      return sum;
-    };
-    with_sum<kBits, I>(width, [&](auto kernel) GNAS_INLINED {
+    with_sum<kBits, kInRow, I>(width, [&](auto kernel) GNAS_INLINED {
       walk_chunk(
           indptr, a.rows, a.nnz, a.chunks, chunk,
           [&](int64_t row, int64_t from, int64_t until) GNAS_INLINED {
             float* to = a.scale != nullptr ? values : a.out + row * a.out_stride;
-            kernel(c, Piece{from, until, to, shift_of(from, until), mean_of<I>(a, row)});
+            kernel(c, Piece{from, until, to, shift_of(c, from, until), mean_of<I>(a, row)});
             if (a.scale != nullptr) write_codes(a, row, to);
           },
           [&](int64_t slot, int64_t, int64_t from, int64_t until) {
-            AnySum<kBits, I>{}(c, Piece{from, until, a.carry + slot * width, shift_of(from, until), 1});
+            AnySum<kBits, kInRow, I>{}(c, Piece{from, until, a.carry + slot * width, shift_of(c, from, until), 1});
           });
     });
   }
@@ -178,7 +158,11 @@ void with_kind(int bits, bool wide_index, const F& f) {
 
 void spmm_quantized_rows(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end, float* scratch) {
   with_kind(a.table.bits, a.wide_index, [&](auto bits, auto index) {
-    run_chunks<decltype(bits)::value, decltype(index)>(a, chunk_begin, chunk_end, scratch);
+    constexpr int kBits = decltype(bits)::value;
+    if constexpr (kBits < 8) {
+      if (a.scale_at > 0) return run_chunks<kBits, true, decltype(index)>(a, chunk_begin, chunk_end, scratch);
+    }
+    run_chunks<kBits, false, decltype(index)>(a, chunk_begin, chunk_end, scratch);
   });
 }
 

@@ -1,7 +1,7 @@
 // The sum over a row's edges of factor * code + shift. For spmm_quantized_simd.cpp.
 //
-// What an edge's weight and its row's scale come to is worked out a chunk at a time, before: here an edge is a load, a
-// widening and a multiply-add. Rows are prefetched several edges ahead, line by line between the multiply-adds.
+// An edge is a load, a widening and a multiply-add. Rows are prefetched several edges ahead, line by line between the
+// multiply-adds, and so are their scales.
 #pragma once
 
 #include "ops/spmm_quantized/decode.h"
@@ -26,9 +26,12 @@ struct Piece {
 template <class I>
 struct Chunk {
   const I* indices;
-  const float* factor;  // of edge e at e
+  const float* weight;  // of edge e at e
   const uint8_t* codes;
+  const float* scale;  // [cols], or in the row of codes, `scale_at` bytes from its beginning
+  const float* zero;   // [cols], or null
   int64_t row_bytes;
+  int64_t scale_at;
   int64_t width;
   int64_t ahead;  // how many edges ahead rows are prefetched; never beyond the last edge
 
@@ -42,8 +45,32 @@ struct Chunk {
 
 GNAS_INLINE void prefetch(uintptr_t address) { __builtin_prefetch(reinterpret_cast<const void*>(address)); }
 
+// An edge's weight times its row's scale, wherever that stands.
+template <bool kInRow, class I>
+GNAS_INLINE float factor_of(const Chunk<I>& c, int64_t e) {
+  if constexpr (kInRow) {
+    float scale;
+    __builtin_memcpy(&scale, c.row_of(e) + c.scale_at, sizeof scale);
+    return c.weight[e] * scale;
+  }
+  prefetch(reinterpret_cast<uintptr_t>(c.scale) + static_cast<uint64_t>(c.indices[e + c.ahead]) * sizeof(float));
+  return c.weight[e] * c.scale[c.indices[e]];
+}
+
+// What the zeros of a piece's rows come to, which is the same in every column.
+template <class I>
+GNAS_INLINE float shift_of(const Chunk<I>& c, int64_t begin, int64_t end) {
+  float sum = 0;
+  if (c.zero == nullptr) return sum;
+  for (int64_t e = begin; e < end; ++e) {
+    prefetch(reinterpret_cast<uintptr_t>(c.zero) + static_cast<uint64_t>(c.indices[e + c.ahead]) * sizeof(float));
+    sum += c.weight[e] * c.zero[c.indices[e]];
+  }
+  return sum;
+}
+
 // Columns that N registers hold, from `column` on.
-template <int kBits, class I, int N>
+template <int kBits, bool kInRow, class I, int N>
 GNAS_INLINE void sum_block(const Chunk<I>& c, int64_t column, const Piece& p) {
   constexpr int kParts = kShare<kBits>;
   constexpr int kLoads = N / kParts;
@@ -54,7 +81,7 @@ GNAS_INLINE void sum_block(const Chunk<I>& c, int64_t column, const Piece& p) {
   const auto take = [&](int64_t e, Vector<float>(&into)[N]) __attribute__((always_inline)) {
     const uint8_t* row = c.row_of(e) + offset;
     const uintptr_t ahead = c.row_ahead(e) + offset;
-    const float w = c.factor[e];
+    const float w = factor_of<kInRow>(c, e);
     unrolled<kLoads>([&](auto l) __attribute__((always_inline)) {
       if constexpr (l * kFloats % kLine == 0) prefetch(ahead + l * kFloats);
       Vector<float> value[kParts];
@@ -86,7 +113,7 @@ GNAS_INLINE void sum_block(const Chunk<I>& c, int64_t column, const Piece& p) {
 }
 
 // The last columns, fewer than one load makes.
-template <int kBits, class I>
+template <int kBits, bool kInRow, class I>
 void sum_rest(const Chunk<I>& c, int64_t column, const Piece& p) {
   constexpr int kParts = kShare<kBits>;
   const int64_t offset = column / kParts;
@@ -97,7 +124,7 @@ void sum_rest(const Chunk<I>& c, int64_t column, const Piece& p) {
     prefetch(c.row_ahead(e) + offset);
     Vector<float> value[kParts];
     decode<kBits>(load_bytes(c.row_of(e) + offset, bytes), value);
-    const float w = c.factor[e];
+    const float w = factor_of<kInRow>(c, e);
     unrolled<kParts>([&](auto k) __attribute__((always_inline)) { sum[k] += w * value[k]; });
   }
   in_order<kBits>(sum);
@@ -107,38 +134,38 @@ void sum_rest(const Chunk<I>& c, int64_t column, const Piece& p) {
 }
 
 // Rows of any width.
-template <int kBits, class I>
+template <int kBits, bool kInRow, class I>
 struct AnySum {
   void operator()(const Chunk<I>& c, const Piece& p) const {
     int64_t column = 0;
     for (; c.width - column >= kMostSums * kFloats; column += kMostSums * kFloats)
-      sum_block<kBits, I, kMostSums>(c, column, p);
-    for (; c.width - column >= 4 * kFloats; column += 4 * kFloats) sum_block<kBits, I, 4>(c, column, p);
+      sum_block<kBits, kInRow, I, kMostSums>(c, column, p);
+    for (; c.width - column >= 4 * kFloats; column += 4 * kFloats) sum_block<kBits, kInRow, I, 4>(c, column, p);
     if constexpr (kShare<kBits> < 4) {
-      for (; c.width - column >= kUnit<kBits>; column += kUnit<kBits>) sum_block<kBits, I, kShare<kBits>>(c, column, p);
+      for (; c.width - column >= kUnit<kBits>; column += kUnit<kBits>) sum_block<kBits, kInRow, I, kShare<kBits>>(c, column, p);
     }
-    if (column < c.width) sum_rest<kBits, I>(c, column, p);
+    if (column < c.width) sum_rest<kBits, kInRow, I>(c, column, p);
   }
 };
 
 // Rows of N registers, no more and no less.
-template <int kBits, class I, int N>
+template <int kBits, bool kInRow, class I, int N>
 struct WholeSum {
-  GNAS_INLINE void operator()(const Chunk<I>& c, const Piece& p) const { sum_block<kBits, I, N>(c, 0, p); }
+  GNAS_INLINE void operator()(const Chunk<I>& c, const Piece& p) const { sum_block<kBits, kInRow, I, N>(c, 0, p); }
 };
 
 // Calls walk with the kernel for this width: chosen once, not again in every row.
-template <int kBits, class I, class Walk>
+template <int kBits, bool kInRow, class I, class Walk>
 GNAS_INLINE void with_sum(int64_t width, const Walk& walk) {
   switch (width % kFloats == 0 ? width / kFloats : 0) {
     case 4:
-      return walk(WholeSum<kBits, I, 4>{});
+      return walk(WholeSum<kBits, kInRow, I, 4>{});
     case 8:
-      return walk(WholeSum<kBits, I, 8>{});
+      return walk(WholeSum<kBits, kInRow, I, 8>{});
     case kMostSums == 16 ? 16 : -1:
-      return walk(WholeSum<kBits, I, kMostSums>{});
+      return walk(WholeSum<kBits, kInRow, I, kMostSums>{});
     default:
-      return walk(AnySum<kBits, I>{});
+      return walk(AnySum<kBits, kInRow, I>{});
   }
 }
 
