@@ -53,7 +53,9 @@ def _spmm_int32_out(indptr: Tensor, indices: Tensor, weight: Tensor, codes: Tens
         if part.dtype != torch.int8:
             raise TypeError(f"spmm_int32: expected {name} in int8, got {part.dtype}")
         if part.device != indptr.device:
-            raise ValueError(f"spmm_int32: {name} is on {part.device}, the graph on {indptr.device}: move one with .to()")
+            raise ValueError(
+                f"spmm_int32: {name} is on {part.device}, the graph on {indptr.device}: move one with .to()"
+            )
     return codes.new_empty(indptr.shape[0] - 1, codes.shape[1], dtype=torch.int32)
 
 

@@ -73,7 +73,8 @@ def spmm_quantized(
     shape = _check(*graph, weight, *table, master, rows.bits, rows.width, reduce)
     if csr.cols != rows.rows:
         raise ValueError(
-            f"spmm_quantized: expected {csr.cols} quantised rows for a graph of shape {list(csr.shape)}, got {rows.rows}"
+            f"spmm_quantized: expected {csr.cols} quantised rows for a graph of shape {list(csr.shape)}, got "
+            f"{rows.rows}"
         )
     wants_gradient = wanted(weight, master)
     if out_bits is None:
@@ -137,7 +138,8 @@ def _fake(*arguments: Any) -> Tensor:
 
 def _requantized_fake(*arguments: Any) -> tuple[Tensor, Tensor]:
     codes = arguments[4]
-    shape = _check(*arguments[:7], None, *arguments[7:])
+    master = None
+    shape = _check(*(*arguments[:7], master, *arguments[7:]))
     return codes.new_empty(shape, dtype=torch.int8), codes.new_empty(shape[0], dtype=torch.float32)
 
 

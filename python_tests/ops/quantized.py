@@ -24,7 +24,7 @@ def unpack(rows: QuantizedRows) -> torch.Tensor:
         return rows.codes.int()
     share = 8 // rows.bits
     parts = rows.codes.int().unsqueeze(2) >> (torch.arange(share) * rows.bits)
-    codes = (parts & (2**rows.bits - 1)) - 2 ** (rows.bits - 1)
+    codes: torch.Tensor = (parts & (2**rows.bits - 1)) - 2 ** (rows.bits - 1)
     return codes.flatten(1)[:, : rows.width]
 
 

@@ -103,8 +103,8 @@ GNAS_INLINE uint64_t first_bits(int64_t left) {
   return left >= 64 ? ~uint64_t{0} : left <= 0 ? 0 : ~uint64_t{0} >> (64 - left);
 }
 
-// Up to 64 N columns, four edges at a time: vpdpbusd multiplies the unsigned codes + 128 of four edges with their signed
-// weights. What the 128 adds is taken away at the end; modulo 2^32 that is exact, whatever was in between.
+// Up to 64 N columns, four edges at a time: vpdpbusd multiplies the unsigned codes + 128 of four edges with their
+// signed weights. What the 128 adds is taken away at the end; modulo 2^32 that is exact, whatever was in between.
 template <class I, int N>
 GNAS_VNNI void quad_columns(const Edges<I>& r, int64_t column, int64_t count, int32_t* to) {
   const __m512i flip = _mm512_set1_epi8(static_cast<char>(0x80));

@@ -1,8 +1,7 @@
-#include "ops/spmm_int32/spmm_int32.h"
-
 #include "core/bounds.h"
 #include "core/rows.h"
 #include "ops/spmm_int32/columns.h"
+#include "ops/spmm_int32/spmm_int32.h"
 
 namespace gnas::GNAS_ISA {
 namespace {

@@ -26,8 +26,8 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
   const Csr csr = check_csr(op, indptr, indices, codes);
   check_edge(op, edge, indptr, csr.nnz);
   if (weight) {
-    GNAS_CHECK(weight->dim() == 1 && weight->size(0) == csr.nnz, op, ": expected weight of shape [", csr.nnz,
-               "], got ", shape_of(*weight));
+    GNAS_CHECK(weight->dim() == 1 && weight->size(0) == csr.nnz, op, ": expected weight of shape [", csr.nnz, "], got ",
+               shape_of(*weight));
     GNAS_CHECK(weight->scalar_type() == ScalarType::Float, op, ": expected weight in float32");
     GNAS_CHECK(same_device(*weight, codes), op, ": weight and codes are on different devices");
   }
@@ -189,7 +189,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
       "Tensor? zero, int bits, int width, str reduce) -> (Tensor, Tensor)");
   // out[edge[e]] = dot product of a[i] and scale[j] * code[j] + zero[j]: the gradient of those weights.
   m.def(
-      "sddmm_quantized(Tensor indptr, Tensor indices, Tensor? edge, Tensor a, Tensor codes, Tensor scale, Tensor? zero, "
+      "sddmm_quantized(Tensor indptr, Tensor indices, Tensor? edge, Tensor a, Tensor codes, Tensor scale, Tensor? "
+      "zero, "
       "Tensor? master, int bits, int width, Tensor? t_indptr, Tensor? t_indices, Tensor? t_edge) -> Tensor");
 }
 

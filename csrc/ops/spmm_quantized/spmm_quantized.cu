@@ -110,7 +110,10 @@ __global__ void spmm_quantized_kernel(SpmmQuantizedArgs a) {
     // The scale is known when all columns are: those of several tiles are summed again, which gives the same.
     for (int apart = kWarp / 2; apart > 0; apart /= 2) most = fmaxf(most, __shfl_xor_sync(kAll, most, apart));
     if (!__all_sync(kAll, finite) && lane() == 0) a.infinite->edge = row;
-    const float step = most > 0 ? most / 127.0f : 1.0f;
+    // As on the CPU: requantize.h.
+    float step = most / 127.0f;
+    if (step < 0x1p-126f) step = 1.0f;
+    if (static_cast<double>(step) * 127 > 0x1.fffffep127) step = static_cast<float>(step * (1 - 0x1p-24));
     if (lane() == 0) a.scale[row] = step;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       if (tiles > 1) sum_tile<kBits, I>(a, begin, end, tile, sum);

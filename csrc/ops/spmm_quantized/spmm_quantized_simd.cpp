@@ -1,8 +1,7 @@
-#include "ops/spmm_quantized/spmm_quantized.h"
-
 #include "core/bounds.h"
 #include "core/rows.h"
 #include "ops/spmm_quantized/requantize.h"
+#include "ops/spmm_quantized/spmm_quantized.h"
 #include "ops/spmm_quantized/sum.h"
 
 namespace gnas::GNAS_ISA {
@@ -124,8 +123,8 @@ void dot_chunks(const SddmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_
         }
       }
       const float zero = a.table.zero == nullptr ? 0 : a.table.zero[other];
-      a.out[edge == nullptr ? e : static_cast<int64_t>(edge[e])] = a.table.scale[other] * add_lanes<float>(sum) +
-                                                                   zero * total;
+      a.out[edge == nullptr ? e : static_cast<int64_t>(edge[e])] =
+          a.table.scale[other] * add_lanes<float>(sum) + zero * total;
     }
   };
   for (int64_t chunk = chunk_begin; chunk < chunk_end; ++chunk) {

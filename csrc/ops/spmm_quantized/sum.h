@@ -142,7 +142,8 @@ struct AnySum {
       sum_block<kBits, kInRow, I, kMostSums>(c, column, p);
     for (; c.width - column >= 4 * kFloats; column += 4 * kFloats) sum_block<kBits, kInRow, I, 4>(c, column, p);
     if constexpr (kShare<kBits> < 4) {
-      for (; c.width - column >= kUnit<kBits>; column += kUnit<kBits>) sum_block<kBits, kInRow, I, kShare<kBits>>(c, column, p);
+      for (; c.width - column >= kUnit<kBits>; column += kUnit<kBits>)
+        sum_block<kBits, kInRow, I, kShare<kBits>>(c, column, p);
     }
     if (column < c.width) sum_rest<kBits, kInRow, I>(c, column, p);
   }
@@ -162,8 +163,8 @@ GNAS_INLINE void with_sum(int64_t width, const Walk& walk) {
       return walk(WholeSum<kBits, kInRow, I, 4>{});
     case 8:
       return walk(WholeSum<kBits, kInRow, I, 8>{});
-    case kMostSums == 16 ? 16 : -1:
-      return walk(WholeSum<kBits, kInRow, I, kMostSums>{});
+    case kMostSums == 16 ? 16:
+      -1 : return walk(WholeSum<kBits, kInRow, I, kMostSums>{});
     default:
       return walk(AnySum<kBits, kInRow, I>{});
   }

@@ -8,7 +8,7 @@ from python_tests.ops.quantized import quantized
 from python_tests.ops.samples._inputs import NOTHING, inputs
 
 if TYPE_CHECKING:
-    from python_tests.ops.samples import Corrupt, Samples
+    from python_tests.ops.samples import Samples
 
 native = torch.ops.gnas_ext
 
