@@ -90,6 +90,18 @@ def test_a_large_table_is_copied_a_panel_at_a_time(backend: torch.device) -> Non
     check(last, rows, "sum", got[1:], "the last row")
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_a_large_result_goes_past_the_caches(backend: torch.device) -> None:
+    """More than 32 MiB of it; rows that are whole, rows that a cut divides, and rows without edges."""
+    rows, width = 70_000, 128
+    random = torch.Generator().manual_seed(0)
+    row = torch.cat([torch.randint(rows // 2, (30_000,), generator=random), torch.full((20_000,), 5)])
+    csr = CSR.from_coo(row, torch.randint(40, (50_000,), generator=random), None, (rows, 40))
+    table = quantized(numbers(40, width), 8)
+    got = ops.spmm_quantized(csr.to(backend), table.to(backend)).cpu()
+    torch.testing.assert_close(got, ops.spmm(csr, dequantized(table).float()), rtol=1e-4, atol=1e-3)
+
+
 Case = tuple[list[list[float]], list[tuple[int, float]]]
 
 

@@ -10,6 +10,8 @@ namespace {
 // How far ahead rows are prefetched: as many edges as there are lines to be under way.
 constexpr int64_t kBytesAhead = 4 * 1024;
 constexpr int64_t kMostAhead = 64;
+// Results from this size on are written past the caches.
+constexpr int64_t kPastBytes = int64_t{32} << 20;
 
 template <class I>
 float mean_of(const SpmmQuantizedArgs& a, int64_t row) {
@@ -25,6 +27,13 @@ const float* weights_of(const SpmmQuantizedArgs& a, int64_t begin, int64_t end, 
   const I* edge = a.edge == nullptr ? nullptr : static_cast<const I*>(a.edge) + begin;
   for (int64_t e = 0; e < end - begin; ++e) scratch[e] = a.weight == nullptr ? 1 : a.weight[edge[e]];
   return scratch;
+}
+
+// Is the result larger than the caches, and does each register of it begin where one may be written past them?
+bool writes_past(const SpmmQuantizedArgs& a) {
+  if (a.scale != nullptr || a.rows * a.out_stride * static_cast<int64_t>(sizeof(float)) < kPastBytes) return false;
+  const auto place = reinterpret_cast<uintptr_t>(a.out);
+  return place % GNAS_VECTOR_BYTES == 0 && a.out_stride % kFloats == 0;
 }
 
 // The codes and the scale of a row that is whole.
@@ -49,6 +58,7 @@ void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_e
   c.scale_at = a.scale_at;
   c.width = width;
   const int64_t wanted = edges_ahead(c.row_bytes, kBytesAhead, kMostAhead);
+  const bool past = writes_past(a);
   for (int64_t chunk = chunk_begin; chunk < chunk_end; ++chunk) {
     const int64_t begin = cut_at(indptr, a.rows, a.nnz, a.chunks, chunk).edge;
     const int64_t end = cut_at(indptr, a.rows, a.nnz, a.chunks, chunk + 1).edge;
@@ -60,14 +70,16 @@ void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_e
           indptr, a.rows, a.nnz, a.chunks, chunk,
           [&](int64_t row, int64_t from, int64_t until) GNAS_INLINED {
             float* to = a.scale != nullptr ? values : a.out + row * a.out_stride;
-            kernel(c, Piece{from, until, to, shift_of(c, from, until), mean_of<I>(a, row)});
+            kernel(c, Piece{from, until, to, shift_of(c, from, until), mean_of<I>(a, row), past});
             if (a.scale != nullptr) write_codes(a, row, to);
           },
           [&](int64_t slot, int64_t, int64_t from, int64_t until) {
-            AnySum<kBits, kInRow, I>{}(c, Piece{from, until, a.carry + slot * width, shift_of(c, from, until), 1});
+            AnySum<kBits, kInRow, I>{}(c,
+                                       Piece{from, until, a.carry + slot * width, shift_of(c, from, until), 1, false});
           });
     });
   }
+  if (past) finish_past();
 }
 
 // Puts the pieces of divided rows together, in their order.

@@ -21,7 +21,25 @@ struct Piece {
   float* to;
   float shift;  // added to each column
   float scale;  // then multiplied with it: the mean divides
+  bool past;    // written past the caches; `to` is aligned to a register then
 };
+
+// A result that no cache would hold until it is read goes to memory past them: it is not read from there first.
+GNAS_INLINE void store_past(Vector<float> v, float* to) {
+#if GNAS_VECTOR_BYTES == 64
+  _mm512_stream_ps(to, v);
+#elif GNAS_VECTOR_BYTES == 32
+  _mm256_stream_ps(to, v);
+#else
+  store<float>(v, to);
+#endif
+}
+// What was written so is there for other threads.
+GNAS_INLINE void finish_past() {
+#if GNAS_VECTOR_BYTES >= 32
+  _mm_sfence();
+#endif
+}
 
 template <class I>
 struct Chunk {
@@ -107,7 +125,12 @@ GNAS_INLINE void sum_block(const Chunk<I>& c, int64_t column, const Piece& p) {
     unrolled<kParts>([&](auto k) { value[k] = sum[0][l * kParts + k]; });
     in_order<kBits>(value);
     unrolled<kParts>([&](auto k) __attribute__((always_inline)) {
-      store<float>((value[k] + p.shift) * p.scale, p.to + column + (l * kParts + k) * kFloats);
+      const Vector<float> result = (value[k] + p.shift) * p.scale;
+      float* to = p.to + column + (l * kParts + k) * kFloats;
+      if (p.past)
+        store_past(result, to);
+      else
+        store<float>(result, to);
     });
   });
 }
