@@ -90,17 +90,33 @@ class Gatherable {
   }
 
   void copy(int64_t from, int64_t bytes) const {
-    const char* codes = static_cast<const char*>(table_.codes) + from;
     parallel_for(0, table_.rows, 4096, [&](int64_t begin, int64_t end) {
-      if (bytes == stride_ && bytes == table_.row_bytes) {
-        std::memcpy(copy_ + begin * bytes, codes + begin * bytes, (end - begin) * bytes);
-        return;
-      }
-      for (int64_t row = begin; row < end; ++row) {
-        std::memcpy(copy_ + row * stride_, codes + row * table_.row_bytes, bytes);
-        if (scale_at_ > 0) std::memcpy(copy_ + row * stride_ + scale_at_, table_.scale + row, sizeof(float));
+      switch (bytes) {
+        case 16:
+          return copy_rows<16>(from, bytes, begin, end);
+        case 32:
+          return copy_rows<32>(from, bytes, begin, end);
+        case 64:
+          return copy_rows<64>(from, bytes, begin, end);
+        case 128:
+          return copy_rows<128>(from, bytes, begin, end);
+        case 256:
+          return copy_rows<256>(from, bytes, begin, end);
+        default:
+          return copy_rows<0>(from, bytes, begin, end);
       }
     });
+  }
+
+  // A length that the compiler knows, or 0.
+  template <int64_t kBytes>
+  void copy_rows(int64_t from, int64_t bytes, int64_t begin, int64_t end) const {
+    const char* codes = static_cast<const char*>(table_.codes) + from;
+    for (int64_t row = begin; row < end; ++row) {
+      char* to = copy_ + row * stride_;
+      std::memcpy(to, codes + row * table_.row_bytes, kBytes > 0 ? kBytes : bytes);
+      if (scale_at_ > 0) std::memcpy(to + scale_at_, table_.scale + row, sizeof(float));
+    }
   }
 
   const QuantizedTable table_;
