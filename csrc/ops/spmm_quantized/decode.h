@@ -84,15 +84,29 @@ GNAS_INLINE void decode(Bytes bytes, Vector<float> (&to)[kShare<kBits>]) {
   }
 }
 
+// a[0], b[0], a[1], b[1] … in both.
+GNAS_INLINE void interleave(Vector<float>& a, Vector<float>& b) {
+  IntVector<float> low{};
+  IntVector<float> high{};
+  for (int lane = 0; lane < kFloats; ++lane) {
+    low[lane] = lane / 2 + lane % 2 * kFloats;
+    high[lane] = low[lane] + kFloats / 2;
+  }
+  const Vector<float> first = __builtin_shuffle(a, b, low);
+  b = __builtin_shuffle(a, b, high);
+  a = first;
+}
+
 // Registers in decode's order, in the order of their columns.
 template <int kBits>
 GNAS_INLINE void in_order(Vector<float> (&v)[kShare<kBits>]) {
-  if constexpr (kBits != 8) {
-    float flat[kUnit<kBits>];
-    unrolled<kShare<kBits>>([&](auto k) __attribute__((always_inline)) {
-      for (int lane = 0; lane < kFloats; ++lane) flat[lane * kShare<kBits> + k] = v[k][lane];
-    });
-    unrolled<kShare<kBits>>([&](auto k) { v[k] = load(flat + k * kFloats); });
+  if constexpr (kBits == 4) {
+    interleave(v[0], v[1]);
+  } else if constexpr (kBits == 2) {
+    interleave(v[0], v[2]);
+    interleave(v[1], v[3]);
+    interleave(v[0], v[1]);
+    interleave(v[2], v[3]);
   }
 }
 

@@ -1,8 +1,8 @@
 // A large table of codes, copied to where gathering is cheap, as core/panels.h does it for other features. On the CPU.
 //
-// Rows lie side by side in huge pages of the pool, and their scales with them: in the row itself where a cache line has
-// room for both, so that an edge waits for one line instead of two, else behind the rows. Rows above four cache lines
-// are copied a panel of columns at a time.
+// Rows lie side by side in huge pages of the pool, and their scales behind them. (In the row itself, where a cache line
+// has room for both, they make an edge wait for one line instead of two, but the table twice as large: slower.) Rows
+// above four cache lines are copied a panel of columns at a time.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,6 @@ namespace gnas {
 // Columns of a table, in itself or in a copy.
 struct TablePanel {
   QuantizedTable table;
-  int64_t scale_at;
   int64_t column;  // the first
 };
 
@@ -28,20 +27,10 @@ class Gatherable {
     if (table_.rows * bytes_ < kLargeBytes || a.nnz < kReads * table_.rows) return;
     // A row that is quantised again has to be there as a whole.
     const int64_t bytes = a.scale != nullptr ? bytes_ : std::min(bytes_, kPanelBytes);
-    const int64_t after = (bytes + 3) / 4 * 4;
-    const int64_t with_scale = after + static_cast<int64_t>(sizeof(float));
-    if (table_.bits < 8 && with_scale <= rounded(bytes)) {
-      scale_at_ = after;
-      stride_ = with_scale > kLine ? rounded(with_scale) : power_of_two(with_scale);
-    } else {
-      stride_ = rounded(bytes);
-    }
-    const int64_t scales = scale_at_ > 0 ? 0 : table_.rows * static_cast<int64_t>(sizeof(float));
-    copy_ = static_cast<char*>(pool::take(table_.rows * stride_ + scales));
-    if (copy_ == nullptr)
-      scale_at_ = 0;
-    else
-      bytes_ = bytes;
+    stride_ = bytes > kLine ? rounded(bytes) : power_of_two(bytes);
+    const int64_t scales = table_.rows * static_cast<int64_t>(sizeof(float));
+    copy_ = static_cast<char*>(pool::take(table_.rows * stride_ + 4 + scales));
+    if (copy_ != nullptr) bytes_ = bytes;
   }
   ~Gatherable() {
     if (copy_ != nullptr) pool::give(copy_);
@@ -53,23 +42,22 @@ class Gatherable {
   template <class Pass>
   void each(const Pass& pass) const {
     if (copy_ == nullptr) {
-      pass(TablePanel{table_, 0, 0});
+      pass(TablePanel{table_, 0});
       return;
     }
     QuantizedTable part = table_;
     part.codes = copy_;
     part.row_bytes = stride_;
-    if (scale_at_ == 0) {
-      char* scale = copy_ + table_.rows * stride_;
-      std::memcpy(scale, table_.scale, table_.rows * sizeof(float));
-      part.scale = reinterpret_cast<const float*>(scale);
-    }
+    // Where a float may begin.
+    char* scale = copy_ + (table_.rows * stride_ + 3) / 4 * 4;
+    std::memcpy(scale, table_.scale, table_.rows * sizeof(float));
+    part.scale = reinterpret_cast<const float*>(scale);
     for (int64_t from = 0; from < table_.row_bytes; from += bytes_) {
       const int64_t bytes = std::min(bytes_, table_.row_bytes - from);
       const int64_t column = from * 8 / table_.bits;
       copy(from, bytes);
       part.width = std::min(bytes * 8 / table_.bits, table_.width - column);
-      pass(TablePanel{part, scale_at_, column});
+      pass(TablePanel{part, column});
     }
   }
 
@@ -113,16 +101,13 @@ class Gatherable {
   void copy_rows(int64_t from, int64_t bytes, int64_t begin, int64_t end) const {
     const char* codes = static_cast<const char*>(table_.codes) + from;
     for (int64_t row = begin; row < end; ++row) {
-      char* to = copy_ + row * stride_;
-      std::memcpy(to, codes + row * table_.row_bytes, kBytes > 0 ? kBytes : bytes);
-      if (scale_at_ > 0) std::memcpy(to + scale_at_, table_.scale + row, sizeof(float));
+      std::memcpy(copy_ + row * stride_, codes + row * table_.row_bytes, kBytes > 0 ? kBytes : bytes);
     }
   }
 
   const QuantizedTable table_;
-  int64_t bytes_;         // of a row that are copied at a time
-  int64_t stride_ = 0;    // from one row of the copy to the next
-  int64_t scale_at_ = 0;  // where in it the scale stands; 0 where scales stand behind the rows
+  int64_t bytes_;       // of a row that are copied at a time
+  int64_t stride_ = 0;  // from one row of the copy to the next
   char* copy_ = nullptr;
 };
 

@@ -87,7 +87,6 @@ void run(const char* op, SpmmQuantizedArgs a, const Tensor& codes) {
   Gatherable(a).each([&](const TablePanel& panel) {
     SpmmQuantizedArgs part = a;
     part.table = panel.table;
-    part.scale_at = panel.scale_at;
     part.out = advance(a.out, panel.column, sizeof(float));
     pass(op, part);
   });

@@ -17,7 +17,6 @@ struct SpmmQuantizedArgs {
   const void* edge;      // [nnz], index type: where an edge's weight stands; null for the identity
   const float* weight;   // [nnz]; null for all ones
   QuantizedTable table;  // [cols, width]; a panel of it has its own width and row_bytes
-  int64_t scale_at;      // CPU, fewer than 8 bits: where in a row of codes its scale stands; 0 for table.scale
   float* out;            // [rows, width], unless rows are quantised again
   int64_t out_stride;    // from one row to the next
   int8_t* codes;         // quantised again: [rows, width]

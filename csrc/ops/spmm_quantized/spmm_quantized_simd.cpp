@@ -43,7 +43,7 @@ void write_codes(const SpmmQuantizedArgs& a, int64_t row, const float* values) {
     __atomic_store_n(&a.infinite->edge, row, __ATOMIC_RELAXED);
 }
 
-template <int kBits, bool kInRow, class I>
+template <int kBits, class I>
 void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end, float* scratch) {
   const I* indptr = static_cast<const I*>(a.indptr);
   const int64_t width = a.table.width;
@@ -55,7 +55,6 @@ void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_e
   c.scale = a.table.scale;
   c.zero = a.table.zero;
   c.row_bytes = a.table.row_bytes;
-  c.scale_at = a.scale_at;
   c.width = width;
   const int64_t wanted = edges_ahead(c.row_bytes, kBytesAhead, kMostAhead);
   const bool past = writes_past(a);
@@ -65,7 +64,7 @@ void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_e
     if (!inside(a, c.indices, static_cast<const I*>(a.edge), begin, end)) continue;
     c.weight = weights_of<I>(a, begin, end, ordered) - begin;
     c.ahead = wanted < a.nnz - end ? wanted : a.nnz - end;
-    with_sum<kBits, kInRow, I>(width, [&](auto kernel) GNAS_INLINED {
+    with_sum<kBits, I>(width, [&](auto kernel) GNAS_INLINED {
       walk_chunk(
           indptr, a.rows, a.nnz, a.chunks, chunk,
           [&](int64_t row, int64_t from, int64_t until) GNAS_INLINED {
@@ -74,8 +73,7 @@ void run_chunks(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_e
             if (a.scale != nullptr) write_codes(a, row, to);
           },
           [&](int64_t slot, int64_t, int64_t from, int64_t until) {
-            AnySum<kBits, kInRow, I>{}(c,
-                                       Piece{from, until, a.carry + slot * width, shift_of(c, from, until), 1, false});
+            AnySum<kBits, I>{}(c, Piece{from, until, a.carry + slot * width, shift_of(c, from, until), 1, false});
           });
     });
   }
@@ -169,11 +167,7 @@ void with_kind(int bits, bool wide_index, const F& f) {
 
 void spmm_quantized_rows(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end, float* scratch) {
   with_kind(a.table.bits, a.wide_index, [&](auto bits, auto index) {
-    constexpr int kBits = decltype(bits)::value;
-    if constexpr (kBits < 8) {
-      if (a.scale_at > 0) return run_chunks<kBits, true, decltype(index)>(a, chunk_begin, chunk_end, scratch);
-    }
-    run_chunks<kBits, false, decltype(index)>(a, chunk_begin, chunk_end, scratch);
+    run_chunks<decltype(bits)::value, decltype(index)>(a, chunk_begin, chunk_end, scratch);
   });
 }
 

@@ -46,10 +46,9 @@ struct Chunk {
   const I* indices;
   const float* weight;  // of edge e at e
   const uint8_t* codes;
-  const float* scale;  // [cols], or in the row of codes, `scale_at` bytes from its beginning
+  const float* scale;  // [cols]
   const float* zero;   // [cols], or null
   int64_t row_bytes;
-  int64_t scale_at;
   int64_t width;
   int64_t ahead;  // how many edges ahead rows are prefetched; never beyond the last edge
 
@@ -63,14 +62,9 @@ struct Chunk {
 
 GNAS_INLINE void prefetch(uintptr_t address) { __builtin_prefetch(reinterpret_cast<const void*>(address)); }
 
-// An edge's weight times its row's scale, wherever that stands.
-template <bool kInRow, class I>
+// An edge's weight times its row's scale.
+template <class I>
 GNAS_INLINE float factor_of(const Chunk<I>& c, int64_t e) {
-  if constexpr (kInRow) {
-    float scale;
-    __builtin_memcpy(&scale, c.row_of(e) + c.scale_at, sizeof scale);
-    return c.weight[e] * scale;
-  }
   prefetch(reinterpret_cast<uintptr_t>(c.scale) + static_cast<uint64_t>(c.indices[e + c.ahead]) * sizeof(float));
   return c.weight[e] * c.scale[c.indices[e]];
 }
@@ -88,7 +82,7 @@ GNAS_INLINE float shift_of(const Chunk<I>& c, int64_t begin, int64_t end) {
 }
 
 // Columns that N registers hold, from `column` on.
-template <int kBits, bool kInRow, class I, int N>
+template <int kBits, class I, int N>
 GNAS_INLINE void sum_block(const Chunk<I>& c, int64_t column, const Piece& p) {
   constexpr int kParts = kShare<kBits>;
   constexpr int kLoads = N / kParts;
@@ -99,7 +93,7 @@ GNAS_INLINE void sum_block(const Chunk<I>& c, int64_t column, const Piece& p) {
   const auto take = [&](int64_t e, Vector<float>(&into)[N]) __attribute__((always_inline)) {
     const uint8_t* row = c.row_of(e) + offset;
     const uintptr_t ahead = c.row_ahead(e) + offset;
-    const float w = factor_of<kInRow>(c, e);
+    const float w = factor_of(c, e);
     unrolled<kLoads>([&](auto l) __attribute__((always_inline)) {
       if constexpr (l * kFloats % kLine == 0) prefetch(ahead + l * kFloats);
       Vector<float> value[kParts];
@@ -136,7 +130,7 @@ GNAS_INLINE void sum_block(const Chunk<I>& c, int64_t column, const Piece& p) {
 }
 
 // The last columns, fewer than one load makes.
-template <int kBits, bool kInRow, class I>
+template <int kBits, class I>
 void sum_rest(const Chunk<I>& c, int64_t column, const Piece& p) {
   constexpr int kParts = kShare<kBits>;
   const int64_t offset = column / kParts;
@@ -147,7 +141,7 @@ void sum_rest(const Chunk<I>& c, int64_t column, const Piece& p) {
     prefetch(c.row_ahead(e) + offset);
     Vector<float> value[kParts];
     decode<kBits>(load_bytes(c.row_of(e) + offset, bytes), value);
-    const float w = factor_of<kInRow>(c, e);
+    const float w = factor_of(c, e);
     unrolled<kParts>([&](auto k) __attribute__((always_inline)) { sum[k] += w * value[k]; });
   }
   in_order<kBits>(sum);
@@ -157,39 +151,38 @@ void sum_rest(const Chunk<I>& c, int64_t column, const Piece& p) {
 }
 
 // Rows of any width.
-template <int kBits, bool kInRow, class I>
+template <int kBits, class I>
 struct AnySum {
   void operator()(const Chunk<I>& c, const Piece& p) const {
     int64_t column = 0;
     for (; c.width - column >= kMostSums * kFloats; column += kMostSums * kFloats)
-      sum_block<kBits, kInRow, I, kMostSums>(c, column, p);
-    for (; c.width - column >= 4 * kFloats; column += 4 * kFloats) sum_block<kBits, kInRow, I, 4>(c, column, p);
+      sum_block<kBits, I, kMostSums>(c, column, p);
+    for (; c.width - column >= 4 * kFloats; column += 4 * kFloats) sum_block<kBits, I, 4>(c, column, p);
     if constexpr (kShare<kBits> < 4) {
-      for (; c.width - column >= kUnit<kBits>; column += kUnit<kBits>)
-        sum_block<kBits, kInRow, I, kShare<kBits>>(c, column, p);
+      for (; c.width - column >= kUnit<kBits>; column += kUnit<kBits>) sum_block<kBits, I, kShare<kBits>>(c, column, p);
     }
-    if (column < c.width) sum_rest<kBits, kInRow, I>(c, column, p);
+    if (column < c.width) sum_rest<kBits, I>(c, column, p);
   }
 };
 
 // Rows of N registers, no more and no less.
-template <int kBits, bool kInRow, class I, int N>
+template <int kBits, class I, int N>
 struct WholeSum {
-  GNAS_INLINE void operator()(const Chunk<I>& c, const Piece& p) const { sum_block<kBits, kInRow, I, N>(c, 0, p); }
+  GNAS_INLINE void operator()(const Chunk<I>& c, const Piece& p) const { sum_block<kBits, I, N>(c, 0, p); }
 };
 
 // Calls walk with the kernel for this width: chosen once, not again in every row.
-template <int kBits, bool kInRow, class I, class Walk>
+template <int kBits, class I, class Walk>
 GNAS_INLINE void with_sum(int64_t width, const Walk& walk) {
   switch (width % kFloats == 0 ? width / kFloats : 0) {
     case 4:
-      return walk(WholeSum<kBits, kInRow, I, 4>{});
+      return walk(WholeSum<kBits, I, 4>{});
     case 8:
-      return walk(WholeSum<kBits, kInRow, I, 8>{});
+      return walk(WholeSum<kBits, I, 8>{});
     case kMostSums == 16 ? 16:
-      -1 : return walk(WholeSum<kBits, kInRow, I, kMostSums>{});
+      -1 : return walk(WholeSum<kBits, I, kMostSums>{});
     default:
-      return walk(AnySum<kBits, kInRow, I>{});
+      return walk(AnySum<kBits, I>{});
   }
 }
 
