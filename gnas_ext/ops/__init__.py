@@ -15,6 +15,8 @@ from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.segment import gather_segments, segment_arg, segment_reduce
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
+from gnas_ext.ops.spmm_int32 import spmm_int32
+from gnas_ext.ops.spmm_quantized import spmm_quantized
 from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
@@ -38,6 +40,8 @@ __all__ = [
     "segment_reduce",
     "segment_softmax",
     "spmm",
+    "spmm_int32",
+    "spmm_quantized",
     "spspmm_topk",
     "transpose",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.graph.csr import CSR
+    from gnas_ext.ops.quantized_rows import QuantizedRows
     from gnas_ext.ops.spmm import Reduce
 
 
@@ -93,3 +94,22 @@ def scatter(src: Tensor, index: Tensor, size: int, reduce: Reduce = "sum") -> Te
     how = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin"}[reduce]
     out = src.new_zeros(size, src.shape[1], dtype=torch.float64)
     return out.scatter_reduce(0, row, src.double(), how, include_self=False).to(src.dtype)
+
+
+def spmm_quantized(csr: CSR, rows: QuantizedRows, reduce: Literal["sum", "mean"] = "sum") -> Tensor:
+    """Like `ops.spmm_quantized`: the codes unpacked, dequantised in float64, and a message an edge."""
+    codes = rows.codes.int()
+    if rows.bits < 8:
+        shift = torch.arange(0, 8, rows.bits, device=codes.device)
+        codes = (codes.unsqueeze(2) >> shift).flatten(1)[:, : rows.width] & (2**rows.bits - 1)
+        codes = codes - 2 ** (rows.bits - 1)
+    values = codes * rows.scale.double().unsqueeze(1)
+    if rows.zero is not None:
+        values = values + rows.zero.double().unsqueeze(1)
+    return spmm(csr, values, reduce).float()
+
+
+def spmm_int32(csr: CSR, codes: Tensor, weight: Tensor) -> Tensor:
+    """Like `ops.spmm_int32`, by a message an edge, in int64."""
+    messages = codes.long()[csr.indices.long()] * weight.long().unsqueeze(1)
+    return messages.new_zeros(csr.rows, codes.shape[1]).index_add(0, csr.row_index().long(), messages)
