@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 
@@ -34,6 +34,9 @@ class Structure(NamedTuple):
     edge: Tensor | None
 
 
+Arrays = tuple["Tensor", "Tensor", "Tensor"]
+
+
 class Later(NamedTuple):
     """A transpose that is made when it is first asked for.
 
@@ -41,16 +44,19 @@ class Later(NamedTuple):
         make: its arrays, as `Structure` has them.
     """
 
-    make: Callable[[], tuple[Tensor, Tensor, Tensor]]
+    make: Callable[[], Arrays]
 
     def to(self, device: torch.device | str | None) -> Later:
         """The same elsewhere."""
 
-        def moved() -> tuple[Tensor, Tensor, Tensor]:
+        def moved() -> Arrays:
             indptr, indices, edge = self.make()
             return indptr.to(device), indices.to(device), edge.to(device)
 
         return Later(moved)
+
+
+Kept: TypeAlias = "Structure | Order | Later"
 
 
 class CSR:
@@ -85,7 +91,11 @@ class CSR:
         self._set(Structure(indptr.contiguous(), indices.contiguous(), None), weight, shape, {})
 
     def _set(
-        self, structure: Structure, weight: Tensor | None, shape: tuple[int, int], kept: dict[str, Structure | Order | Later]
+        self,
+        structure: Structure,
+        weight: Tensor | None,
+        shape: tuple[int, int],
+        kept: dict[str, Kept],
     ) -> None:
         self._structure = structure
         self.stored_weight = weight
@@ -94,7 +104,11 @@ class CSR:
 
     @classmethod
     def _unchecked(
-        cls, structure: Structure, weight: Tensor | None, shape: tuple[int, int], kept: dict[str, Structure | Order | Later]
+        cls,
+        structure: Structure,
+        weight: Tensor | None,
+        shape: tuple[int, int],
+        kept: dict[str, Kept],
     ) -> CSR:
         csr = cls.__new__(cls)
         csr._set(structure, weight, shape, kept)
@@ -240,7 +254,7 @@ class CSR:
 
     def t(self) -> CSR:
         """The transpose, [cols, rows]: computed once and kept. It reads this matrix's weights where they are stored."""
-        kept: dict[str, Structure | Order | Later] = {"transpose": self._structure}
+        kept: dict[str, Kept] = {"transpose": self._structure}
         return CSR._unchecked(self.transposed_structure(), self.stored_weight, (self.cols, self.rows), kept)
 
     def reordered(self, by: By = "degree") -> Reordered:
@@ -335,7 +349,7 @@ class CSR:
             return Structure(*(None if part is None else part.to(device) for part in structure))  # type: ignore[arg-type]
 
         weight = None if self.stored_weight is None else self.stored_weight.to(device=device, dtype=dtype)
-        kept: dict[str, Structure | Order | Later] = {
+        kept: dict[str, Kept] = {
             name: move(entry) if isinstance(entry, Structure) else entry.to(device)
             for name, entry in self._kept.items()
         }

@@ -1,7 +1,7 @@
 """Which part of a graph is left under a mask, for some rows, and when rarely seen nodes share a row?
 
-All of it is one op, `select_edges`; and the transpose of what is left is made of the kept transpose by the same op, when
-it is first asked for: nothing is sorted.
+All of it is one op, `select_edges`; and the transpose of what is left is made of the kept transpose by the same op,
+when it is first asked for: nothing is sorted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+
+    from gnas_ext.graph.csr import Arrays
 
 # Sorting costs about so many times what selecting does, an entry: a part smaller than this is sorted on its own.
 _SORT = 4
@@ -111,7 +113,7 @@ def masked(csr: CSR, mask: Tensor) -> CSR:
     indptr, indices, weight = _select(csr, mask=bits)
     entries = csr.with_weight(None)  # what is kept later need not hold the weights
 
-    def transposed() -> tuple[Tensor, Tensor, Tensor]:
+    def transposed() -> Arrays:
         t = entries.transposed_structure()
         return select_edges(t.indptr, t.indices, entries.rows, t.edge, mask=bits, places="kept")[:3]
 
@@ -126,7 +128,7 @@ def select_rows(csr: CSR, rows: Tensor) -> CSR:
     indptr, indices, weight = _select(csr, rows=rows)
     entries = csr.with_weight(None)
 
-    def transposed() -> tuple[Tensor, Tensor, Tensor]:
+    def transposed() -> Arrays:
         place = torch.full((csr.rows,), -1, dtype=rows.dtype, device=rows.device)
         numbers = torch.arange(len(rows), dtype=rows.dtype, device=rows.device)
         place[rows.long()] = numbers
@@ -154,7 +156,7 @@ def remapped(csr: CSR, remap: Tensor, cols: int) -> CSR:
     indptr, indices, weight = _select(csr, remap=remap, new_cols=cols)
     entries = csr.with_weight(None)
 
-    def transposed() -> tuple[Tensor, Tensor, Tensor]:
+    def transposed() -> Arrays:
         t = entries.transposed_structure()
         # Columns of one name one after the other, those without a name left out.
         order = torch.argsort(remap, stable=True)[int((remap < 0).sum()) :].to(remap.dtype)
@@ -197,6 +199,6 @@ def _select(
 
 
 def _made(
-    indptr: Tensor, indices: Tensor, weight: Tensor | None, shape: tuple[int, int], transposed: Callable[[], tuple[Tensor, Tensor, Tensor]]
+    indptr: Tensor, indices: Tensor, weight: Tensor | None, shape: tuple[int, int], transposed: Callable[[], Arrays]
 ) -> CSR:
     return CSR._unchecked(Structure(indptr, indices, None), weight, shape, {"transpose": Later(transposed)})

@@ -51,7 +51,9 @@ def unpack_mask(mask: Tensor, nnz: int) -> Tensor:
     if mask.dtype != torch.uint8:
         raise TypeError(f"unpack_mask: expected mask in uint8, got {mask.dtype}")
     if mask.dim() != 1 or mask.shape[0] != (nnz + 7) // 8:
-        raise ValueError(f"unpack_mask: expected mask of shape [{(nnz + 7) // 8}] for {nnz} bits, got {list(mask.shape)}")
+        raise ValueError(
+            f"unpack_mask: expected mask of shape [{(nnz + 7) // 8}] for {nnz} bits, got {list(mask.shape)}"
+        )
     bits = torch.arange(8, dtype=torch.uint8, device=mask.device)
     return ((mask.unsqueeze(1) >> bits) & 1).flatten()[:nnz].bool()
 
@@ -77,8 +79,9 @@ def edge_mask(scores: Tensor, keep: float | None = None, threshold: float | None
     if (keep is None) == (threshold is None):
         raise ValueError("edge_mask: expected one of keep and threshold")
     scores = scores.detach()
-    if keep is None:
-        return cast("Tensor", scores >= threshold)
+    if threshold is not None:
+        return scores >= threshold
+    assert keep is not None
     if not 0 <= keep <= 1:
         raise ValueError(f"edge_mask: expected keep from 0 to 1, got {keep}")
     count = round(keep * len(scores))

@@ -127,9 +127,7 @@ def _masked(
     """The kernel. Weights of one head are compacted in the pass that selects, so that they are read in a row."""
     cols = x.shape[0]
     if weight is None or weight.dim() == 1:
-        indptr, indices, _, left = native.select_edges(
-            indptr, indices, edge, weight, mask, None, None, cols, 0, "none"
-        )
+        indptr, indices, _, left = native.select_edges(indptr, indices, edge, weight, mask, None, None, cols, 0, "none")
         weight = None if weight is None else left
     else:
         indptr, indices, place, _ = native.select_edges(

@@ -65,8 +65,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
   // A bit an entry, little-endian, zero with probability p; on the device of `like`.
   m.def("edge_dropout(Tensor like, SymInt nnz, float p, int seed, int stream) -> Tensor");
   // The same, with one draw for both directions of an edge.
-  m.def(
-      "edge_dropout_pairs(Tensor indptr, Tensor indices, SymInt cols, float p, int seed, int stream) -> Tensor");
+  m.def("edge_dropout_pairs(Tensor indptr, Tensor indices, SymInt cols, float p, int seed, int stream) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CPU, m) {

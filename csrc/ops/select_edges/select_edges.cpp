@@ -99,8 +99,8 @@ Selected select_edges(const Tensor& indptr, const Tensor& indices, const Optiona
   a.weight_bytes = 4;
   OptionalTensor numbers, bits, list, names;
   if (weight) {
-    GNAS_CHECK(weight->dim() == 1 && weight->size(0) == csr.nnz, op, ": expected weight of shape [", csr.nnz,
-               "], got ", shape_of(*weight));
+    GNAS_CHECK(weight->dim() == 1 && weight->size(0) == csr.nnz, op, ": expected weight of shape [", csr.nnz, "], got ",
+               shape_of(*weight));
     element_type("select_edges: weight", *weight);
     GNAS_CHECK(same_device(*weight, indptr), op, ": weight and indptr are on different devices");
     numbers = as_contiguous(*weight);
@@ -136,7 +136,7 @@ Selected select_edges(const Tensor& indptr, const Tensor& indices, const Optiona
   a.edge = pointer(edge);
   a.weight = pointer(numbers);
   a.mask = static_cast<const uint8_t*>(pointer(bits));
-  a.listed = pointer(list);
+  a.listed = list && list->size(0) == 0 ? a.indptr : pointer(list);  // an empty list has no address, but is one
   a.remap = pointer(names);
 #ifdef GNAS_CUDA
   const torch::stable::accelerator::DeviceGuard guard(indptr.get_device_index());

@@ -6,9 +6,9 @@ namespace {
 
 using namespace cuda;
 
-constexpr int kWord = 32;                               // entries a word of bits here: one a lane
-constexpr int kBlockWords = kSelectBlock / kWord;       // words a block of entries
-constexpr int kThreads = kBlockWords;                   // threads that take a block: one a word in the sums
+constexpr int kWord = 32;                          // entries a word of bits here: one a lane
+constexpr int kBlockWords = kSelectBlock / kWord;  // words a block of entries
+constexpr int kThreads = kBlockWords;              // threads that take a block: one a word in the sums
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kScanThreads = 1024;
 
@@ -276,8 +276,8 @@ int select_count_cuda(const SelectArgs& a, int64_t* total, void* stream) {
   if (a.remap != nullptr && a.cols > 0) {
     with_index(a.wide_index, [&](auto index) {
       using I = decltype(index);
-      check_names_kernel<I><<<grid((a.cols + 255) / 256), 256, 0, on>>>(static_cast<const I*>(a.remap), a.cols,
-                                                                       a.new_cols);
+      check_names_kernel<I>
+          <<<grid((a.cols + 255) / 256), 256, 0, on>>>(static_cast<const I*>(a.remap), a.cols, a.new_cols);
     });
   }
   if (a.places == Places::kept && a.edge != nullptr && a.nnz > 0) {
@@ -293,8 +293,7 @@ int select_count_cuda(const SelectArgs& a, int64_t* total, void* stream) {
   });
   scan_kernel<<<1, kScanThreads, 0, on>>>(a.base, numbers);
   int error = cudaGetLastError();
-  if (error == cudaSuccess)
-    error = cudaMemcpyAsync(total, a.base + numbers, sizeof *total, cudaMemcpyDeviceToHost, on);
+  if (error == cudaSuccess) error = cudaMemcpyAsync(total, a.base + numbers, sizeof *total, cudaMemcpyDeviceToHost, on);
   return error != cudaSuccess ? error : static_cast<int>(cudaStreamSynchronize(on));
 }
 

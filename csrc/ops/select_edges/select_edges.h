@@ -20,27 +20,27 @@ enum class Places : int { none, stored, kept };
 
 // Entry e is live where mask has the bit edge[e] and remap[indices[e]] is not negative. Bits are little-endian.
 struct SelectArgs {
-  const void* indptr;    // [rows + 1], index type
-  const void* indices;   // [nnz], index type
-  const void* edge;      // [nnz], index type: where an entry's weight and bit stand; null for the identity
-  const void* weight;    // [nnz], elements of weight_bytes; null where no weights are wanted
-  const uint8_t* mask;   // [(nnz + 7) / 8]; null for all ones
-  const void* listed;    // [out_rows], index type: which rows, in which order; null for all
-  const void* remap;     // [cols], index type: what a column is called, -1 for none; null for the identity
-  uint64_t* live;        // [words]: the live entries, a bit each; where no rows are listed
-  int64_t* base;         // [blocks + 1]: live entries of each block; then, before it. With listed rows: [out_rows + 1]
-  uint64_t* kept;        // [words]: Places::kept: the mask without bits beyond the last entry
-  int64_t* rank;         // [words]: Places::kept: bits of the mask before each word
-  void* out_indptr;      // [out_rows + 1], index type
-  void* out_indices;     // [live entries], index type
-  void* out_edge;        // [live entries], index type; null for Places::none
-  void* out_weight;      // [live entries]; null where weight is
-  Fault* fault;          // CPU: an entry out of bounds
-  Fault* row_fault;      // CPU: a listed row out of bounds
+  const void* indptr;   // [rows + 1], index type
+  const void* indices;  // [nnz], index type
+  const void* edge;     // [nnz], index type: where an entry's weight and bit stand; null for the identity
+  const void* weight;   // [nnz], elements of weight_bytes; null where no weights are wanted
+  const uint8_t* mask;  // [(nnz + 7) / 8]; null for all ones
+  const void* listed;   // [out_rows], index type: which rows, in which order; null for all
+  const void* remap;    // [cols], index type: what a column is called, -1 for none; null for the identity
+  uint64_t* live;       // [words]: the live entries, a bit each; where no rows are listed
+  int64_t* base;        // [blocks + 1]: live entries of each block; then, before it. With listed rows: [out_rows + 1]
+  uint64_t* kept;       // [words]: Places::kept: the mask without bits beyond the last entry
+  int64_t* rank;        // [words]: Places::kept: bits of the mask before each word
+  void* out_indptr;     // [out_rows + 1], index type
+  void* out_indices;    // [live entries], index type
+  void* out_edge;       // [live entries], index type; null for Places::none
+  void* out_weight;     // [live entries]; null where weight is
+  Fault* fault;         // CPU: an entry out of bounds
+  Fault* row_fault;     // CPU: a listed row out of bounds
   int64_t rows;
   int64_t out_rows;
   int64_t cols;
-  int64_t new_cols;      // CUDA: below which the names in remap are to be
+  int64_t new_cols;  // CUDA: below which the names in remap are to be
   int64_t nnz;
   int64_t weight_bytes;  // 2, 4 or 8
   Places places;

@@ -1,10 +1,9 @@
 // The live sub-graph at the speed of memory: indices, places and weights of the live entries, one after the other.
-#include "ops/select_edges/select_edges.h"
-
 #include <type_traits>
 
 #include "core/bounds.h"
 #include "ops/select_edges/compress.h"
+#include "ops/select_edges/select_edges.h"
 
 namespace gnas::GNAS_ISA {
 namespace {
