@@ -124,7 +124,7 @@ def test_what_is_refused() -> None:
         ops.topk_per_row(csr, torch.ones(600), -1)
     with pytest.raises(ValueError, match=r"edge_dropout_mask: expected p from 0 to 1, got -0.1"):
         ops.edge_dropout_mask(9, -0.1, 0)
-    with pytest.raises(ValueError, match="edge_dropout_mask: expected 0 to 2\^34 - 1 edges, got -9"):
+    with pytest.raises(ValueError, match=r"edge_dropout_mask: expected 0 to 2\^34 - 1 edges, got -9"):
         ops.edge_dropout_mask(-9, 0.1, 0)
     for edges, got in ((9, "a number"), (csr, r"shape \[90, 70\]")):
         with pytest.raises(ValueError, match=rf"undirected needs a graph of shape \[n, n\], got {got}"):

@@ -52,6 +52,20 @@ inline void compress(const uint16_t* from, uint64_t live, uint16_t* to) {
     to += count;
   }
 }
+// Two arrays under one mask.
+inline void compress_both(const uint32_t* from, const uint32_t* other, uint64_t live, uint32_t* to,
+                          uint32_t* other_to) {
+  for (int part = 0; part < 4; ++part, from += 16, other += 16) {
+    const __mmask16 bits = static_cast<__mmask16>(live >> (16 * part));
+    const int count = __builtin_popcount(bits);
+    const __mmask16 first = static_cast<__mmask16>((uint32_t{1} << count) - 1);
+    _mm512_mask_storeu_epi32(to, first, _mm512_maskz_compress_epi32(bits, _mm512_maskz_loadu_epi32(bits, from)));
+    const __m512i kept = _mm512_maskz_compress_epi32(bits, _mm512_maskz_loadu_epi32(bits, other));
+    _mm512_mask_storeu_epi32(other_to, first, kept);
+    to += count;
+    other_to += count;
+  }
+}
 #else
 template <class T>
 inline void compress(const T* from, uint64_t live, T* to) {
@@ -62,6 +76,12 @@ inline void compress(const T* from, uint64_t live, T* to) {
   for_bits(live, [&](int bit) __attribute__((always_inline)) { *to++ = from[bit]; });
 }
 #endif
+
+template <class T, class U>
+inline void compress_both(const T* from, const U* other, uint64_t live, T* to, U* other_to) {
+  compress(from, live, to);
+  compress(other, live, other_to);
+}
 
 }  // namespace
 }  // namespace gnas::GNAS_ISA

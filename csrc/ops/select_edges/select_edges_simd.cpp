@@ -123,6 +123,10 @@ struct Copy {
         out_weight(static_cast<W*>(args.out_weight)) {}
 
   void word(int64_t first, uint64_t live, int64_t out) const {
+    if (edge == nullptr && remap == nullptr && weight != nullptr && out_edge == nullptr) {
+      compress_both(indices + first, weight + first, live, out_indices + out, out_weight + out);
+      return;
+    }
     const int64_t count = bits_of(live);
     compress(indices + first, live, out_indices + out);
     if (remap != nullptr) {
@@ -183,24 +187,29 @@ template <class I, class W>
 void copy_block(const SelectArgs& a, const Copy<I, W>& copy, int64_t block) {
   const I* indptr = static_cast<const I*>(a.indptr);
   I* out_indptr = static_cast<I*>(a.out_indptr);
-  const int64_t end = a.nnz < (block + 1) * kSelectBlock ? a.nnz : (block + 1) * kSelectBlock;
+  const int64_t begin = block * kSelectBlock;
+  const int64_t end = a.nnz < begin + kSelectBlock ? a.nnz : begin + kSelectBlock;
   // Where nothing was looked up through them, the indices are checked only here, as they come into the cache.
-  if (a.edge == nullptr && a.remap == nullptr && !block_inside<I>(a, block * kSelectBlock, end)) return;
+  if (a.edge == nullptr && a.remap == nullptr && !block_inside<I>(a, begin, end)) return;
+  const uint64_t* live = a.live + begin / kSelectWord;
+  int64_t before[kSelectBlock / kSelectWord];  // where what each word leaves begins
   int64_t out = a.base[block];
-  int64_t row = first_row_from(a, indptr, block * kSelectBlock);
-  for (int64_t first = block * kSelectBlock; first < end; first += kSelectWord) {
-    const uint64_t live = a.live[first / kSelectWord];
-    const I until = static_cast<I>(first + kSelectWord < end ? first + kSelectWord : end);
-    for (; row < a.rows && indptr[row] < until; ++row) {
-      const uint64_t before = (uint64_t{1} << (indptr[row] - static_cast<I>(first))) - 1;
-      out_indptr[row] = static_cast<I>(out + bits_of(live & before));
-    }
-    if (live == 0) continue;
-    copy.word(first, live, out);
-    out += bits_of(live);
+  for (int64_t word = 0; begin + word * kSelectWord < end; ++word) {
+    before[word] = out;
+    // An empty mask would write nothing too, but a store of nothing beyond the output takes the processor long.
+    if (live[word] == 0) continue;
+    copy.word(begin + word * kSelectWord, live[word], out);
+    out += bits_of(live[word]);
   }
-  if (end < a.nnz) return;
-  for (; row <= a.rows; ++row) out_indptr[row] = static_cast<I>(out);
+  const int64_t last_row = end < a.nnz ? first_row_from(a, indptr, end) : a.rows + 1;
+  for (int64_t row = first_row_from(a, indptr, begin); row < last_row; ++row) {
+    const int64_t at = static_cast<int64_t>(indptr[row]) - begin;
+    const int64_t word = at / kSelectWord;
+    out_indptr[row] =
+        begin + at == end
+            ? static_cast<I>(out)
+            : static_cast<I>(before[word] + bits_of(live[word] & ((uint64_t{1} << (at % kSelectWord)) - 1)));
+  }
 }
 
 // Is an entry of a listed row live?
