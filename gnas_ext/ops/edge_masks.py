@@ -99,7 +99,7 @@ def topk_per_row(csr: CSR, scores: Tensor, k: int) -> Tensor:
 
     Args:
         csr: graph of shape [rows, cols].
-        scores: [nnz], in the order of `csr.indices`.
+        scores: [nnz], in the order of `csr.indices`; NaN is above all.
         k: edges a row, at most.
 
     Returns:
@@ -112,14 +112,10 @@ def topk_per_row(csr: CSR, scores: Tensor, k: int) -> Tensor:
         raise ValueError(f"topk_per_row: expected scores of shape [{csr.nnz}], got {list(scores.shape)}")
     if k < 0:
         raise ValueError(f"topk_per_row: expected k of 0 or more, got {k}")
-    row = csr.row_index().long()
-    by_score = torch.argsort(scores.detach(), descending=True, stable=True)
-    # Stable again: by row, and by score within it.
-    order = by_score[torch.argsort(row[by_score], stable=True)]
-    place = torch.arange(csr.nnz, device=csr.device) - csr.indptr.long()[row]
-    mask = torch.empty(csr.nnz, dtype=torch.bool, device=csr.device)
-    mask[order] = place < k
-    return mask
+    scores = scores.detach()
+    if scores.dtype not in (torch.float32, torch.float64):
+        scores = scores.float() if scores.is_floating_point() else scores.double()
+    return cast("Tensor", torch.ops.gnas_ext.topk_rows(csr.indptr, scores, k))
 
 
 def edge_dropout_mask(
@@ -195,3 +191,22 @@ def _pairs_fake(indptr: Tensor, indices: Tensor, cols: int, p: float, seed: int,
 
 torch.library.register_fake("gnas_ext::edge_dropout", _dropout_fake)
 torch.library.register_fake("gnas_ext::edge_dropout_pairs", _pairs_fake)
+
+
+def _topk_fake(indptr: Tensor, scores: Tensor, k: int) -> Tensor:
+    return scores.new_empty(scores.shape, dtype=torch.bool)
+
+
+def _topk_cuda(indptr: Tensor, scores: Tensor, k: int) -> Tensor:
+    rows = torch.arange(len(indptr) - 1, device=scores.device)
+    row = torch.repeat_interleave(rows, indptr.diff().long(), output_size=len(scores))
+    by_score = torch.argsort(scores, descending=True, stable=True)
+    # Stable again: by row, and by score within it.
+    order = by_score[torch.argsort(row[by_score], stable=True)]
+    mask = torch.empty(len(scores), dtype=torch.bool, device=scores.device)
+    mask[order] = torch.arange(len(scores), device=scores.device) - indptr.long()[row] < k
+    return mask
+
+
+torch.library.register_fake("gnas_ext::topk_rows", _topk_fake)
+torch.library.impl("gnas_ext::topk_rows", "CUDA", _topk_cuda)

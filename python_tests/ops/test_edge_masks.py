@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import gnas_ext
 from gnas_ext import CSR, ops
+from gnas_ext.ops import edge_masks
 from python_tests import graphs
 from python_tests.ops.oracle import INDEX_TYPES, with_index
 from python_tests.philox import WORD, Draws, philox4x32
@@ -52,6 +53,19 @@ def test_top_k_of_each_row(graph: CSR) -> None:
             own = slice(int(graph.indptr[row]), int(graph.indptr[row + 1]))
             best = torch.argsort(scores[own], descending=True, stable=True)[:k]
             assert torch.equal(mask[own].nonzero().squeeze(1), best.sort().values)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64])
+def test_top_k_of_any_scores(backend: torch.device, dtype: torch.dtype) -> None:
+    """As two stable sorts have it, which is what CUDA runs; both zeros are alike, and NaN is above all."""
+    csr = with_index(graphs.make("one_hub"), torch.int32)
+    scores = torch.randint(-3, 4, (csr.nnz,)).to(dtype)
+    if dtype.is_floating_point:
+        scores[::7] = torch.nan
+        scores[1::9] = -0.0
+    expected = edge_masks._topk_cuda(csr.indptr, scores.double(), 5)
+    assert torch.equal(ops.topk_per_row(csr.to(backend), scores.to(backend), 5).cpu(), expected)
 
 
 @pytest.mark.parametrize(("seed", "stream"), [(0, 0), (2**64 - 3, 2**63 + 5), (-7, 12)])

@@ -52,7 +52,14 @@ def sddmm_masked(index: torch.dtype, dtype: torch.dtype, device: torch.device) -
     ]
 
 
+def topk_rows(index: torch.dtype, dtype: torch.dtype, device: torch.device) -> list[tuple[Any, ...]]:
+    csr, _, _, _, weight, _, _ = inputs(index, dtype, device)
+    wide = weight.detach() if dtype == torch.float64 else weight.detach().float()
+    return [(csr.indptr, wide, 2)]
+
+
 SAMPLES: dict[str, Samples] = {
+    "topk_rows": topk_rows,
     "select_edges": select_edges,
     "spmm_masked": spmm_masked,
     "sddmm_masked": sddmm_masked,
