@@ -17,6 +17,8 @@ Places parse_places(const char* op, const std::string& places) {
 }
 
 #ifdef GNAS_CUDA
+Tensor part_like(const Tensor& like, int64_t size) { return output_like(like, {size}); }
+
 int64_t count(const char* op, const SelectArgs& a, const Tensor& indptr) {
   int64_t total = 0;
   check_launch(op, select_count_cuda(a, &total, current_stream(indptr)));
@@ -26,6 +28,19 @@ void copy(const char* op, const SelectArgs& a, const Tensor& indptr) {
   check_launch(op, select_copy_cuda(a, current_stream(indptr)));
 }
 #else
+// Where a part of the entries goes. One of 2 to 4 MiB is a block of the pool as well, of 4: a call makes several and
+// frees them soon, whereupon malloc hands the pages back to the system, to fault in again at the next call.
+Tensor part_like(const Tensor& like, int64_t size) {
+  constexpr int64_t kLeast = int64_t{2} << 20;
+  const int64_t bytes = size * element_bytes(like.scalar_type());
+  void* block = bytes >= kLeast && bytes < 2 * kLeast ? pool::take(2 * kLeast) : nullptr;
+  if (block == nullptr) return output_like(like, {size});
+  const int64_t stride = 1;
+  return torch::stable::from_blob(block, {&size, 1}, {&stride, 1},
+                                  torch::stable::Device(torch::headeronly::DeviceType::CPU), like.scalar_type(),
+                                  &pool::give);
+}
+
 // Numbers become the sum of those before them; what all come to is returned and written behind them.
 int64_t sum_before(int64_t* number, int64_t count) {
   int64_t sum = 0;
@@ -165,9 +180,9 @@ Selected select_edges(const Tensor& indptr, const Tensor& indices, const Optiona
   GNAS_CHECK(csr.wide_index || total <= INT32_MAX, op, ": ", total,
              " entries are too many for int32: use int64 indices");
   const Tensor out_indptr = output_like(indptr, {a.out_rows + 1});
-  const Tensor out_indices = output_like(indptr, {total});
-  const Tensor out_edge = output_like(indptr, {a.places == Places::none ? 0 : total});
-  const Tensor out_weight = numbers ? output_like(*numbers, {total}) : output_like(indptr, {0}, ScalarType::Float);
+  const Tensor out_indices = part_like(indptr, total);
+  const Tensor out_edge = part_like(indptr, a.places == Places::none ? 0 : total);
+  const Tensor out_weight = numbers ? part_like(*numbers, total) : output_like(indptr, {0}, ScalarType::Float);
   a.out_indptr = out_indptr.data_ptr();
   a.out_indices = out_indices.data_ptr();
   a.out_edge = a.places == Places::none ? nullptr : out_edge.data_ptr();
