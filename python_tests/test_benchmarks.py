@@ -55,6 +55,13 @@ def test_one_that_is_wrong_is_found() -> None:
     assert "twice" not in found.ready
 
 
+def test_one_that_a_saving_is_measured_against_has_other_numbers() -> None:
+    family = suite.Family("copy", None, {suite.OURS: lambda s: lambda: s.x, "twice": lambda s: lambda: 2 * s.x})
+    assert "twice" in suite.prepare(suite.Point(family, "ten-nodes", "cpu", 16)).wrong
+    family = family._replace(same_numbers=False)
+    assert "twice" in suite.prepare(suite.Point(family, "ten-nodes", "cpu", 16)).ready
+
+
 def test_the_slow_are_left_out_of_the_large_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "LARGE_EDGES", 0)
     seconds = {suite.OURS: 1.0, "best": 2.0, "close": 5.0, "slow": 7.0}

@@ -38,7 +38,7 @@ class Panels {
   // Where `divisible` is false, all columns are one panel.
   explicit Panels(const Gathered& x, bool divisible = true) : x_(x), width_(x.width) {
     const bool large = x.rows * x.width * x.element >= kLargeBytes;
-    if (!large || x.reads < kReads * x.rows) return;
+    if (!large || x.reads < reads_that_pay(x.rows * x.width * x.element) * x.rows) return;
     const int64_t width = divisible ? std::min(x.width, kPanelBytes / x.element) : x.width;
     if (on_huge_pages() && (width == x.width || x.rows * kPanelBytes > kLargeBytes)) return;
     stride_ = (width * x.element + kLine - 1) / kLine * kLine / x.element;
@@ -72,8 +72,8 @@ class Panels {
   static constexpr int64_t kLine = 64;
   // Smaller matrices fit the last level of cache.
   static constexpr int64_t kLargeBytes = int64_t{32} << 20;
-  // How often a row must be read for its copy to pay.
-  static constexpr int64_t kReads = 8;
+  // How often a row must be read for its copy to pay: more often where the matrix is not much larger than the cache.
+  static int64_t reads_that_pay(int64_t bytes) { return bytes < 4 * kLargeBytes ? 16 : 8; }
 
   // Did the user ask torch for huge pages? A copy gains less then.
   static bool on_huge_pages() {

@@ -6,11 +6,13 @@ from gnas_ext.graph.normalize import normalize, weighted_degree
 from gnas_ext.graph.order import Reordered
 from gnas_ext.graph.product import spspmm_topk
 from gnas_ext.graph.sample import Neighbors, Sample, sample_neighbors, sample_subgraph
+from gnas_ext.graph.select import Fold, fold_rows
 from gnas_ext.graph.subgraph import Core, Subgraph, coalesce, induced_subgraph, k_core
 
 __all__ = [
     "CSR",
     "Core",
+    "Fold",
     "Neighbors",
     "Reordered",
     "Sample",
@@ -18,6 +20,7 @@ __all__ = [
     "bipartite",
     "coalesce",
     "decay",
+    "fold_rows",
     "induced_subgraph",
     "k_core",
     "normalize",

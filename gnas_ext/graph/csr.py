@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 
@@ -10,6 +10,8 @@ from gnas_ext.ops._keep import to_keep
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from gnas_ext.graph.order import By, Order, Reordered
@@ -30,6 +32,31 @@ class Structure(NamedTuple):
     indptr: Tensor
     indices: Tensor
     edge: Tensor | None
+
+
+Arrays = tuple["Tensor", "Tensor", "Tensor"]
+
+
+class Later(NamedTuple):
+    """A transpose that is made when it is first asked for.
+
+    Attributes:
+        make: its arrays, as `Structure` has them.
+    """
+
+    make: Callable[[], Arrays]
+
+    def to(self, device: torch.device | str | None) -> Later:
+        """The same elsewhere."""
+
+        def moved() -> Arrays:
+            indptr, indices, edge = self.make()
+            return indptr.to(device), indices.to(device), edge.to(device)
+
+        return Later(moved)
+
+
+Kept: TypeAlias = "Structure | Order | Later"
 
 
 class CSR:
@@ -64,7 +91,11 @@ class CSR:
         self._set(Structure(indptr.contiguous(), indices.contiguous(), None), weight, shape, {})
 
     def _set(
-        self, structure: Structure, weight: Tensor | None, shape: tuple[int, int], kept: dict[str, Structure | Order]
+        self,
+        structure: Structure,
+        weight: Tensor | None,
+        shape: tuple[int, int],
+        kept: dict[str, Kept],
     ) -> None:
         self._structure = structure
         self.stored_weight = weight
@@ -73,7 +104,11 @@ class CSR:
 
     @classmethod
     def _unchecked(
-        cls, structure: Structure, weight: Tensor | None, shape: tuple[int, int], kept: dict[str, Structure | Order]
+        cls,
+        structure: Structure,
+        weight: Tensor | None,
+        shape: tuple[int, int],
+        kept: dict[str, Kept],
     ) -> CSR:
         csr = cls.__new__(cls)
         csr._set(structure, weight, shape, kept)
@@ -210,7 +245,8 @@ class CSR:
         """The entries of the transpose and where each one's weight is stored; computed once and kept."""
         kept = self._kept.get("transpose")
         if not isinstance(kept, Structure):
-            made, keeps = to_keep(lambda: transpose(self.indptr, self.indices, self.cols))
+            sort = Later(lambda: transpose(self.indptr, self.indices, self.cols))
+            made, keeps = to_keep((kept if isinstance(kept, Later) else sort).make)
             kept = Structure(*made)
             if keeps:
                 self._kept["transpose"] = kept
@@ -218,7 +254,7 @@ class CSR:
 
     def t(self) -> CSR:
         """The transpose, [cols, rows]: computed once and kept. It reads this matrix's weights where they are stored."""
-        kept: dict[str, Structure | Order] = {"transpose": self._structure}
+        kept: dict[str, Kept] = {"transpose": self._structure}
         return CSR._unchecked(self.transposed_structure(), self.stored_weight, (self.cols, self.rows), kept)
 
     def reordered(self, by: By = "degree") -> Reordered:
@@ -243,6 +279,59 @@ class CSR:
 
         return reordered(self, by)
 
+    def masked(self, mask: Tensor) -> CSR:
+        """The graph of the entries that a mask keeps, smaller in memory: for a mask that is fixed.
+
+        Args:
+            mask: bool, [nnz], or packed (`ops.pack_mask`), in the order of the stored weights.
+
+        Returns:
+            The same shape; entries keep their order. Its transpose is made of this graph's kept one, not by sorting.
+
+        Raises:
+            ValueError: mask has another length or is elsewhere.
+            TypeError: mask is neither of bool nor of uint8.
+
+        Gradients of any order flow to the weights. `ops.spmm_masked` is for a mask that still moves.
+        """
+        from gnas_ext.graph.select import masked
+
+        return masked(self, mask)
+
+    def select_rows(self, rows: Tensor) -> CSR:
+        """The graph of some rows, [len(rows), cols]: what those nodes receive, and nothing else.
+
+        Args:
+            rows: [count], int32 or int64: row i of the result is this row; a row may come twice.
+
+        Raises:
+            ValueError: rows is not one-dimensional.
+            RuntimeError: a row is out of range.
+
+        Gradients of any order flow to the weights.
+        """
+        from gnas_ext.graph.select import select_rows
+
+        return select_rows(self, rows)
+
+    def remapped(self, remap: Tensor, cols: int) -> CSR:
+        """The graph with its columns renamed, [rows, cols]: rarely seen nodes fold into shared rows of x.
+
+        Args:
+            remap: [this graph's cols], int32 or int64: the new name of each column, from 0 to cols - 1; several may
+                have one, whose entries then add up; -1 drops a column's entries. `graph.fold_rows` makes one.
+            cols: the number of names.
+
+        Raises:
+            ValueError: remap has another length, or cols is negative.
+            RuntimeError: a name is out of range.
+
+        Gradients of any order flow to the weights. Rows fold as columns of the transpose: `csr.t().remapped(…).t()`.
+        """
+        from gnas_ext.graph.select import remapped
+
+        return remapped(self, remap, cols)
+
     def with_weight(self, weight: Tensor | None) -> CSR:
         """The same entries with other weights, [nnz] or [nnz, heads], in the order of `indices`.
 
@@ -260,7 +349,7 @@ class CSR:
             return Structure(*(None if part is None else part.to(device) for part in structure))  # type: ignore[arg-type]
 
         weight = None if self.stored_weight is None else self.stored_weight.to(device=device, dtype=dtype)
-        kept: dict[str, Structure | Order] = {
+        kept: dict[str, Kept] = {
             name: move(entry) if isinstance(entry, Structure) else entry.to(device)
             for name, entry in self._kept.items()
         }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import torch
 
-from gnas_ext.graph.csr import CSR, Structure
+from gnas_ext.graph.csr import CSR, Kept, Structure
 from gnas_ext.graph.sample import weight_of
 from gnas_ext.ops.communities import communities
 from gnas_ext.ops.sample_neighbors import sample_neighbors as draw
@@ -46,7 +46,7 @@ class Order(NamedTuple):
     rows: Tensor
     cols: Tensor
     row_place: Tensor
-    kept: dict[str, Structure | Order]
+    kept: dict[str, Kept]
 
     def to(self, device: torch.device | str | None) -> Order:
         """The same elsewhere; what the reordered graph keeps is computed anew."""

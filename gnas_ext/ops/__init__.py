@@ -4,6 +4,7 @@ import gnas_ext._native  # (registers the ops; must run before anything below na
 import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
 from gnas_ext.ops.attention import attention
 from gnas_ext.ops.communities import communities
+from gnas_ext.ops.edge_masks import edge_dropout_mask, edge_mask, pack_mask, topk_per_row, unpack_mask
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.gather_rows import gather_rows
 from gnas_ext.ops.index_reduce import index_reduce, index_reduce_arg
@@ -14,8 +15,10 @@ from gnas_ext.ops.scatter import ScatterPlan, scatter, scatter_arg
 from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.segment import gather_segments, segment_arg, segment_reduce
 from gnas_ext.ops.segment_softmax import segment_softmax
+from gnas_ext.ops.select_edges import select_edges
 from gnas_ext.ops.spmm import spmm
 from gnas_ext.ops.spmm_int32 import spmm_int32
+from gnas_ext.ops.spmm_masked import spmm_active, spmm_masked
 from gnas_ext.ops.spmm_quantized import spmm_quantized
 from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
@@ -25,12 +28,15 @@ __all__ = [
     "attention",
     "communities",
     "coo_to_csr",
+    "edge_dropout_mask",
+    "edge_mask",
     "gat",
     "gather_rows",
     "gather_segments",
     "index_reduce",
     "index_reduce_arg",
     "k_core",
+    "pack_mask",
     "propagate",
     "sample_neighbors",
     "scatter",
@@ -39,9 +45,14 @@ __all__ = [
     "segment_arg",
     "segment_reduce",
     "segment_softmax",
+    "select_edges",
     "spmm",
+    "spmm_active",
     "spmm_int32",
+    "spmm_masked",
     "spmm_quantized",
     "spspmm_topk",
+    "topk_per_row",
     "transpose",
+    "unpack_mask",
 ]

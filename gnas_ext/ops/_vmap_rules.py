@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import gnas_ext.ops.spmm_masked  # noqa: F401  (defines its ops)
 from gnas_ext.ops._vmap import apart, in_turn, register_vmap, side_by_side
 
 Parts = tuple[Tensor, int]
@@ -115,12 +116,54 @@ def _propagate(
     return apart(torch.ops.gnas_ext.propagate(indptr, indices, edge, weight, wide, hop_weight, *t), size, heads), 0
 
 
+def _spmm_masked(
+    size: int,
+    batched: list[bool],
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    weight: Tensor | None,
+    x: Tensor,
+    mask: Tensor,
+    scores: Tensor | None,
+    reduce: str,
+    *t: Any,
+) -> Parts:
+    if batched[6] or scores is not None:  # their gradient adds up over all columns
+        return in_turn("spmm_masked")(size, batched, indptr, indices, edge, weight, x, mask, scores, reduce, *t)
+    heads, weight = _heads(size, batched[3], weight)
+    wide = side_by_side(x, size, batched[4], heads)
+    out = torch.ops.gnas_ext.spmm_masked(indptr, indices, edge, weight, wide, mask, None, reduce, *t)
+    return apart(out, size, heads), 0
+
+
+def _sddmm_masked(
+    size: int,
+    batched: list[bool],
+    indptr: Tensor,
+    indices: Tensor,
+    edge: Tensor | None,
+    a: Tensor,
+    b: Tensor,
+    mask: Tensor,
+    heads: int,
+    *t: Any,
+) -> Parts:
+    each = max(heads, 1)
+    left, right = (side_by_side(value, size, batched[at], each) for at, value in ((3, a), (4, b)))
+    out = torch.ops.gnas_ext.sddmm_masked(indptr, indices, edge, left, right, mask, each * size, *t)
+    out = out.unflatten(1, (each, size))
+    return (out, 2) if heads else (out.squeeze(1), 1)
+
+
 register_vmap("spmm", _spmm, weight=3, x=4)
 register_vmap("spmm_arg", _spmm_arg, weight=2, x=3)
 register_vmap("spmm_select", _spmm_select, weight=3, x=4, select=5)
 register_vmap("propagate", _propagate, weight=3, x=4, hop_weight=5)
 register_vmap("sddmm", _sddmm, a=3, b=4, select=5)
 register_vmap("sddmm_elementwise", _sddmm_elementwise, a=2, b=3)
+register_vmap("spmm_masked", _spmm_masked, weight=3, x=4, scores=6)
+register_vmap("sddmm_masked", _sddmm_masked, a=3, b=4)
 
 # Passes over rows have nothing to gain from a batch at once.
 _IN_TURN = {

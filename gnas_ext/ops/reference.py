@@ -113,3 +113,30 @@ def spmm_int32(csr: CSR, codes: Tensor, weight: Tensor) -> Tensor:
     """Like `ops.spmm_int32`, by a message an edge, in int64."""
     messages = codes.long()[csr.indices.long()] * weight.long().unsqueeze(1)
     return messages.new_zeros(csr.rows, codes.shape[1]).index_add(0, csr.row_index().long(), messages)
+
+
+def select_edges(
+    csr: CSR, mask: Tensor, rows: Tensor | None = None, remap: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Like `ops.select_edges` with a mask of bool in the order of the entries: an entry at a time."""
+    indptr, indices, edge = [0], [], []
+    for row in range(csr.rows) if rows is None else rows.tolist():
+        for e in range(int(csr.indptr[row]), int(csr.indptr[row + 1])):
+            column = int(csr.indices[e]) if remap is None else int(remap[int(csr.indices[e])])
+            if bool(mask[e]) and column >= 0:
+                indices.append(column)
+                edge.append(e if csr.edge is None else int(csr.edge[e]))
+        indptr.append(len(indices))
+    left, right, place = (torch.tensor(part, dtype=csr.indptr.dtype) for part in (indptr, indices, edge))
+    return left, right, place
+
+
+def spmm_masked(csr: CSR, x: Tensor, mask: Tensor, reduce: Reduce = "sum") -> Tensor:
+    """Like `ops.spmm_masked` with a mask of bool, by a message an edge that is kept, in float64."""
+    messages = x.double()[csr.indices.long()][mask]
+    if csr.weight is not None:
+        messages = messages * csr.weight.double()[mask].unsqueeze(1)
+    row = csr.row_index().long()[mask].unsqueeze(1).expand_as(messages)
+    out = messages.new_zeros(csr.rows, x.shape[1])
+    how = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin"}[reduce]
+    return out.scatter_reduce(0, row, messages, how, include_self=False).to(x.dtype)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.ops.spmm import Reduce
 
-NODES, EDGES = 1 << 16, 10 << 16
+NODES, EDGES = 1 << 16, 17 << 16
 
 
 @pytest.fixture(autouse=True)

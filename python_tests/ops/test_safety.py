@@ -25,9 +25,9 @@ native = torch.ops.gnas_ext
 
 
 # Those that read an entry's weight where `edge` says.
-WITH_EDGE = ("spmm", "spmm_out", "spmm_select", "sddmm")
+WITH_EDGE = ("spmm", "spmm_out", "spmm_select", "sddmm", "select_edges")
 # Those that take no features.
-STRUCTURAL = ("transpose", "k_core", "spspmm_topk", "communities")
+STRUCTURAL = ("transpose", "edge_dropout_pairs", "select_edges", "k_core", "spspmm_topk", "communities")
 
 
 def ones(width: int) -> torch.Tensor:
