@@ -148,6 +148,9 @@ inline int64_t element_bytes(ScalarType type) {
     case ScalarType::BFloat16:
     case ScalarType::Half:
       return 2;
+    case ScalarType::Char:
+    case ScalarType::Byte:
+      return 1;
     default:
       return 0;
   }

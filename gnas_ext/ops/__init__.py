@@ -9,6 +9,8 @@ from gnas_ext.ops.gather_rows import gather_rows
 from gnas_ext.ops.index_reduce import index_reduce, index_reduce_arg
 from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
+from gnas_ext.ops.quantize_rows import dequantize_rows, fake_quantize_rows, quantize_rows
+from gnas_ext.ops.quantized_rows import QuantizedRows
 from gnas_ext.ops.sample_neighbors import sample_neighbors
 from gnas_ext.ops.scatter import ScatterPlan, scatter, scatter_arg
 from gnas_ext.ops.sddmm import sddmm
@@ -19,10 +21,13 @@ from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = [
+    "QuantizedRows",
     "ScatterPlan",
     "attention",
     "communities",
     "coo_to_csr",
+    "dequantize_rows",
+    "fake_quantize_rows",
     "gat",
     "gather_rows",
     "gather_segments",
@@ -30,6 +35,7 @@ __all__ = [
     "index_reduce_arg",
     "k_core",
     "propagate",
+    "quantize_rows",
     "sample_neighbors",
     "scatter",
     "scatter_arg",
