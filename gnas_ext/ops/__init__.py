@@ -4,6 +4,7 @@ import gnas_ext._native  # (registers the ops; must run before anything below na
 import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
 from gnas_ext.ops.attention import attention
 from gnas_ext.ops.communities import communities
+from gnas_ext.ops.embedding_update import embedding_update_int8
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.gather_rows import gather_rows
 from gnas_ext.ops.index_reduce import index_reduce, index_reduce_arg
@@ -27,6 +28,7 @@ __all__ = [
     "communities",
     "coo_to_csr",
     "dequantize_rows",
+    "embedding_update_int8",
     "fake_quantize_rows",
     "gat",
     "gather_rows",
