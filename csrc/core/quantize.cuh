@@ -55,7 +55,7 @@ __device__ int code_of(A x, const RowCode& code, const QuantizeSpec& s, int64_t 
 
 // The range of a row, in every lane. False where an entry has no code. `x(f)` is entry f, in the type of sums.
 template <class A, class X>
-__device__ bool range_of(const X& x, int64_t width, RowRange* range) {
+__device__ bool range_of(const X& x, int64_t width, bool symmetric, RowRange* range) {
   bool right = true;
   A largest = 0;
   A low = 0;
@@ -64,7 +64,7 @@ __device__ bool range_of(const X& x, int64_t width, RowRange* range) {
   for (int64_t f = lane(); f < width; f += kWarp) {
     const A value = x(f);
     const A magnitude = value < 0 ? -value : value;
-    right = right && static_cast<double>(magnitude) <= kLargestCoded;  // false for NaN
+    right = right && static_cast<double>(magnitude) <= largest_coded(symmetric);  // false for NaN
     if (magnitude > largest) largest = magnitude;
     if (value < low) low = value;
     if (value > high) high = value;

@@ -38,8 +38,10 @@ namespace {
 constexpr uint32_t kQuantizeFamily = 0x80000000u;
 constexpr uint32_t kUpdateFamily = 0x80000001u;
 
-// NaN and numbers that float32 does not hold have no code.
-constexpr double kLargestCoded = 0x1.fffffep127;
+// NaN and what is larger have no code: what float32 does not hold; in affine rows, half of that, since their codes count
+// from the middle of a range that is twice as long.
+constexpr double kLargestFloat = 0x1.fffffep127;
+GNAS_ANYWHERE double largest_coded(bool symmetric) { return symmetric ? kLargestFloat : kLargestFloat / 2; }
 // A scale below the normal numbers has too few bits to divide by: all codes of such a row are 0, under a scale of 1.
 constexpr float kSmallestScale = 0x1p-126f;
 
@@ -55,16 +57,20 @@ GNAS_ANYWHERE int candidates(const QuantizeSpec& s) {
 }
 
 GNAS_ANYWHERE RowCode candidate(const QuantizeSpec& s, const RowRange& range, int number) {
+  const int highest = highest_code(s.bits);
   if (s.symmetric) {
-    const float scale = static_cast<float>(range.largest * (32 - number) / (32 * highest_code(s.bits)));
-    return {scale < kSmallestScale ? 1.0f : scale, 0.0f};
+    const float scale = static_cast<float>(range.largest * (32 - number) / (32 * highest));
+    if (scale < kSmallestScale) return {1.0f, 0.0f};
+    // Where the last code would stand for what float32 does not hold, the next smaller scale.
+    const bool beyond = static_cast<double>(scale) * highest > kLargestFloat;
+    return {beyond ? static_cast<float>(scale * (1 - 0x1p-24)) : scale, 0.0f};
   }
   const double cut = static_cast<float>((range.high - range.low) / 16);
   const double low = range.low + cut * (number / kAffineCuts);
   const double high = range.high - cut * (number % kAffineCuts);
   const float scale = static_cast<float>((high - low) / ((1 << s.bits) - 1));
   if (scale < kSmallestScale) return {1.0f, static_cast<float>(low + 0.0)};  // never -0
-  return {scale, static_cast<float>(low + static_cast<double>(scale) * (1 << (s.bits - 1)))};
+  return {scale, static_cast<float>(low + static_cast<double>(scale) * (highest + 1))};
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ GNAS_INLINE V over_lanes(V v, const F& larger) {
   }
 }
 
-// False where an entry is NaN, infinite or beyond float32.
+// False where an entry has no code.
 template <class T>
 GNAS_INLINE bool range_of(const T* row, int64_t width, bool symmetric, RowRange* range) {
   using A = Accumulator<T>;
@@ -130,7 +130,7 @@ GNAS_INLINE bool range_of(const T* row, int64_t width, bool symmetric, RowRange*
     range->low = over_lanes<A, kHalf>(low.v[0], less)[0];
     range->high = over_lanes<A, kHalf>(high.v[0], greater)[0];
   }
-  return range->largest <= kLargestCoded;
+  return range->largest <= largest_coded(symmetric);
 }
 
 // Adding it leaves a number's nearest integer (of two, the even one) in the last bits.

@@ -57,8 +57,6 @@ def embedding_update_int8(
     if rows.bits != 8:
         raise ValueError(f"embedding_update_int8: expected rows of 8 bits, got {rows.bits}")
     _check(*parts)
-    if grad.dtype == torch.float64:
-        grad = grad.float()
     torch.ops.gnas_ext.embedding_update_int8(*parts[:4], grad.detach(), state, lr, eps, seed)
 
 

@@ -45,8 +45,9 @@ def quantize_rows(
         is exact.
 
     Raises:
-        ValueError: x is not two-dimensional, or holds NaN, Inf or a number beyond float32 (the message names the first
-            such row), or an option is unknown. Inside torch.compile, and from the raw op, such a row is a RuntimeError.
+        ValueError: x is not two-dimensional, or holds NaN, Inf or a number beyond float32, affine beyond half of its
+            range (the message names the first such row), or an option is unknown. Inside torch.compile, and from the
+            raw op, such a row is a RuntimeError.
         TypeError: x's dtype is none of the above.
 
     What comes back is off by scale / 2 at most, by less than scale with stochastic rounding ("minmax"); and, from

@@ -130,7 +130,6 @@ void embedding_update_int8(const Tensor& codes, const Tensor& scale, const Optio
   GNAS_CHECK(type == ScalarType::Int || type == ScalarType::Long, op, ": expected index of int32 or int64");
   GNAS_CHECK(grad.dim() == 2 && grad.size(0) == index.size(0) && grad.size(1) == table.width, op,
              ": expected grad of shape [", index.size(0), ", ", table.width, "], got ", shape_of(grad));
-  GNAS_CHECK(grad.scalar_type() != ScalarType::Double, op, ": expected grad of float32, bfloat16 or float16");
   GNAS_CHECK(state.dim() == 1 && state.size(0) == table.rows, op, ": expected state of shape [", table.rows, "], got ",
              shape_of(state));
   GNAS_CHECK(state.scalar_type() == ScalarType::Float && state.is_contiguous(), op,
@@ -140,12 +139,15 @@ void embedding_update_int8(const Tensor& codes, const Tensor& scale, const Optio
   GNAS_CHECK(std::isfinite(static_cast<float>(lr)), op, ": expected a finite lr, got ", lr);
   GNAS_CHECK(static_cast<float>(eps) > 0 && std::isfinite(static_cast<float>(eps)), op,
              ": expected an eps above 0, got ", eps);
-  Update u{{}, codes, scale, zero, as_contiguous(index), as_contiguous(grad), state};
+  // The table and its state have no more than float32.
+  const bool wide = element_type(op, grad) == Dtype::f64;
+  const Tensor narrowed = wide ? torch::stable::to(grad, ScalarType::Float) : grad;
+  Update u{{}, codes, scale, zero, as_contiguous(index), as_contiguous(narrowed), state};
   EmbeddingUpdateArgs& a = u.args;
   a.table = table;
   a.state = static_cast<const float*>(state.data_ptr());
   a.grad = u.grad.data_ptr();
-  a.dtype = element_type(op, grad);
+  a.dtype = element_type(op, u.grad);
   a.lr = static_cast<float>(lr);
   a.eps = static_cast<float>(eps);
   a.spec = {8, !zero, true, false, static_cast<uint64_t>(seed), kUpdateFamily};

@@ -45,7 +45,7 @@ __global__ void update_kernel(EmbeddingUpdateArgs a, float* all_rooms) {
     __syncwarp();
     const auto x = [&](int64_t f) { return room[f]; };
     RowRange range;
-    if (!range_of<float>(x, width, &range) || !(state >= 0 && state <= kLargestCoded)) {
+    if (!range_of<float>(x, width, a.spec.symmetric, &range) || !(state >= 0 && state <= kLargestFloat)) {
       refuse(a, step);
       continue;
     }

@@ -66,7 +66,7 @@ void update(const EmbeddingUpdateArgs& a, float* room, int64_t begin, int64_t en
       store_block(x, room + f, kBlock<A>);
     }
     RowRange range;
-    if (!range_of(room, width, a.spec.symmetric, &range) || !(state >= 0 && state <= kLargestCoded))
+    if (!range_of(room, width, a.spec.symmetric, &range) || !(state >= 0 && state <= kLargestFloat))
       return refuse(a, step);
     const RowCode code = candidate(a.spec, range, 0);
     a.new_state[step] = state;

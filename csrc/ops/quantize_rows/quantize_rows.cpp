@@ -66,7 +66,8 @@ std::tuple<Tensor, Tensor, Tensor> quantize_rows(const Tensor& x, int64_t bits, 
                               {static_cast<int>(bits), symmetric, rounding == "stochastic", clip == "mse",
                                static_cast<uint64_t>(seed), kQuantizeFamily}};
   const int64_t refused = run(op, args, x);
-  GNAS_CHECK(refused == rows, op, ": row ", refused, " holds NaN, Inf or a number beyond float32, which has no code");
+  GNAS_CHECK(refused == rows, op, ": row ", refused, " holds NaN, Inf or a number beyond ",
+             symmetric ? "float32" : "half of float32's range", ", which has no code");
   return {codes, scale, zero};
 }
 

@@ -13,7 +13,7 @@ __global__ void quantize_kernel(QuantizeRowsArgs a) {
     const T* from = static_cast<const T*>(a.x) + row * a.width;
     const auto x = [&](int64_t f) { return static_cast<A>(widen(from[f])); };
     RowRange range;
-    if (!range_of<A>(x, a.width, &range)) {
+    if (!range_of<A>(x, a.width, a.spec.symmetric, &range)) {
       if (lane() == 0)
         atomicMin(reinterpret_cast<unsigned long long*>(a.refused), static_cast<unsigned long long>(row));
       continue;
