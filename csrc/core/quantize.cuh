@@ -96,8 +96,9 @@ __device__ double block_sum(int64_t width, const Term& term) {
 
 template <class A, class X>
 __device__ double squared_error(const X& x, int64_t width, const RowCode& code, const QuantizeSpec& s) {
+  const A inverse = inverse_of<A>(code);
   const double total = block_sum<A>(width, [&](int64_t f) {
-    const A place = place_of(x(f), code);
+    const A place = product(sum(x(f), -static_cast<A>(code.zero)), inverse);
     const A off = place - rint(clipped(place, s));
     return product(off, off);
   });

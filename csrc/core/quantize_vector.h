@@ -140,15 +140,19 @@ constexpr A kRound = sizeof(A) == 4 ? static_cast<A>(0x1.8p23) : static_cast<A>(
 template <class A>
 struct Coder {
   Vector<A> scale;
+  Vector<A> inverse;
   Vector<A> zero;
   Vector<A> low;
   Vector<A> high;
+  bool invertible;  // else the inverse is no normal number
 
   Coder(const RowCode& code, const QuantizeSpec& s)
       : scale(Vector<A>{} + code.scale),
+        inverse(Vector<A>{} + inverse_of<A>(code)),
         zero(Vector<A>{} + code.zero),
         low(Vector<A>{} + static_cast<A>(lowest_code(s))),
-        high(Vector<A>{} + static_cast<A>(highest_code(s.bits))) {}
+        high(Vector<A>{} + static_cast<A>(highest_code(s.bits))),
+        invertible(code.scale < 0x1p120f) {}
 
   GNAS_INLINE Vector<A> place(Vector<A> x) const { return (x - zero) / scale; }
   GNAS_INLINE Vector<A> clip(Vector<A> place) const {
@@ -157,7 +161,7 @@ struct Coder {
   }
 };
 
-// Sum over the row of ((x - zero) / scale - code)^2, times scale^2. Columns that are equal modulo a block are added in
+// Sum over the row of ((x - zero) * (1 / scale) - code)^2, times scale^2. Columns that are equal modulo a block are added in
 // turn, then those sums.
 template <class T>
 double squared_error(const T* row, int64_t width, const RowCode& code, const QuantizeSpec& s) {
@@ -169,7 +173,7 @@ double squared_error(const T* row, int64_t width, const RowCode& code, const Qua
     Block<A> x = load_block(row + f, width - f);
     Block<A> off;
     each_register([&](auto r) GNAS_INLINED {
-      const Vector<A> place = coder.place(x.v[r]);
+      const Vector<A> place = rounded((x.v[r] - coder.zero) * coder.inverse);
       off.v[r] = place - ((coder.clip(place) + round) - round);
     });
     if (width - f < kBlock<A>) {
@@ -260,10 +264,45 @@ inline void draw(const QuantizeSpec& s, int64_t row, int64_t first, int64_t coun
   }
 }
 
+// Is a lane set?
+template <class A>
+GNAS_INLINE bool any(const IntVector<A>& mask) {
+#if GNAS_VECTOR_BYTES == 64
+  return _mm512_test_epi32_mask(bit_copy<__m512i>(mask), bit_copy<__m512i>(mask)) != 0;
+#elif GNAS_VECTOR_BYTES == 32
+  return _mm256_movemask_epi8(bit_copy<__m256i>(mask)) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_epi8(bit_copy<__m128i>(mask)) != 0;
+#else
+  bool found = false;
+  for (int lane = 0; lane < Lanes<A>::count; ++lane) found |= mask[lane] != 0;
+  return found;
+#endif
+}
+
+// Codes to the nearest, of places that were multiplied instead of divided: a division takes as long as all the rest.
+// False where a place is so near the middle between two codes that the two might differ.
+template <class A>
+GNAS_INLINE bool nearest_codes(const Block<A>& x, const Coder<A>& coder, IntBlock<A>* codes) {
+  if (!coder.invertible) return false;
+  const Vector<A> round = Vector<A>{} + kRound<A>;
+  IntVector<A> between{};
+  each_register([&](auto r) GNAS_INLINED {
+    const Vector<A> place = coder.clip((x.v[r] - coder.zero) * coder.inverse);
+    const Vector<A> moved = rounded(place) + round;
+    codes->v[r] = bit_copy<IntVector<A>>(moved) - bit_copy<IntVector<A>>(round);
+    const Vector<A> rest = place - (moved - round);
+    // The last of 24 bits of numbers up to 128 is worth 2^-17: the two are less than 2^-15 apart.
+    between |= (rest > static_cast<A>(0.5 - 0x1p-14)) | (rest < static_cast<A>(-0.5 + 0x1p-14));
+  });
+  return !any<A>(between);
+}
+
 // Codes of a block: to the nearest, or up or down by the numbers that were drawn for it.
 template <class A>
 GNAS_INLINE IntBlock<A> codes_of(const Block<A>& x, const Coder<A>& coder, const uint32_t* drawn) {
   IntBlock<A> codes;
+  if (drawn == nullptr && nearest_codes(x, coder, &codes)) return codes;
   const Vector<A> round = Vector<A>{} + kRound<A>;
   each_register([&](auto r) GNAS_INLINED {
     const Vector<A> place = coder.clip(coder.place(x.v[r]));
@@ -291,10 +330,25 @@ GNAS_INLINE void store_codes(const IntBlock<A>& codes, int bits, uint8_t* to, in
   const bool whole = count >= kBlock<A>;
   uint8_t* into = bits == 8 && whole ? to : bytes;
   const int32_t bias = bits == 8 ? 0 : 1 << (bits - 1);
-  each_register([&](auto r) GNAS_INLINED {
-    const Bytes narrow = __builtin_convertvector(codes.v[r] + bias, Bytes);
-    __builtin_memcpy(into + r * kLanes, &narrow, sizeof narrow);
-  });
+#if defined(__SSE2__) && GNAS_VECTOR_BYTES < 64
+  // The compiler narrows lane by lane.
+  if constexpr (sizeof(A) == 4) {
+    __m128i four[4];
+    const IntVector<A> up = IntVector<A>{} + bias;
+    each_register([&](auto r) GNAS_INLINED {
+      const IntVector<A> code = codes.v[r] + up;
+      __builtin_memcpy(four + r * kLanes / 4, &code, sizeof code);
+    });
+    const __m128i narrow = _mm_packs_epi16(_mm_packs_epi32(four[0], four[1]), _mm_packs_epi32(four[2], four[3]));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(into), narrow);
+  } else
+#endif
+  {
+    each_register([&](auto r) GNAS_INLINED {
+      const Bytes narrow = __builtin_convertvector(codes.v[r] + bias, Bytes);
+      __builtin_memcpy(into + r * kLanes, &narrow, sizeof narrow);
+    });
+  }
   if (bits == 8) {
     for (int64_t i = 0; !whole && i < count; ++i) to[i] = bytes[i];
     return;
