@@ -144,9 +144,8 @@ template <class A>
 __device__ A value_of(const QuantizedTable& t, int64_t row, int64_t f) {
   const uint8_t byte = static_cast<const uint8_t*>(t.codes)[row * t.row_bytes + f * t.bits / 8];
   const int in_byte = 8 / t.bits;
-  const int code = t.bits == 8
-                       ? static_cast<int8_t>(byte)
-                       : ((byte >> (f % in_byte * t.bits)) & ((1 << t.bits) - 1)) - (1 << (t.bits - 1));
+  const int code = t.bits == 8 ? static_cast<int8_t>(byte)
+                               : ((byte >> (f % in_byte * t.bits)) & ((1 << t.bits) - 1)) - (1 << (t.bits - 1));
   const A value = product(static_cast<A>(t.scale[row]), static_cast<A>(code));
   return t.zero == nullptr ? value : sum(value, static_cast<A>(t.zero[row]));
 }

@@ -38,8 +38,8 @@ namespace {
 constexpr uint32_t kQuantizeFamily = 0x80000000u;
 constexpr uint32_t kUpdateFamily = 0x80000001u;
 
-// NaN and what is larger have no code: what float32 does not hold; in affine rows, half of that, since their codes count
-// from the middle of a range that is twice as long.
+// NaN and what is larger have no code: what float32 does not hold; in affine rows, half of that, since their codes
+// count from the middle of a range that is twice as long.
 constexpr double kLargestFloat = 0x1.fffffep127;
 GNAS_ANYWHERE double largest_coded(bool symmetric) { return symmetric ? kLargestFloat : kLargestFloat / 2; }
 // A scale below the normal numbers has too few bits to divide by: all codes of such a row are 0, under a scale of 1.

@@ -1,7 +1,7 @@
 // Rows to codes and back, in registers. Included by *_simd.cpp only.
 //
-// A row is walked in blocks of 64 bytes of what sums run in, whatever the width of a register, and nothing is fused that
-// another instruction set would not: so every level gives the same bits, and CUDA as well.
+// A row is walked in blocks of 64 bytes of what sums run in, whatever the width of a register, and nothing is fused
+// that another instruction set would not: so every level gives the same bits, and CUDA as well.
 #pragma once
 
 #if defined(__SSE2__)
@@ -55,29 +55,45 @@ GNAS_INLINE V rounded(V product) {
   return product;
 }
 
-// `count` entries, the rest of a block that is not full repeats the first.
+// f(first entry of a block, whether it is whole, how many entries it has), whole ones first.
+template <class A, class F>
+GNAS_INLINE void each_block(int64_t width, F&& f) {
+  int64_t at = 0;
+  for (; at + kBlock<A> <= width; at += kBlock<A>) f(at, std::true_type{}, int64_t{kBlock<A>});
+  if (at < width) f(at, std::false_type{}, width - at);
+}
+
+// For the few elements of a last block: the compiler would make a loop over registers, or a call, of it.
 template <class T>
+GNAS_INLINE void copy_few(T* to, const T* from, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = from[i];
+    asm("");
+  }
+}
+
+// The rest of a block that is not whole repeats its first entry.
+template <bool kWhole, class T>
 GNAS_INLINE Block<Accumulator<T>> load_block(const T* p, int64_t count) {
   using A = Accumulator<T>;
   Block<A> block;
   T part[kBlock<A>];
-  if (count < kBlock<A>) {
-    for (int i = 0; i < kBlock<A>; ++i) part[i] = p[i < count ? i : 0];
+  if constexpr (!kWhole) {
+    for (int i = 0; i < kBlock<A>; ++i) part[i] = p[0];
+    copy_few(part, p, count);
     p = part;
   }
   each_register([&](auto r) GNAS_INLINED { block.v[r] = load(p + r * Lanes<A>::count); });
   return block;
 }
 
-template <class T>
+template <bool kWhole, class T>
 GNAS_INLINE void store_block(const Block<Accumulator<T>>& block, T* to, int64_t count) {
   using A = Accumulator<T>;
   T part[kBlock<A>];
-  T* into = count < kBlock<A> ? part : to;
+  T* into = kWhole ? to : part;
   each_register([&](auto r) GNAS_INLINED { store_as(block.v[r], into + r * Lanes<A>::count); });
-  if (count < kBlock<A>) {
-    for (int64_t i = 0; i < count; ++i) to[i] = part[i];
-  }
+  if constexpr (!kWhole) copy_few(to, part, count);
 }
 
 // The largest of all lanes, in each of them; `larger` picks between two registers.
@@ -93,8 +109,8 @@ GNAS_INLINE V over_lanes(V v, const F& larger) {
 }
 
 // False where an entry has no code.
-template <class T>
-GNAS_INLINE bool range_of(const T* row, int64_t width, bool symmetric, RowRange* range) {
+template <bool kSymmetric, class T>
+GNAS_INLINE bool range_of(const T* row, int64_t width, RowRange* range) {
   using A = Accumulator<T>;
   using Integer = typename Lanes<A>::Integer;
   constexpr int kHalf = Lanes<A>::count / 2;
@@ -110,15 +126,15 @@ GNAS_INLINE bool range_of(const T* row, int64_t width, bool symmetric, RowRange*
   Block<A> high;
   const A first = widen(row[0]);
   each_register([&](auto r) GNAS_INLINED { low.v[r] = high.v[r] = Vector<A>{} + first; });
-  for (int64_t f = 0; f < width; f += kBlock<A>) {
-    const Block<A> x = load_block(row + f, width - f);
+  each_block<A>(width, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
+    const Block<A> x = load_block<whole>(row + f, count);
     each_register([&](auto r) GNAS_INLINED {
       largest[r] = above(largest[r], bit_copy<IntVector<A>>(x.v[r]) & magnitude);
-      if (symmetric) return;
+      if (kSymmetric) return;
       low.v[r] = less(x.v[r], low.v[r]);
       high.v[r] = greater(x.v[r], high.v[r]);
     });
-  }
+  });
   each_register([&](auto r) GNAS_INLINED {
     largest[0] = above(largest[0], largest[r]);
     low.v[0] = less(low.v[0], low.v[r]);
@@ -126,11 +142,16 @@ GNAS_INLINE bool range_of(const T* row, int64_t width, bool symmetric, RowRange*
   });
   const Integer bits = over_lanes<A, kHalf>(largest[0], above)[0];
   range->largest = bit_copy<A>(bits);
-  if (!symmetric) {
+  if (!kSymmetric) {
     range->low = over_lanes<A, kHalf>(low.v[0], less)[0];
     range->high = over_lanes<A, kHalf>(high.v[0], greater)[0];
   }
-  return range->largest <= largest_coded(symmetric);
+  return range->largest <= largest_coded(kSymmetric);
+}
+
+template <class T>
+GNAS_INLINE bool range_of(const T* row, int64_t width, bool symmetric, RowRange* range) {
+  return symmetric ? range_of<true>(row, width, range) : range_of<false>(row, width, range);
 }
 
 // Adding it leaves a number's nearest integer (of two, the even one) in the last bits.
@@ -161,31 +182,30 @@ struct Coder {
   }
 };
 
-// Sum over the row of ((x - zero) * (1 / scale) - code)^2, times scale^2. Columns that are equal modulo a block are added in
-// turn, then those sums.
+// Sum over the row of ((x - zero) * (1 / scale) - code)^2, times scale^2. Columns that are equal modulo a block are
+// added in turn, then those sums.
 template <class T>
 double squared_error(const T* row, int64_t width, const RowCode& code, const QuantizeSpec& s) {
   using A = Accumulator<T>;
   const Coder<A> coder(code, s);
   const Vector<A> round = Vector<A>{} + kRound<A>;
   Block<A> sum = {};
-  for (int64_t f = 0; f < width; f += kBlock<A>) {
-    Block<A> x = load_block(row + f, width - f);
+  each_block<A>(width, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
+    const Block<A> x = load_block<whole>(row + f, count);
     Block<A> off;
     each_register([&](auto r) GNAS_INLINED {
       const Vector<A> place = rounded((x.v[r] - coder.zero) * coder.inverse);
       off.v[r] = place - ((coder.clip(place) + round) - round);
     });
-    if (width - f < kBlock<A>) {
-      A lanes[kBlock<A>];
-      store_block(off, lanes, kBlock<A>);
-      for (int64_t i = width - f; i < kBlock<A>; ++i) lanes[i] = 0;
-      off = load_block(lanes, kBlock<A>);
+    if constexpr (!whole) {
+      A lanes[kBlock<A>] = {};
+      store_block<false>(off, lanes, count);
+      off = load_block<true>(lanes, count);
     }
     each_register([&](auto r) GNAS_INLINED { sum.v[r] = sum.v[r] + rounded(off.v[r] * off.v[r]); });
-  }
+  });
   A lanes[kBlock<A>];
-  store_block(sum, lanes, kBlock<A>);
+  store_block<true>(sum, lanes, kBlock<A>);
   double total = 0;
   for (int i = 0; i < kBlock<A>; ++i) total += lanes[i];
   return total * code.scale * code.scale;
@@ -321,15 +341,11 @@ GNAS_INLINE IntBlock<A> codes_of(const Block<A>& x, const Coder<A>& coder, const
   return codes;
 }
 
-// The codes of a block as bytes, then as bits: those from `count` on are zero bits.
+// Codes as bytes, with what is added to them.
 template <class A>
-GNAS_INLINE void store_codes(const IntBlock<A>& codes, int bits, uint8_t* to, int64_t count) {
+GNAS_INLINE void narrow_codes(const IntBlock<A>& codes, int32_t bias, uint8_t* to) {
   constexpr int kLanes = Lanes<A>::count;
   using Bytes = typename Narrow<A>::Bytes;
-  alignas(16) uint8_t bytes[kBlock<A>];
-  const bool whole = count >= kBlock<A>;
-  uint8_t* into = bits == 8 && whole ? to : bytes;
-  const int32_t bias = bits == 8 ? 0 : 1 << (bits - 1);
 #if defined(__SSE2__) && GNAS_VECTOR_BYTES < 64
   // The compiler narrows lane by lane.
   if constexpr (sizeof(A) == 4) {
@@ -340,25 +356,37 @@ GNAS_INLINE void store_codes(const IntBlock<A>& codes, int bits, uint8_t* to, in
       __builtin_memcpy(four + r * kLanes / 4, &code, sizeof code);
     });
     const __m128i narrow = _mm_packs_epi16(_mm_packs_epi32(four[0], four[1]), _mm_packs_epi32(four[2], four[3]));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(into), narrow);
-  } else
-#endif
-  {
-    each_register([&](auto r) GNAS_INLINED {
-      const Bytes narrow = __builtin_convertvector(codes.v[r] + bias, Bytes);
-      __builtin_memcpy(into + r * kLanes, &narrow, sizeof narrow);
-    });
-  }
-  if (bits == 8) {
-    for (int64_t i = 0; !whole && i < count; ++i) to[i] = bytes[i];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), narrow);
     return;
   }
-  for (int64_t i = count; !whole && i < kBlock<A>; ++i) bytes[i] = 0;
-  const int64_t used = whole ? kBlock<A> : count;
-  for (int64_t i = 0; i < used; i += 8, to += bits) {
+#endif
+  each_register([&](auto r) GNAS_INLINED {
+    const Bytes narrow = __builtin_convertvector(codes.v[r] + bias, Bytes);
+    __builtin_memcpy(to + r * kLanes, &narrow, sizeof narrow);
+  });
+}
+
+// Stores `count` codes of a block; what is left of the last byte is zero bits.
+template <bool kWhole, int kBits, class A>
+GNAS_INLINE void store_codes(const IntBlock<A>& codes, uint8_t* to, int64_t count) {
+  constexpr int kBytes = kBlock<A> * kBits / 8;
+  alignas(16) uint8_t bytes[kBlock<A>];
+  alignas(16) uint8_t packed[kBytes];
+  if constexpr (kBits == 8) {
+    narrow_codes(codes, 0, kWhole ? to : bytes);
+    if constexpr (!kWhole) copy_few(to, bytes, count);
+    return;
+  }
+  narrow_codes(codes, 1 << (kBits - 1), bytes);
+  if constexpr (!kWhole) {
+    const uint8_t zeros[kBlock<A>] = {};
+    copy_few(bytes + count, zeros, kBlock<A> - count);
+  }
+  uint8_t* into = kWhole ? to : packed;
+  unrolled<kBlock<A> / 8>([&](auto i) GNAS_INLINED {
     uint64_t eight;
-    __builtin_memcpy(&eight, bytes + i, 8);
-    if (bits == 4) {
+    __builtin_memcpy(&eight, bytes + 8 * i, 8);
+    if constexpr (kBits == 4) {
       eight = (eight | eight >> 4) & 0x00FF00FF00FF00FFu;
       eight = (eight | eight >> 8) & 0x0000FFFF0000FFFFu;
       eight |= eight >> 16;
@@ -367,52 +395,52 @@ GNAS_INLINE void store_codes(const IntBlock<A>& codes, int bits, uint8_t* to, in
       eight = (eight | eight >> 12) & 0x000000FF000000FFu;
       eight |= eight >> 24;
     }
-    const int64_t filled = (used - i < 8 ? used - i : 8) * bits;
-    for (int64_t byte = 0; byte * 8 < filled; ++byte) to[byte] = static_cast<uint8_t>(eight >> 8 * byte);
-  }
+    __builtin_memcpy(into + kBits * i, &eight, kBits);
+  });
+  if constexpr (!kWhole) copy_few(to, packed, (count * kBits + 7) / 8);
 }
 
 // A row's codes, once its scale is known.
-template <class T>
+template <int kBits, class T>
 GNAS_INLINE void code_row(const T* row, int64_t width, int64_t number, const RowCode& code, const QuantizeSpec& s,
                           uint8_t* to) {
   using A = Accumulator<T>;
   const Coder<A> coder(code, s);
   if (!s.stochastic) {
-    for (int64_t f = 0; f < width; f += kBlock<A>)
-      store_codes(codes_of(load_block(row + f, width - f), coder, nullptr), s.bits, to + f * s.bits / 8, width - f);
+    each_block<A>(width, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
+      const IntBlock<A> codes = codes_of(load_block<whole>(row + f, count), coder, nullptr);
+      store_codes<whole, kBits>(codes, to + f * kBits / 8, count);
+    });
     return;
   }
-  uint32_t drawn[kDrawn + GNAS_VECTOR_BYTES];
+  uint32_t drawn[kDrawn];
   for (int64_t from = 0; from < width; from += kDrawn) {
-    const int64_t until = width - from < kDrawn ? width : from + kDrawn;
-    draw(s, number, from, until - from, drawn);
-    for (int64_t f = from; f < until; f += kBlock<A>) {
-      const IntBlock<A> codes = codes_of(load_block(row + f, width - f), coder, drawn + (f - from));
-      store_codes(codes, s.bits, to + f * s.bits / 8, width - f);
-    }
+    const int64_t some = width - from < kDrawn ? width - from : kDrawn;
+    draw(s, number, from, some, drawn);
+    each_block<A>(some, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
+      const IntBlock<A> codes = codes_of(load_block<whole>(row + from + f, count), coder, drawn + f);
+      store_codes<whole, kBits>(codes, to + (from + f) * kBits / 8, count);
+    });
   }
 }
 
-// The codes of a block as numbers; `count` of them are there.
-template <class A>
-GNAS_INLINE Block<A> load_codes(const void* codes, int bits, int64_t f, int64_t count) {
+// `count` codes of a block as numbers; the others are any.
+template <bool kWhole, int kBits, class A>
+GNAS_INLINE Block<A> load_codes(const uint8_t* from, int64_t count) {
   constexpr int kLanes = Lanes<A>::count;
+  constexpr int kBytes = kBlock<A> * kBits / 8;
   using Bytes = typename Narrow<A>::Bytes;
-  const uint8_t* from = static_cast<const uint8_t*>(codes) + f * bits / 8;
+  alignas(16) uint8_t packed[kBytes] = {};
   alignas(16) uint8_t bytes[kBlock<A>];
-  const int64_t used = count < kBlock<A> ? count : kBlock<A>;
-  if (bits == 8) {
-    if (used < kBlock<A>) {
-      for (int64_t i = 0; i < kBlock<A>; ++i) bytes[i] = i < used ? from[i] : 0;
-      from = bytes;
-    }
-  } else {
-    for (int i = 0; i < kBlock<A>; i += 8, from += bits) {
+  if constexpr (!kWhole) {
+    copy_few(packed, from, (count * kBits + 7) / 8);
+    from = packed;
+  }
+  if constexpr (kBits < 8) {
+    unrolled<kBlock<A> / 8>([&](auto i) GNAS_INLINED {
       uint64_t eight = 0;
-      const int64_t filled = (used - i < 8 ? used - i : 8) * bits;
-      for (int64_t byte = 0; byte * 8 < filled; ++byte) eight |= static_cast<uint64_t>(from[byte]) << 8 * byte;
-      if (bits == 4) {
+      __builtin_memcpy(&eight, from + kBits * i, kBits);
+      if constexpr (kBits == 4) {
         eight = (eight | eight << 16) & 0x0000FFFF0000FFFFu;
         eight = (eight | eight << 8) & 0x00FF00FF00FF00FFu;
         eight = (eight | eight << 4) & 0x0F0F0F0F0F0F0F0Fu;
@@ -421,11 +449,11 @@ GNAS_INLINE Block<A> load_codes(const void* codes, int bits, int64_t f, int64_t 
         eight = (eight | eight << 12) & 0x000F000F000F000Fu;
         eight = (eight | eight << 6) & 0x0303030303030303u;
       }
-      __builtin_memcpy(bytes + i, &eight, 8);
-    }
+      __builtin_memcpy(bytes + 8 * i, &eight, 8);
+    });
     from = bytes;
   }
-  const int32_t bias = bits == 8 ? 0 : 1 << (bits - 1);
+  const int32_t bias = kBits == 8 ? 0 : 1 << (kBits - 1);
   Block<A> block;
   each_register([&](auto r) GNAS_INLINED {
     Bytes narrow;
@@ -436,15 +464,27 @@ GNAS_INLINE Block<A> load_codes(const void* codes, int bits, int64_t f, int64_t 
 }
 
 // What `count` codes of a row from column f on stand for.
-template <class A>
-GNAS_INLINE Block<A> values_of(const QuantizedTable& t, int64_t row, int64_t f) {
-  Block<A> x = load_codes<A>(static_cast<const uint8_t*>(t.codes) + row * t.row_bytes, t.bits, f, t.width - f);
+template <bool kWhole, int kBits, class A>
+GNAS_INLINE Block<A> values_of(const QuantizedTable& t, int64_t row, int64_t f, int64_t count) {
+  const uint8_t* codes = static_cast<const uint8_t*>(t.codes) + row * t.row_bytes + f * kBits / 8;
+  Block<A> x = load_codes<kWhole, kBits, A>(codes, count);
   const Vector<A> scale = Vector<A>{} + t.scale[row];
   each_register([&](auto r) GNAS_INLINED {
     x.v[r] = rounded(scale * x.v[r]);
     if (t.zero != nullptr) x.v[r] = x.v[r] + t.zero[row];
   });
   return x;
+}
+
+// Calls f with the number of bits as a compile-time constant.
+template <class F>
+GNAS_INLINE void with_bits(int bits, F&& f) {
+  if (bits == 8)
+    f(std::integral_constant<int, 8>{});
+  else if (bits == 4)
+    f(std::integral_constant<int, 4>{});
+  else
+    f(std::integral_constant<int, 2>{});
 }
 
 }  // namespace

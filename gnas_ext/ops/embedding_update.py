@@ -25,9 +25,9 @@ def embedding_update_int8(
     """A step of row-wise Adagrad (Duchi et al., 2011; a number a row, as in DLRM), in place, on the batch's rows alone.
 
     Of each row r that index names, with g the sum of its gradients in the batch's order:
-    state[r] += mean of g²; x = row r - lr / (√state[r] + eps) · g; row r = x in int8, with a new scale (and zero), rounded
-    up or down at random, each as likely as it is near. So the mean over seeds is x, and steps smaller than a code's
-    width are not lost.
+    state[r] += mean of g²; x = row r - lr / (√state[r] + eps) · g; row r = x in int8, with a new scale (and zero),
+    rounded up or down at random, each as likely as it is near. So the mean over seeds is x, and steps smaller than a
+    code's width are not lost.
 
     Args:
         rows: the table, 8 bits, symmetric or affine, of shape [rows, width]; written in place.

@@ -30,8 +30,8 @@ def quantize_rows(
     Args:
         x: [rows, width], float32, float64, bfloat16 or float16.
         bits: 8, 4 or 2.
-        rounding: "nearest", of two the even code; or "stochastic": up or down, each as likely as it is near, so that the
-            mean over seeds is x.
+        rounding: "nearest", of two the even code; or "stochastic": up or down, each as likely as it is near, so that
+            the mean over seeds is x.
         clip: "minmax" spans the row from end to end. "mse" takes of a fixed grid of ranges the one whose nearest codes
             have the least squared error, the widest of equals; what lies outside gets the last code.
         symmetric: codes -(2^(bits-1) - 1) … 2^(bits-1) - 1 and no zero: -127 … 127, -7 … 7, or -1, 0 and 1 (two bits
@@ -93,7 +93,12 @@ def fake_quantize_rows(
     """What x will be once it is stored in few bits, for training that is to know: dequantize_rows(quantize_rows(x)).
 
     Args:
-        x, bits, rounding, clip, symmetric, seed: see `quantize_rows`.
+        x: [rows, width], float32, float64, bfloat16 or float16.
+        bits: 8, 4 or 2.
+        rounding: as in `quantize_rows`, like the others.
+        clip: "minmax" or "mse".
+        symmetric: or affine.
+        seed: of the random numbers.
 
     Returns:
         [rows, width], x's dtype.
@@ -171,7 +176,7 @@ def _fake_quantize_rows_fake(
 
 
 def _passes(
-    x: Tensor, scale: Tensor, zero: Tensor, bits: int, clip: str, symmetric: bool, change: Tensor | None
+    change: Tensor | None, x: Tensor, scale: Tensor, zero: Tensor, bits: int, clip: str, symmetric: bool
 ) -> Tensor | None:
     """A gradient or a tangent, where x rounds to a code."""
     if clip == "minmax" or change is None:
@@ -190,16 +195,18 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 
 
 def _backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
-    return _passes(*ctx.saved_tensors, ctx.bits, ctx.clip, ctx.symmetric, grad), None, None, None, None, None
+    x, scale, zero = ctx.saved_tensors
+    return _passes(grad, x, scale, zero, ctx.bits, ctx.clip, ctx.symmetric), None, None, None, None, None
 
 
 def _jvp(inputs: list[Any], tangents: tuple[Tensor | None, ...], output: tuple[Tensor, ...]) -> tuple[Any, None, None]:
     x, bits, _, clip, symmetric, _ = inputs
-    return _passes(x, *output[1:], bits, clip, symmetric, tangents[0]), None, None
+    return _passes(tangents[0], x, output[1], output[2], bits, clip, symmetric), None, None
 
 
 _library.define(
-    "fake_quantize_rows(Tensor x, int bits, str rounding, str clip, bool symmetric, int seed) -> (Tensor, Tensor, Tensor)"
+    "fake_quantize_rows(Tensor x, int bits, str rounding, str clip, bool symmetric, int seed) -> (Tensor, Tensor, "
+    "Tensor)"
 )
 for _key in ("CPU", "CUDA"):
     _library.impl("fake_quantize_rows", _fake_quantize_rows, _key)

@@ -161,7 +161,7 @@ def embedding_update_int8(
     rows: QuantizedRows, index: Tensor, grad: Tensor, state: Tensor, lr: float, eps: float, even: Tensor
 ) -> tuple[QuantizedRows, Tensor]:
     """Like `ops.embedding_update_int8`, to the bit and not in place. `even`: [rows, width] in [0, 1)."""
-    touched = index.unique()
+    touched = torch.unique(index)
     total = torch.stack([torch.zeros(rows.width), *(_in_turn(grad[index == row].float()) for row in touched)])[1:]
     # By columns equal modulo 16, then those sums: the order in which the kernels add.
     square = torch.nn.functional.pad(total * total, (0, -rows.width % 16)).view(len(touched), -1, 16)

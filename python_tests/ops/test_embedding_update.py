@@ -20,7 +20,7 @@ FAMILY = 2**31 + 1
 
 class Batch(NamedTuple):
     table: ops.QuantizedRows
-    index: torch.Tensor
+    rows: torch.Tensor
     grad: torch.Tensor
     state: torch.Tensor
 
@@ -43,13 +43,13 @@ def copied(table: ops.QuantizedRows) -> ops.QuantizedRows:
 def step(b: Batch, device: torch.device | str = "cpu", **options: Any) -> tuple[ops.QuantizedRows, torch.Tensor]:
     """What a call makes of copies."""
     table, state = copied(b.table).to(device), b.state.clone().to(device)
-    ops.embedding_update_int8(table, b.index.to(device), b.grad.to(device), state, **{"lr": 0.1, **options})
+    ops.embedding_update_int8(table, b.rows.to(device), b.grad.to(device), state, **{"lr": 0.1, **options})
     return table.to("cpu"), state.cpu()
 
 
 def drawn(seed: int, table: ops.QuantizedRows, touched: torch.Tensor) -> torch.Tensor:
     even = torch.zeros(table.shape)
-    for row in touched.unique().tolist():
+    for row in torch.unique(touched).tolist():
         draws = Draws(seed, row, FAMILY)
         even[row] = torch.tensor([draws.uniform() for _ in range(table.width)])
     return even
@@ -67,9 +67,9 @@ def assert_same(got: tuple[ops.QuantizedRows, torch.Tensor], expected: tuple[ops
 def test_is_the_reference_to_the_bit(backend: torch.device, width: int, symmetric: bool) -> None:
     b = batch(12, width, 20, symmetric)
     for seed, index in ((0, torch.int32), (-7, torch.int64)):
-        even = drawn(seed, b.table, b.index)
+        even = drawn(seed, b.table, b.rows)
         expected = reference.embedding_update_int8(*b, 0.1, 1e-10, even)
-        assert_same(step(b._replace(index=b.index.to(index)), backend, seed=seed), expected)
+        assert_same(step(b._replace(rows=b.rows.to(index)), backend, seed=seed), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -88,7 +88,7 @@ def test_the_mean_over_seeds_is_the_step_in_float32(symmetric: bool) -> None:
         table, state = step(b, lr=0.003, seed=seed)
         total += ops.dequantize_rows(table)
         largest = torch.maximum(largest, table.scale.double().unsqueeze(1))
-    grad = torch.zeros(8, 32, dtype=torch.float64).index_add(0, b.index, b.grad.double())
+    grad = torch.zeros(8, 32, dtype=torch.float64).index_add(0, b.rows, b.grad.double())
     expected_state = b.state.double() + grad.square().mean(1)
     exact = ops.dequantize_rows(b.table, torch.float64) - 0.003 / expected_state.sqrt().unsqueeze(1) * grad
     torch.testing.assert_close(state.double(), expected_state)
@@ -99,18 +99,18 @@ def test_the_mean_over_seeds_is_the_step_in_float32(symmetric: bool) -> None:
 def test_only_the_rows_of_the_batch_are_touched(backend: torch.device) -> None:
     b = batch(50, 24, 9)
     table, state = step(b, backend)
-    others = torch.ones(50, dtype=torch.bool).index_fill(0, b.index, False)
+    others = torch.ones(50, dtype=torch.bool).index_fill(0, b.rows, False)
     for got, before in ((table.codes, b.table.codes), (table.scale, b.table.scale), (state, b.state)):
         assert torch.equal(got[others], before[others])
     assert (state[~others] > b.state[~others]).all()
 
 
 def test_entries_of_a_row_are_one_gradient(backend: torch.device) -> None:
-    b = batch(5, 20, 7)._replace(index=torch.full((7,), 3))
+    b = batch(5, 20, 7)._replace(rows=torch.full((7,), 3))
     total = torch.zeros(20)
     for row in b.grad:
         total = total + row
-    assert_same(step(b, backend), step(b._replace(index=torch.tensor([3]), grad=total.unsqueeze(0))))
+    assert_same(step(b, backend), step(b._replace(rows=torch.tensor([3]), grad=total.unsqueeze(0))))
 
 
 @pytest.mark.parametrize("symmetric", SYMMETRIC)
@@ -139,7 +139,7 @@ def test_rows_far_apart_are_sorted(backend: torch.device) -> None:
 @pytest.mark.parametrize("index", INDEX_TYPES)
 def test_an_empty_batch_and_no_columns_change_nothing(backend: torch.device, index: torch.dtype) -> None:
     b = batch(6, 9, 4)
-    empty = b._replace(index=b.index[:0].to(index), grad=b.grad[:0])
+    empty = b._replace(rows=b.rows[:0].to(index), grad=b.grad[:0])
     assert_same(step(empty, backend), (b.table, b.state))
     none = b._replace(table=ops.quantize_rows(torch.zeros(6, 0)), grad=b.grad[:, :0])
     assert_same(step(none, backend), (none.table, b.state))
@@ -150,11 +150,11 @@ def test_an_empty_batch_and_no_columns_change_nothing(backend: torch.device, ind
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 3e38])
 def test_a_refused_step_writes_nothing(backend: torch.device, value: float, symmetric: bool) -> None:
     b = batch(3000, 24, 4000, symmetric)
-    last = int(b.index.argmax())
+    last = int(b.rows.argmax())
     b.grad[last, 23] = value
     table, state = copied(b.table).to(backend), b.state.clone().to(backend)
-    with pytest.raises(RuntimeError, match=f"embedding_update_int8: the step of row {b.index[last]} is not finite"):
-        ops.embedding_update_int8(table, b.index.to(backend), b.grad.to(backend), state, 0.1)
+    with pytest.raises(RuntimeError, match=f"embedding_update_int8: the step of row {b.rows[last]} is not finite"):
+        ops.embedding_update_int8(table, b.rows.to(backend), b.grad.to(backend), state, 0.1)
     assert_same((table.to("cpu"), state.cpu()), (b.table, b.state))
 
 
@@ -162,10 +162,10 @@ def test_a_refused_step_writes_nothing(backend: torch.device, value: float, symm
 @pytest.mark.parametrize("wrong", [-1, 30, -(2**31), 2**31 - 1])
 def test_an_index_out_of_range_writes_nothing(backend: torch.device, index: torch.dtype, wrong: int) -> None:
     b = batch(30, 8, 5)
-    b.index[3] = wrong
+    b.rows[3] = wrong
     table, state = copied(b.table).to(backend), b.state.clone().to(backend)
     with pytest.raises(RuntimeError, match=f"embedding_update_int8: index.* {wrong}, expected 0 or more"):
-        ops.embedding_update_int8(table, b.index.to(index).to(backend), b.grad.to(backend), state, 0.1)
+        ops.embedding_update_int8(table, b.rows.to(index).to(backend), b.grad.to(backend), state, 0.1)
     assert_same((table.to("cpu"), state.cpu()), (b.table, b.state))
 
 
@@ -179,8 +179,8 @@ def test_what_does_not_fit_is_refused() -> None:
     b = batch(6, 8, 4)
     cases: list[tuple[type[Exception], str, Any]] = [
         (ValueError, "rows of 8 bits, got 4", lambda: step(b._replace(table=ops.quantize_rows(torch.ones(6, 8), 4)))),
-        (ValueError, r"index of shape \[batch\], got \[4, 1\]", lambda: step(b._replace(index=b.index.unsqueeze(1)))),
-        (TypeError, "index in int32 or int64, got torch.int16", lambda: step(b._replace(index=b.index.short()))),
+        (ValueError, r"index of shape \[batch\], got \[4, 1\]", lambda: step(b._replace(rows=b.rows.unsqueeze(1)))),
+        (TypeError, "index in int32 or int64, got torch.int16", lambda: step(b._replace(rows=b.rows.short()))),
         (ValueError, r"grad of shape \[4, 8\], got \[4, 7\]", lambda: step(b._replace(grad=b.grad[:, 1:]))),
         (TypeError, "grad in float32, .*, got torch.int64", lambda: step(b._replace(grad=b.grad.long()))),
         (ValueError, r"state of shape \[6\], one a row, got \[5\]", lambda: step(b._replace(state=b.state[1:]))),
@@ -194,24 +194,24 @@ def test_what_does_not_fit_is_refused() -> None:
     strided = b.table.codes.repeat_interleave(2, 0)[::2]
     table = ops.QuantizedRows(strided, b.table.scale, None, 8, 8)
     with pytest.raises(ValueError, match="a contiguous table, which is written in place"):
-        ops.embedding_update_int8(table, b.index, b.grad, b.state, 0.1)
+        ops.embedding_update_int8(table, b.rows, b.grad, b.state, 0.1)
     with pytest.raises(ValueError, match="a contiguous state, which is written in place"):
-        ops.embedding_update_int8(b.table, b.index, b.grad, torch.zeros(12)[::2], 0.1)
+        ops.embedding_update_int8(b.table, b.rows, b.grad, torch.zeros(12)[::2], 0.1)
     with pytest.raises(ValueError, match="grad is on meta, the table on cpu"):
-        ops.embedding_update_int8(b.table, b.index, b.grad.to("meta"), b.state, 0.1)
+        ops.embedding_update_int8(b.table, b.rows, b.grad.to("meta"), b.state, 0.1)
 
 
 def test_raw_calls_check_for_themselves() -> None:
     b, raw = batch(6, 8, 4), torch.ops.gnas_ext.embedding_update_int8
-    good: dict[str, Any] = {"codes": b.table.codes, "scale": b.table.scale, "zero": None, "index": b.index}
+    good: dict[str, Any] = {"codes": b.table.codes, "scale": b.table.scale, "zero": None, "index": b.rows}
     good |= {"grad": b.grad, "state": b.state, "lr": 0.1, "eps": 1e-10, "seed": 0}
     for name, value, message in (
         ("codes", b.table.codes[0], r"codes of shape \[rows, width\], got \[8\]"),
         ("codes", b.table.codes.byte(), "codes in int8"),
         ("codes", b.table.codes.repeat_interleave(2, 0)[::2], "contiguous codes"),
         ("scale", b.table.scale[1:], r"scale of shape \[6\], one a row, got \[5\]"),
-        ("index", b.index.unsqueeze(0), r"index of shape \[batch\], got \[1, 4\]"),
-        ("index", b.index.float(), "index of int32 or int64"),
+        ("index", b.rows.unsqueeze(0), r"index of shape \[batch\], got \[1, 4\]"),
+        ("index", b.rows.float(), "index of int32 or int64"),
         ("grad", b.grad[1:], r"grad of shape \[4, 8\], got \[3, 8\]"),
         ("grad", b.grad.int(), "x of float32, float64, bfloat16 or float16"),
         ("state", b.state[1:], r"state of shape \[6\], got \[5\]"),
@@ -227,7 +227,7 @@ def test_compiles_in_one_graph() -> None:
     b = batch(20, 12, 9, symmetric=False)
 
     def train(state: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
-        ops.embedding_update_int8(table, b.index, grad.tanh(), state, 0.1, seed=3)
+        ops.embedding_update_int8(table, b.rows, grad.tanh(), state, 0.1, seed=3)
         return ops.dequantize_rows(table) + state.unsqueeze(1)
 
     torch.compiler.reset()

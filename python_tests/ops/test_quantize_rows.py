@@ -82,7 +82,8 @@ def test_random_rounding_is_that_of_a_philox_in_python(backend: torch.device, dt
 @pytest.mark.parametrize("symmetric", SYMMETRIC)
 def test_the_mean_over_seeds_is_the_number(symmetric: bool) -> None:
     x, count = numbers(4, 33), 600
-    many = [ops.dequantize_rows(ops.quantize_rows(x, 4, "stochastic", symmetric=symmetric, seed=s)) for s in range(count)]
+    drawings = (ops.quantize_rows(x, 4, "stochastic", symmetric=symmetric, seed=seed) for seed in range(count))
+    many = [ops.dequantize_rows(rows) for rows in drawings]
     scale = ops.quantize_rows(x, 4, symmetric=symmetric).scale.double().unsqueeze(1)
     off = (torch.stack(many).double().mean(0) - x).abs()
     # A rounding has a standard deviation of half a scale at most: five of the mean's.
@@ -229,7 +230,7 @@ def test_what_is_not_finite_is_refused_with_its_row(
     for symmetric, column in product(SYMMETRIC, (0, 16, 18)):
         x = numbers(2000, 19, dtype)
         x[1200, column] = x[1900, 0] = value
-        with pytest.raises(ValueError, match="^quantize_rows: row 1200 holds NaN, Inf or a number beyond"):
+        with pytest.raises(ValueError, match=r"^quantize_rows: row 1200 holds NaN, Inf or a number beyond"):
             call(x.to(backend), symmetric=symmetric)
 
 
@@ -281,7 +282,7 @@ def test_raw_calls_check_for_themselves() -> None:
         (native.dequantize_rows, (codes, scale, None, 8, 5, x.dtype), r"codes of shape \[rows, 5\]"),
         (native.dequantize_rows, (codes, scale, None, 4, 8, x.dtype), "codes in uint8"),
         (native.dequantize_rows, (codes.T, scale[:1].expand(4), None, 8, 3, x.dtype), "contiguous codes"),
-        (native.dequantize_rows, (codes, scale[1:], None, 8, 4, x.dtype), r"scale of shape \[3\], one a row, got \[2\]"),
+        (native.dequantize_rows, (codes, scale[1:], None, 8, 4, x.dtype), r"scale of shape \[3\], .*, got \[2\]"),
         (native.dequantize_rows, (codes, scale, scale.double(), 8, 4, x.dtype), "contiguous zero in float32"),
         (native.dequantize_rows, (codes, scale, None, 8, 4, torch.int32), "x of float32"),
     ]

@@ -86,9 +86,8 @@ ByRow checked_order(const char* op, const Tensor& index, int64_t rows) {
 
 void run(const char* op, Update& u) {
   EmbeddingUpdateArgs& a = u.args;
-  const ByRow order = u.index.scalar_type() == ScalarType::Long
-                          ? checked_order<int64_t>(op, u.index, a.table.rows)
-                          : checked_order<int32_t>(op, u.index, a.table.rows);
+  const ByRow order = u.index.scalar_type() == ScalarType::Long ? checked_order<int64_t>(op, u.index, a.table.rows)
+                                                                : checked_order<int32_t>(op, u.index, a.table.rows);
   a.row = order.row.data();
   a.entry = order.entry.data();
   a.entries = order.entries.data();

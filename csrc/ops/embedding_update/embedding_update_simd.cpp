@@ -1,6 +1,5 @@
-#include "ops/embedding_update/embedding_update.h"
-
 #include "core/quantize_vector.h"
+#include "ops/embedding_update/embedding_update.h"
 
 namespace gnas::GNAS_ISA {
 namespace {
@@ -30,19 +29,21 @@ double add_entries(const EmbeddingUpdateArgs& a, int64_t step, float* room) {
   const int64_t width = a.table.width;
   const T* grad = static_cast<const T*>(a.grad);
   Block<A> square = {};
-  for (int64_t f = 0; f < width; f += kBlock<A>) {
-    Block<A> sum = load_block(grad + a.entry[a.entries[step]] * width + f, width - f);
+  each_block<A>(width, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
+    Block<A> sum = load_block<whole>(grad + a.entry[a.entries[step]] * width + f, count);
     for (int64_t e = a.entries[step] + 1; e < a.entries[step + 1]; ++e) {
-      const Block<A> next = load_block(grad + a.entry[e] * width + f, width - f);
+      const Block<A> next = load_block<whole>(grad + a.entry[e] * width + f, count);
       each_register([&](auto r) GNAS_INLINED { sum.v[r] = sum.v[r] + next.v[r]; });
     }
-    store_block(sum, room + f, kBlock<A>);
-    for (int64_t i = width - f; i < kBlock<A>; ++i) room[f + i] = 0;
-    sum = load_block(room + f, kBlock<A>);
+    store_block<whole>(sum, room + f, count);
+    if constexpr (!whole) {
+      for (int64_t i = count; i < kBlock<A>; ++i) room[f + i] = 0;
+      sum = load_block<true>(room + f, count);
+    }
     each_register([&](auto r) GNAS_INLINED { square.v[r] = square.v[r] + rounded(sum.v[r] * sum.v[r]); });
-  }
+  });
   float lanes[kBlock<A>];
-  store_block(square, lanes, kBlock<A>);
+  store_block<true>(square, lanes, kBlock<A>);
   double total = 0;
   for (int i = 0; i < kBlock<A>; ++i) total += lanes[i];
   return total;
@@ -59,12 +60,12 @@ void update(const EmbeddingUpdateArgs& a, float* room, int64_t begin, int64_t en
     const double square = add_entries<T>(a, step, room);
     const float state = a.state[row] + static_cast<float>(square / width);
     const float rate = a.lr / (__builtin_sqrtf(state) + a.eps);
-    for (int64_t f = 0; f < width; f += kBlock<A>) {
-      const Block<A> sum = load_block(room + f, kBlock<A>);
-      Block<A> x = values_of<A>(a.table, row, f);
+    each_block<A>(width, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
+      const Block<A> sum = load_block<true>(room + f, count);
+      Block<A> x = values_of<whole, 8, A>(a.table, row, f, count);
       each_register([&](auto r) GNAS_INLINED { x.v[r] = x.v[r] - rounded(rate * sum.v[r]); });
-      store_block(x, room + f, kBlock<A>);
-    }
+      store_block<true>(x, room + f, count);
+    });
     RowRange range;
     if (!range_of(room, width, a.spec.symmetric, &range) || !(state >= 0 && state <= kLargestFloat))
       return refuse(a, step);
@@ -72,7 +73,7 @@ void update(const EmbeddingUpdateArgs& a, float* room, int64_t begin, int64_t en
     a.new_state[step] = state;
     a.scale[step] = code.scale;
     if (a.zero != nullptr) a.zero[step] = code.zero;
-    code_row(room, width, row, code, a.spec, a.codes + step * width);
+    code_row<8>(room, width, row, code, a.spec, a.codes + step * width);
   }
 }
 
