@@ -70,6 +70,21 @@ def test_is_the_reference_to_the_bit(backend: torch.device, dtype: torch.dtype) 
                 torch.testing.assert_close(back.float(), ops.dequantize_rows(got).cpu(), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("symmetric", SYMMETRIC)
+@settings(deadline=None, max_examples=60)
+@given(x=ROWS, bits=st.sampled_from(BITS), halves=st.booleans())
+def test_so_are_any_rows_and_places_between_two_codes(
+    symmetric: bool, x: NDArray[Any], bits: int, halves: bool
+) -> None:
+    """The kernels multiply where that is sure to give the code of the division."""
+    rows = torch.from_numpy(x / 2)
+    if halves and rows.numel():
+        highest = 2 ** (bits - 1) - 1
+        rows = (rows.view(torch.int32) % (4 * highest + 2)).float() / 2 - highest
+        rows = rows * torch.tensor([0.1, 1.0, 3.0]).repeat(len(rows))[: len(rows), None]
+    assert_same(ops.quantize_rows(rows, bits, symmetric=symmetric), reference.quantize_rows(rows, bits, symmetric))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_random_rounding_is_that_of_a_philox_in_python(backend: torch.device, dtype: torch.dtype) -> None:
     for seed, width in ((0, 5), (-3, 37), (2**40 + 5, 150)):
