@@ -413,7 +413,7 @@ GNAS_INLINE void code_row(const T* row, int64_t width, int64_t number, const Row
     });
     return;
   }
-  uint32_t drawn[kDrawn];
+  uint32_t drawn[kDrawn];  // any beyond the row: those codes are dropped
   for (int64_t from = 0; from < width; from += kDrawn) {
     const int64_t some = width - from < kDrawn ? width - from : kDrawn;
     draw(s, number, from, some, drawn);

@@ -51,7 +51,7 @@ double add_entries(const EmbeddingUpdateArgs& a, int64_t step, float* room) {
 
 template <class T>
 void update(const EmbeddingUpdateArgs& a, float* room, int64_t begin, int64_t end) {
-  constexpr int64_t kAhead = 8;
+  constexpr int64_t kAhead = 24;
   const int64_t width = a.table.width;
   for (int64_t step = begin; step < end && step < begin + kAhead; ++step) fetch(a, step);
   for (int64_t step = begin; step < end; ++step) {
