@@ -108,6 +108,10 @@ GNAS_INLINE V over_lanes(V v, const F& larger) {
   }
 }
 
+// All bits but the sign.
+template <class A>
+constexpr uint64_t kMagnitude = ~uint64_t{0} >> (65 - 8 * sizeof(A));
+
 // False where an entry has no code.
 template <bool kSymmetric, class T>
 GNAS_INLINE bool range_of(const T* row, int64_t width, RowRange* range) {
@@ -115,7 +119,7 @@ GNAS_INLINE bool range_of(const T* row, int64_t width, RowRange* range) {
   using Integer = typename Lanes<A>::Integer;
   constexpr int kHalf = Lanes<A>::count / 2;
   // Magnitudes in the order of their bits: NaN and infinities come last.
-  const IntVector<A> magnitude = IntVector<A>{} + static_cast<Integer>(~(uint64_t{1} << (8 * sizeof(A) - 1)));
+  const IntVector<A> magnitude = IntVector<A>{} + static_cast<Integer>(kMagnitude<A>);
   const auto above = [](IntVector<A> a, IntVector<A> b) GNAS_INLINED { return a > b ? a : b; };
   const auto less = [](Vector<A> a, Vector<A> b) GNAS_INLINED { return a < b ? a : b; };
   const auto greater = [](Vector<A> a, Vector<A> b) GNAS_INLINED { return a > b ? a : b; };
@@ -301,20 +305,28 @@ GNAS_INLINE bool any(const IntVector<A>& mask) {
 }
 
 // Codes to the nearest, of places that were multiplied instead of divided: a division takes as long as all the rest.
-// False where a place is so near the middle between two codes that the two might differ.
+// `rest` becomes the largest distance of a place from its code.
 template <class A>
-GNAS_INLINE bool nearest_codes(const Block<A>& x, const Coder<A>& coder, IntBlock<A>* codes) {
-  if (!coder.invertible) return false;
+GNAS_INLINE IntBlock<A> multiplied_codes(const Block<A>& x, const Coder<A>& coder, Block<A>* rest) {
+  IntBlock<A> codes;
   const Vector<A> round = Vector<A>{} + kRound<A>;
-  IntVector<A> between{};
+  const IntVector<A> magnitude = IntVector<A>{} + static_cast<typename Lanes<A>::Integer>(kMagnitude<A>);
   each_register([&](auto r) GNAS_INLINED {
     const Vector<A> place = coder.clip((x.v[r] - coder.zero) * coder.inverse);
-    const Vector<A> moved = rounded(place) + round;
-    codes->v[r] = bit_copy<IntVector<A>>(moved) - bit_copy<IntVector<A>>(round);
-    const Vector<A> rest = place - (moved - round);
-    // The last of 24 bits of numbers up to 128 is worth 2^-17: the two are less than 2^-15 apart.
-    between |= (rest > static_cast<A>(0.5 - 0x1p-14)) | (rest < static_cast<A>(-0.5 + 0x1p-14));
+    const Vector<A> moved = place + round;
+    codes.v[r] = bit_copy<IntVector<A>>(moved) - bit_copy<IntVector<A>>(round);
+    const Vector<A> off = bit_copy<Vector<A>>(bit_copy<IntVector<A>>(place - (moved - round)) & magnitude);
+    rest->v[r] = off > rest->v[r] ? off : rest->v[r];
   });
+  return codes;
+}
+
+// Would a division have given the same codes? Not for sure where a place is near the middle between two codes: the last
+// of 24 bits of numbers up to 128 is worth 2^-17, and the two places are less than 2^-15 apart.
+template <class A>
+GNAS_INLINE bool sure(const Block<A>& rest) {
+  IntVector<A> between{};
+  each_register([&](auto r) GNAS_INLINED { between |= rest.v[r] > static_cast<A>(0.5 - 0x1p-14); });
   return !any<A>(between);
 }
 
@@ -322,7 +334,6 @@ GNAS_INLINE bool nearest_codes(const Block<A>& x, const Coder<A>& coder, IntBloc
 template <class A>
 GNAS_INLINE IntBlock<A> codes_of(const Block<A>& x, const Coder<A>& coder, const uint32_t* drawn) {
   IntBlock<A> codes;
-  if (drawn == nullptr && nearest_codes(x, coder, &codes)) return codes;
   const Vector<A> round = Vector<A>{} + kRound<A>;
   each_register([&](auto r) GNAS_INLINED {
     const Vector<A> place = coder.clip(coder.place(x.v[r]));
@@ -407,6 +418,14 @@ GNAS_INLINE void code_row(const T* row, int64_t width, int64_t number, const Row
   using A = Accumulator<T>;
   const Coder<A> coder(code, s);
   if (!s.stochastic) {
+    Block<A> rest{};
+    if (coder.invertible) {
+      each_block<A>(width, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
+        const IntBlock<A> codes = multiplied_codes(load_block<whole>(row + f, count), coder, &rest);
+        store_codes<whole, kBits>(codes, to + f * kBits / 8, count);
+      });
+      if (sure(rest)) return;
+    }
     each_block<A>(width, [&](int64_t f, auto whole, int64_t count) GNAS_INLINED {
       const IntBlock<A> codes = codes_of(load_block<whole>(row + f, count), coder, nullptr);
       store_codes<whole, kBits>(codes, to + f * kBits / 8, count);
