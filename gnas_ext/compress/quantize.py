@@ -7,8 +7,7 @@ from torch import Tensor
 
 from gnas_ext.errors import InputError
 from gnas_ext.models.factors import FactorModel, Table
-
-_LEVELS = 127
+from gnas_ext.ops.quantize_rows import quantize_rows
 
 
 def quantize_table(x: Tensor, bits: int) -> Table:
@@ -37,11 +36,8 @@ def quantize_table(x: Tensor, bits: int) -> Table:
         raise InputError(f"quantize_table: row {row} holds NaN or Inf and cannot be stored; did training diverge?")
     if bits == 32:
         return Table(x)
-    # A scale below the normal numbers has too few bits to divide by: such a row is zero for every purpose.
-    scale = x.abs().amax(1) / _LEVELS if x.shape[1] else x.new_zeros(len(x))
-    scale = torch.where(scale < torch.finfo(torch.float32).tiny, 1.0, scale)
-    codes = (x / scale[:, None]).round_().clamp_(-_LEVELS, _LEVELS)
-    return Table(codes.to(torch.int8), scale)
+    rows = quantize_rows(x)
+    return Table(rows.codes, rows.scale)
 
 
 def quantize_model(model: FactorModel, bits: int) -> FactorModel:

@@ -5,11 +5,14 @@ import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap m
 from gnas_ext.ops.attention import attention
 from gnas_ext.ops.communities import communities
 from gnas_ext.ops.edge_masks import edge_dropout_mask, edge_mask, pack_mask, topk_per_row, unpack_mask
+from gnas_ext.ops.embedding_update import embedding_update_int8
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.gather_rows import gather_rows
 from gnas_ext.ops.index_reduce import index_reduce, index_reduce_arg
 from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
+from gnas_ext.ops.quantize_rows import dequantize_rows, fake_quantize_rows, quantize_rows
+from gnas_ext.ops.quantized_rows import QuantizedRows
 from gnas_ext.ops.sample_neighbors import sample_neighbors
 from gnas_ext.ops.scatter import ScatterPlan, scatter, scatter_arg
 from gnas_ext.ops.sddmm import sddmm
@@ -24,12 +27,16 @@ from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = [
+    "QuantizedRows",
     "ScatterPlan",
     "attention",
     "communities",
     "coo_to_csr",
+    "dequantize_rows",
     "edge_dropout_mask",
     "edge_mask",
+    "embedding_update_int8",
+    "fake_quantize_rows",
     "gat",
     "gather_rows",
     "gather_segments",
@@ -38,6 +45,7 @@ __all__ = [
     "k_core",
     "pack_mask",
     "propagate",
+    "quantize_rows",
     "sample_neighbors",
     "scatter",
     "scatter_arg",

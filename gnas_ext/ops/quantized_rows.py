@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BITS = (8, 4, 2)
 
@@ -63,6 +67,21 @@ class QuantizedRows:
         """The same rows on another device."""
         zero = None if self.zero is None else self.zero.to(device)
         return replace(self, codes=self.codes.to(device), scale=self.scale.to(device), zero=zero)
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Plain tensors and numbers, for torch.save and safetensors; `from_state_dict` reads them."""
+        state: dict[str, Tensor | int] = {
+            "codes": self.codes,
+            "scale": self.scale,
+            "bits": self.bits,
+            "width": self.width,
+        }
+        return state if self.zero is None else {**state, "zero": self.zero}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> QuantizedRows:
+        """The rows of a `state_dict`."""
+        return cls(state["codes"], state["scale"], state.get("zero"), int(state["bits"]), int(state["width"]))
 
 
 def packed_width(width: int, bits: int) -> int:

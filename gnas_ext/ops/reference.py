@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from gnas_ext.ops.quantized_rows import QuantizedRows
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.graph.csr import CSR
-    from gnas_ext.ops.quantized_rows import QuantizedRows
     from gnas_ext.ops.spmm import Reduce
 
 
@@ -140,3 +141,94 @@ def spmm_masked(csr: CSR, x: Tensor, mask: Tensor, reduce: Reduce = "sum") -> Te
     out = messages.new_zeros(csr.rows, x.shape[1])
     how = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin"}[reduce]
     return out.scatter_reduce(0, row, messages, how, include_self=False).to(x.dtype)
+
+
+def quantize_rows(x: Tensor, bits: int = 8, symmetric: bool = True, even: Tensor | None = None) -> QuantizedRows:
+    """Like `ops.quantize_rows` with clip "minmax", to the bit. `even`, [rows, width] in [0, 1), rounds up or down."""
+    scale, zero = quantized_ranges(x, bits, symmetric)[0]
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    highest = 2 ** (bits - 1) - 1
+    place = ((wide - zero.unsqueeze(1)) / scale.unsqueeze(1)).clamp(-highest if symmetric else -highest - 1, highest)
+    code = place.round()
+    if even is not None:  # the integer on the other side, as likely as the number is far from the nearest one
+        rest = place - code
+        code = torch.where(even.to(wide.dtype) < rest.abs(), code + rest.sign(), code)
+    return QuantizedRows(_packed(code.long(), bits), scale, None if symmetric else zero, bits, x.shape[1])
+
+
+def quantized_ranges(x: Tensor, bits: int, symmetric: bool, search: bool = False) -> list[tuple[Tensor, Tensor]]:
+    """The scales and zeros of rows that `ops.quantize_rows` chooses from; the first ones are those of "minmax"."""
+    wide, tiny = x.double(), torch.finfo(torch.float32).tiny
+    if not x.shape[1]:
+        wide = wide.new_zeros(len(x), 1)
+    found = []
+    if symmetric:
+        largest = wide.abs().amax(1)
+        for kept in range(32, 3 if search else 31, -1):
+            scale = (largest * kept / (32 * (2 ** (bits - 1) - 1))).float()
+            # The next smaller one where the last code would stand for what float32 does not hold.
+            beyond = scale.double() * (2 ** (bits - 1) - 1) > torch.finfo(torch.float32).max
+            scale = torch.where(beyond, (scale.double() * (1 - 2**-24)).float(), scale)
+            found.append((scale.where(scale >= tiny, 1.0), torch.zeros_like(scale)))
+        return found
+    low, high = wide.amin(1), wide.amax(1)
+    cut = ((high - low) / 16).float().double()
+    cuts = range(7 if search else 1)
+    for below, above in ((below, above) for below in cuts for above in cuts):
+        first, last = low + cut * below, high - cut * above
+        scale = ((last - first) / (2**bits - 1)).float()
+        zero = (first + scale.double() * 2 ** (bits - 1)).float()
+        found.append((scale.where(scale >= tiny, 1.0), zero.where(scale >= tiny, first.float())))
+    return found
+
+
+def dequantize_rows(rows: QuantizedRows) -> Tensor:
+    """Like `ops.dequantize_rows` to float32, to the bit."""
+    if rows.bits == 8:
+        code = rows.codes
+    else:
+        shifts = torch.arange(0, 8, rows.bits, device=rows.device)
+        code = rows.codes.long().unsqueeze(2) >> shifts & (2**rows.bits - 1)
+        code = code.flatten(1)[:, : rows.width] - 2 ** (rows.bits - 1)
+    value = rows.scale.unsqueeze(1) * code.float()
+    return value if rows.zero is None else value + rows.zero.unsqueeze(1)
+
+
+def _packed(code: Tensor, bits: int) -> Tensor:
+    if bits == 8:
+        return code.to(torch.int8)
+    in_byte = 8 // bits
+    filled = torch.nn.functional.pad(code + 2 ** (bits - 1), (0, -code.shape[1] % in_byte))
+    shifts = torch.arange(0, 8, bits, device=code.device)
+    return (filled.view(len(code), filled.shape[1] // in_byte, in_byte) << shifts).sum(2).to(torch.uint8)
+
+
+def embedding_update_int8(
+    rows: QuantizedRows, index: Tensor, grad: Tensor, state: Tensor, lr: float, eps: float, even: Tensor
+) -> tuple[QuantizedRows, Tensor]:
+    """Like `ops.embedding_update_int8`, to the bit and not in place. `even`: [rows, width] in [0, 1)."""
+    touched = torch.unique(index)
+    total = torch.stack([torch.zeros(rows.width), *(_in_turn(grad[index == row].float()) for row in touched)])[1:]
+    # By columns equal modulo 16, then those sums: the order in which the kernels add.
+    square = torch.nn.functional.pad(total * total, (0, -rows.width % 16)).view(len(touched), -1, 16)
+    mean = _in_turn(_in_turn(square.transpose(0, 1)).double().T) / rows.width
+    new_state = state.clone()
+    new_state[touched] += mean.float()
+    rate = torch.tensor(lr) / (new_state[touched].sqrt() + torch.tensor(eps))
+    x = dequantize_rows(rows)[touched] - rate.unsqueeze(1) * total
+    stepped = quantize_rows(x, 8, rows.zero is None, even[touched])
+    codes, scale = rows.codes.clone(), rows.scale.clone()
+    codes[touched], scale[touched] = stepped.codes, stepped.scale
+    zero = None
+    if rows.zero is not None and stepped.zero is not None:
+        zero = rows.zero.clone()
+        zero[touched] = stepped.zero
+    return QuantizedRows(codes, scale, zero, 8, rows.width), new_state
+
+
+def _in_turn(x: Tensor) -> Tensor:
+    """The sum over the first dimension, one after the other."""
+    total = x[0].clone()
+    for part in x[1:]:
+        total += part
+    return total
