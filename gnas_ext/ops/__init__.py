@@ -16,6 +16,7 @@ from gnas_ext.ops.segment import gather_segments, segment_arg, segment_reduce
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
 from gnas_ext.ops.spspmm_topk import spspmm_topk
+from gnas_ext.ops.topk_scores import topk_scores
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "segment_softmax",
     "spmm",
     "spspmm_topk",
+    "topk_scores",
     "transpose",
 ]

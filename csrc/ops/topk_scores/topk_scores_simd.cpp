@@ -1,0 +1,340 @@
+#include "ops/topk_scores/topk_scores.h"
+
+#include "core/vector.h"
+#include "ops/topk_scores/arithmetic.h"
+#include "ops/topk_scores/keys.h"
+
+namespace gnas::GNAS_ISA {
+namespace {
+
+// A tile of users by two registers of items has its sums in registers: all but four of them.
+constexpr int kVectors = 2;
+constexpr int kTile = GNAS_VECTOR_BYTES == 64 ? 14 : 6;
+constexpr int kSmallTile = 4;
+
+template <class M>
+constexpr int kPanel = kVectors * Lanes<typename M::Score>::count;  // items a panel
+
+// What is known of a user so far.
+template <class S>
+struct State {
+  S filter;  // scores (of int8 rows: before the user's scale) that are not above cannot be among the best
+  S bar;     // the worst of the best k, once there are k
+  float scale;
+  int32_t start;  // where the sums begin
+  int64_t count;  // keys
+  bool has_nan;
+  Key<S>* keys;
+};
+
+template <class M>
+struct Work {
+  using S = typename M::Score;
+  const TopkScoresArgs& a;
+  int64_t first_user;
+  int64_t end_item;
+  State<S>* states;
+};
+
+// Is it in the user's row of what is left out?
+template <class I>
+bool contains(const TopkScoresArgs& a, int64_t user, int64_t item) {
+  const I* indptr = static_cast<const I*>(a.exclude_indptr);
+  const I* indices = static_cast<const I*>(a.exclude_indices);
+  int64_t low = indptr[user];
+  int64_t high = indptr[user + 1];
+  const int64_t end = high;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (static_cast<int64_t>(indices[middle]) < item)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < end && static_cast<int64_t>(indices[low]) == item;
+}
+
+GNAS_INLINE bool excluded(const TopkScoresArgs& a, int64_t user, int64_t item) {
+  if (a.exclude_indptr == nullptr) return false;
+  return a.wide_index ? contains<int64_t>(a, user, item) : contains<int32_t>(a, user, item);
+}
+
+// A number that is not above whatever, times the user's scale, rounds to more than the bar.
+GNAS_INLINE float before_scale(float bar, float scale) {
+  constexpr float kMost = 3.4e38f;
+  if (!(scale > 0)) return scale == 0 && bar >= 0 ? kMost : -__builtin_inff();
+  const double exact = (static_cast<double>(bar) - 1e-44) / static_cast<double>(scale);
+  const double lower = exact - (exact < 0 ? -exact : exact) * 1e-6 - 1e-44;
+  return lower > static_cast<double>(kMost) && bar < __builtin_inff() ? kMost : static_cast<float>(lower);
+}
+
+template <class S>
+void keep_best(State<S>& state, int64_t keep, bool scaled) {
+  select_largest(state.keys, state.count, keep);
+  Key<S> worst = state.keys[0];
+  for (int64_t c = 1; c < keep; ++c)
+    if (state.keys[c] < worst) worst = state.keys[c];
+  state.count = keep;
+  state.bar = score_of(worst);
+  state.filter = state.bar;
+  if constexpr (sizeof(S) == 4)
+    if (scaled) state.filter = before_scale(state.bar, state.scale);
+}
+
+// The few scores of a panel that are above the filter. Items come in ascending order: one that equals the bar is behind
+// all that made it.
+template <class M>
+__attribute__((noinline)) void offer(const Work<M>& work, int64_t row, const typename M::Score* scores, uint32_t mask,
+                                     int64_t first_item) {
+  using S = typename M::Score;
+  const TopkScoresArgs& a = work.a;
+  State<S>& state = work.states[row];
+  for (; mask != 0; mask &= mask - 1) {
+    const int lane = __builtin_ctz(mask);
+    if (first_item + lane >= work.end_item) return;
+    S score = scores[lane];
+    if constexpr (M::kScaled) score = state.scale * score;
+    if (score != score) state.has_nan = true;
+    if (!(score > state.bar)) continue;
+    const int64_t item = a.allow != nullptr ? a.allow[first_item + lane] : first_item + lane;
+    if (excluded(a, work.first_user + row, item)) continue;
+    state.keys[state.count++] = key_of(score, item);
+    if (state.count == a.capacity()) keep_best(state, a.keep, M::kScaled);
+  }
+}
+
+// Sums of R users by a panel of items stay in registers, and so do nearly all scores: few are above the filter.
+template <class M, int R>
+GNAS_INLINE void tile(const Work<M>& work, int64_t row, const typename M::Unit* users, const typename M::Unit* panel,
+                      int64_t steps, int64_t first_item) {
+  using S = typename M::Score;
+  constexpr int kLanes = Lanes<S>::count;
+  State<S>* states = work.states + row;
+  typename M::Sums sums[R][kVectors];
+  unrolled<R>([&](auto r) GNAS_INLINED {
+    unrolled<kVectors>([&](auto v) GNAS_INLINED { sums[r][v] = M::start(states[r].start); });
+  });
+  const typename M::Unit* unit = panel;
+  for (int64_t step = 0; step < steps; ++step, unit += kPanel<M>, users += R) {
+    IntVector<S> items[kVectors];
+    unrolled<kVectors>([&](auto v) GNAS_INLINED { __builtin_memcpy(&items[v], unit + v * kLanes, sizeof items[v]); });
+    unrolled<R>([&](auto r) GNAS_INLINED {
+      unrolled<kVectors>([&](auto v) GNAS_INLINED { sums[r][v] = M::add(sums[r][v], items[v], users[r]); });
+    });
+  }
+  const S* scale = reinterpret_cast<const S*>(unit);
+  unrolled<R>([&](auto r) GNAS_INLINED {
+    Vector<S> scores[kVectors];
+    uint32_t mask[kVectors];
+    const Vector<S> filter = splat<S>(states[r].filter);
+    unrolled<kVectors>([&](auto v) GNAS_INLINED {
+      scores[v] = M::scores(sums[r][v], scale + v * kLanes);
+      mask[v] = above(scores[v], filter);
+    });
+    if (__builtin_expect((mask[0] | mask[1]) != 0, 0)) {
+      S kept[kPanel<M>];
+      unrolled<kVectors>([&](auto v) GNAS_INLINED { store<S>(scores[v], kept + v * kLanes); });
+      offer<M>(work, row + r, kept, mask[0] | mask[1] << kLanes, first_item);
+    }
+  });
+}
+
+// How many users the tile at `row` of a block has. Their units stand side by side.
+GNAS_INLINE int tile_of(int64_t left) { return left >= kTile ? kTile : left >= kSmallTile ? kSmallTile : 1; }
+
+template <class M>
+void pack_users(const TopkScoresArgs& a, int64_t first, int64_t count, int64_t steps, typename M::Unit* packed) {
+  const auto* users = static_cast<const typename M::Element*>(a.users) + first * a.width;
+  for (int64_t row = 0; row < count;) {
+    const int size = tile_of(count - row);
+    for (int r = 0; r < size; ++r)
+      for (int64_t step = 0; step < steps; ++step) {
+        const int64_t f = step * M::kPerUnit;
+        packed[(row * steps) + step * size + r] = M::user_unit(users + (row + r) * a.width + f, a.width - f);
+      }
+    row += size;
+  }
+}
+
+// One round of a transposition: squares of kApart lanes beside the diagonal change places.
+template <class S, int kApart>
+GNAS_INLINE void swap_squares(IntVector<S> (&v)[Lanes<S>::count]) {
+  constexpr int kLanes = Lanes<S>::count;
+  IntVector<S> upper{};
+  IntVector<S> lower{};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    upper[lane] = (lane & kApart) == 0 ? lane : kLanes + lane - kApart;
+    lower[lane] = (lane & kApart) == 0 ? lane + kApart : kLanes + lane;
+  }
+  unrolled<kLanes>([&](auto i) GNAS_INLINED {
+    if constexpr ((i & kApart) == 0) {
+      const IntVector<S> first = v[i];
+      v[i] = __builtin_shuffle(first, v[i + kApart], upper);
+      v[i + kApart] = __builtin_shuffle(first, v[i + kApart], lower);
+    }
+  });
+  if constexpr (kApart > 1) swap_squares<S, kApart / 2>(v);
+}
+
+// Items `first` and on, side by side in the lanes: [steps][kPanel] units, then the scales.
+template <class M>
+void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::Unit* panel) {
+  using S = typename M::Score;
+  using T = typename M::Element;
+  constexpr int kLanes = Lanes<S>::count;
+  const TopkScoresArgs& a = work.a;
+  const int64_t width = a.width;
+  for (int v = 0; v < kVectors; ++v) {
+    const T* rows[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int64_t at = first + v * kLanes + lane;
+      const int64_t inside = at < work.end_item ? at : work.end_item - 1;  // lanes without an item are not looked at
+      const int64_t item = a.allow != nullptr ? a.allow[inside] : inside;
+      rows[lane] = static_cast<const T*>(a.items) + item * width;
+      if constexpr (M::kScaled) reinterpret_cast<float*>(panel + steps * kPanel<M>)[v * kLanes + lane] = a.item_scale[item];
+    }
+    int64_t step = 0;
+    for (; step < steps; step += kLanes) {
+      const int64_t f = step * M::kPerUnit;
+      IntVector<S> units[kLanes];
+      if (f + kLanes * M::kPerUnit <= width) {
+        unrolled<kLanes>([&](auto lane) GNAS_INLINED { units[lane] = M::load_units(rows[lane] + f); });
+      } else {
+        for (int lane = 0; lane < kLanes; ++lane) {
+          T end[kLanes * M::kPerUnit]{};
+          for (int64_t n = 0; n < width - f; ++n) end[n] = rows[lane][f + n];
+          units[lane] = M::load_units(end);
+        }
+      }
+      swap_squares<S, kLanes / 2>(units);
+      typename M::Unit* to = panel + step * kPanel<M> + v * kLanes;
+      if (step + kLanes <= steps)
+        unrolled<kLanes>(
+            [&](auto i) GNAS_INLINED { __builtin_memcpy(to + i * kPanel<M>, &units[i], sizeof units[i]); });
+      else
+        for (int64_t i = 0; i < steps - step; ++i) __builtin_memcpy(to + i * kPanel<M>, &units[i], sizeof units[0]);
+    }
+  }
+}
+
+// Writes what is left of a user's keys, the best first.
+template <class S>
+void write_best(const TopkScoresArgs& a, int64_t user, Key<S>* keys, int64_t count, bool has_nan) {
+  S* values = static_cast<S*>(a.values) + user * a.k;
+  int64_t* columns = a.columns + user * a.k;
+  if (has_nan) count = 0;
+  if (count > a.keep) {
+    select_largest(keys, count, a.keep);
+    count = a.keep;
+  }
+  sort_descending(keys, count);
+  const S padding = has_nan ? static_cast<S>(__builtin_nanf("")) : -static_cast<S>(__builtin_inff());
+  for (int64_t c = 0; c < a.k; ++c) {
+    values[c] = c < count ? score_of(keys[c]) : padding;
+    columns[c] = c < count ? item_of(keys[c]) : -1;
+  }
+}
+
+// Where the next array of a thread's memory begins.
+template <class T>
+T* carve(char*& at, int64_t count) {
+  T* const found = reinterpret_cast<T*>(at);
+  at += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
+  return found;
+}
+
+template <class M>
+void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
+  using S = typename M::Score;
+  using Unit = typename M::Unit;
+  static_assert(sizeof(State<S>) <= kTopkScoresStateBytes && kPanel<M> * sizeof(Unit) <= kTopkScoresPanelBytes &&
+                    sizeof(Key<S>) == (sizeof(S) == 8 ? 16 : 8),
+                "topk_scores_scratch has the sizes");
+  const int64_t steps = (a.width + M::kPerUnit - 1) / M::kPerUnit;
+  const int64_t first_user = block * a.block;
+  const int64_t count = a.rows - first_user < a.block ? a.rows - first_user : a.block;
+  char* at = static_cast<char*>(scratch);
+  Unit* const panel = carve<Unit>(at, (steps + 1) * kPanel<M>);
+  Unit* const users = carve<Unit>(at, count * steps);
+  State<S>* const states = carve<State<S>>(at, count);
+  Key<S>* const keys = carve<Key<S>>(at, count * a.capacity());
+  constexpr S kNothing = -static_cast<S>(__builtin_inff());
+  for (int64_t row = 0; row < count; ++row) {
+    State<S>& state = states[row];
+    state = {kNothing, kNothing, 1, 0, 0, false, keys + row * a.capacity()};
+    if constexpr (M::kScaled) {
+      state.scale = a.user_scale[first_user + row];
+      if constexpr (M::kPerUnit == 4) {
+        const auto* codes = static_cast<const int8_t*>(a.users) + (first_user + row) * a.width;
+        int32_t sum = 0;
+        for (int64_t f = 0; f < a.width; ++f) sum += codes[f];
+        state.start = -128 * sum;
+      }
+    }
+  }
+  pack_users<M>(a, first_user, count, steps, users);
+  const Work<M> work{a, first_user, a.range_at(range + 1), states};
+  for (int64_t item = a.range_at(range); item < work.end_item; item += kPanel<M>) {
+    pack_panel<M>(work, item, steps, panel);
+    for (int64_t row = 0; row < count;) {
+      const int size = tile_of(count - row);
+      const Unit* from = users + row * steps;
+      if (size == kTile)
+        tile<M, kTile>(work, row, from, panel, steps, item);
+      else if (size == kSmallTile)
+        tile<M, kSmallTile>(work, row, from, panel, steps, item);
+      else
+        tile<M, 1>(work, row, from, panel, steps, item);
+      row += size;
+    }
+  }
+  for (int64_t row = 0; row < count; ++row) {
+    State<S>& state = states[row];
+    const int64_t user = first_user + row;
+    if (a.ranges == 1) {
+      write_best<S>(a, user, state.keys, state.count, state.has_nan);
+      continue;
+    }
+    if (state.count > a.keep) keep_best(state, a.keep, M::kScaled);
+    const int64_t place = user * a.ranges + range;
+    a.partial_count[place] = state.has_nan ? -1 : state.count;
+    __builtin_memcpy(static_cast<Key<S>*>(a.partial) + place * a.keep, state.keys, state.count * sizeof(Key<S>));
+  }
+}
+
+template <class S>
+void merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
+  Key<S>* const keys = static_cast<Key<S>*>(scratch);
+  for (int64_t user = begin; user < end; ++user) {
+    int64_t count = 0;
+    bool has_nan = false;
+    for (int64_t range = 0; range < a.ranges; ++range) {
+      const int64_t place = user * a.ranges + range;
+      const int64_t more = a.partial_count[place];
+      has_nan |= more < 0;
+      if (more <= 0) continue;
+      __builtin_memcpy(keys + count, static_cast<const Key<S>*>(a.partial) + place * a.keep, more * sizeof(Key<S>));
+      count += more;
+    }
+    write_best<S>(a, user, keys, count, has_nan);
+  }
+}
+
+}  // namespace
+
+void topk_scores_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
+  if (!a.bytes()) {
+    with_types(a.dtype, false, [&](auto element, auto) { run_unit<Floats<decltype(element)>>(a, block, range, scratch); });
+    return;
+  }
+#if defined(__AVX512F__)
+  if (a.vnni) return run_unit<Quads>(a, block, range, scratch);
+#endif
+  run_unit<Pairs>(a, block, range, scratch);
+}
+
+void topk_scores_merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
+  a.wide_score() ? merge<double>(a, begin, end, scratch) : merge<float>(a, begin, end, scratch);
+}
+
+}  // namespace gnas::GNAS_ISA
