@@ -14,9 +14,10 @@
 namespace gnas::GNAS_ISA {
 namespace {
 
+// Minus zero changes no number, so that nothing is left of it; plus zero would be an addition.
 template <class S>
 GNAS_INLINE Vector<S> splat(S x) {
-  return Vector<S>{} + x;
+  return x - Vector<S>{};
 }
 
 // A bit for each lane whose score is above the bar, or NaN.
@@ -46,6 +47,37 @@ GNAS_INLINE uint32_t above(Vector<double> score, Vector<double> bar) {
   return mask;
 #endif
 }
+
+// Is a score of many registers above its bar, or NaN?
+#if defined(__AVX512F__)
+// With AVX-512 a comparison goes on from the last one's mask.
+template <class S>
+struct AnyAbove {
+  std::conditional_t<sizeof(S) == 8, __mmask8, __mmask16> none = static_cast<decltype(none)>(~0);
+
+  GNAS_INLINE void look(Vector<float> score, Vector<float> bar) {
+    none = _mm512_mask_cmp_ps_mask(none, bit_copy<__m512>(score), bit_copy<__m512>(bar), _CMP_LE_OQ);
+  }
+  GNAS_INLINE void look(Vector<double> score, Vector<double> bar) {
+    none = _mm512_mask_cmp_pd_mask(none, bit_copy<__m512d>(score), bit_copy<__m512d>(bar), _CMP_LE_OQ);
+  }
+  GNAS_INLINE bool any() const { return none != static_cast<decltype(none)>(~0); }
+};
+#else
+template <class S>
+struct AnyAbove {
+  IntVector<S> some{};
+
+  GNAS_INLINE void look(Vector<S> score, Vector<S> bar) { some |= ~(score <= bar); }
+  GNAS_INLINE bool any() const {
+    typedef int64_t Wide __attribute__((vector_size(GNAS_VECTOR_BYTES)));
+    const Wide wide = bit_copy<Wide>(some);
+    int64_t bits = 0;
+    for (int part = 0; part < GNAS_VECTOR_BYTES / 8; ++part) bits |= wide[part];
+    return bits != 0;
+  }
+};
+#endif
 
 // Floats. Halves are widened when they are packed.
 template <class T>

@@ -39,6 +39,28 @@ GNAS_INLINE double score_of(unsigned __int128 key) {
   return bit_copy<double>(order >> 63 != 0 ? order ^ uint64_t{1} << 63 : ~order);
 }
 
+// Puts a key where it belongs among `keep` that descend; the last one drops out. Before the first there must be a key
+// that is above all, and what is not there yet is 0: room up to a multiple of 8. Without a branch: which place it gets
+// cannot be foretold.
+GNAS_INLINE void insert(uint64_t* keys, int64_t keep, uint64_t key) {
+  typedef uint64_t Eight __attribute__((vector_size(64)));
+  const Eight wanted = Eight{} + key;
+  for (int64_t at = (keep - 1) / 8 * 8; at >= 0; at -= 8) {
+    Eight here;
+    Eight before;
+    __builtin_memcpy(&here, keys + at, sizeof here);
+    __builtin_memcpy(&before, keys + at - 1, sizeof before);
+    const Eight moved = before < wanted ? before : wanted;
+    const Eight after = here > moved ? here : moved;
+    __builtin_memcpy(keys + at, &after, sizeof after);
+  }
+}
+GNAS_INLINE void insert(unsigned __int128* keys, int64_t keep, unsigned __int128 key) {
+  int64_t at = keep - 1;
+  for (; keys[at - 1] < key; --at) keys[at] = keys[at - 1];
+  if (keys[at] < key) keys[at] = key;
+}
+
 // Moves the `keep` largest of `count` keys to the front, in no order (quickselect; Hoare, 1961). No two are equal.
 template <class K>
 void select_largest(K* keys, int64_t count, int64_t keep) {

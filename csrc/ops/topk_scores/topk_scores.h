@@ -39,8 +39,9 @@ struct TopkScoresArgs {
   bool wide_score() const { return !bytes() && dtype == Dtype::f64; }
   // Keys hold a score and its item: 16 bytes for float64, 8 for float32.
   int64_t key_bytes() const { return wide_score() ? 16 : 8; }
-  // A key's place is found once for so many: the best so far, and as many new ones.
-  int64_t capacity() const { return keep + (keep < 32 ? 32 : keep); }
+  // Few keys are kept in order, 8 at a time, behind what is above all; of many the better half is found now and then.
+  bool in_order() const { return keep <= 64; }
+  int64_t capacity() const { return in_order() ? 8 + (keep + 7) / 8 * 8 : 2 * keep; }
   int64_t blocks() const { return (rows + block - 1) / block; }
   int64_t range_at(int64_t range) const {
     return catalogue / ranges * range + catalogue % ranges * range / ranges;

@@ -69,27 +69,44 @@ GNAS_INLINE float before_scale(float bar, float scale) {
 }
 
 template <class S>
-void keep_best(State<S>& state, int64_t keep, bool scaled) {
+void set_bar(State<S>& state, S bar, bool scaled) {
+  state.bar = state.filter = bar;
+  if constexpr (sizeof(S) == 4)
+    if (scaled) state.filter = before_scale(bar, state.scale);
+}
+
+// Keeps the best, and a bar for what comes.
+template <class S>
+__attribute__((noinline)) void keep_best(State<S>& state, int64_t keep, bool scaled) {
   select_largest(state.keys, state.count, keep);
   Key<S> worst = state.keys[0];
   for (int64_t c = 1; c < keep; ++c)
     if (state.keys[c] < worst) worst = state.keys[c];
   state.count = keep;
-  state.bar = score_of(worst);
-  state.filter = state.bar;
-  if constexpr (sizeof(S) == 4)
-    if (scaled) state.filter = before_scale(state.bar, state.scale);
+  set_bar(state, score_of(worst), scaled);
 }
 
-// The few scores of a panel that are above the filter. Items come in ascending order: one that equals the bar is behind
-// all that made it.
+template <class S>
+GNAS_INLINE void take(const TopkScoresArgs& a, State<S>& state, Key<S> key, bool scaled) {
+  if (a.in_order()) {
+    insert(state.keys, a.keep, key);
+    state.count += state.count < a.keep;
+    if (state.count == a.keep) set_bar(state, score_of(state.keys[a.keep - 1]), scaled);
+  } else {
+    state.keys[state.count++] = key;
+    if (state.count == a.capacity()) keep_best(state, a.keep, scaled);
+  }
+}
+
+// The few scores of a user and a panel that are above the filter. Items come in ascending order: one that equals the
+// bar is behind all that made it.
 template <class M>
-__attribute__((noinline)) void offer(const Work<M>& work, int64_t row, const typename M::Score* scores, uint32_t mask,
-                                     int64_t first_item) {
+GNAS_INLINE void offer(const Work<M>& work, int64_t row, uint32_t mask, const typename M::Score* scores,
+                       int64_t first_item) {
   using S = typename M::Score;
   const TopkScoresArgs& a = work.a;
   State<S>& state = work.states[row];
-  for (; mask != 0; mask &= mask - 1) {
+  do {
     const int lane = __builtin_ctz(mask);
     if (first_item + lane >= work.end_item) return;
     S score = scores[lane];
@@ -98,8 +115,27 @@ __attribute__((noinline)) void offer(const Work<M>& work, int64_t row, const typ
     if (!(score > state.bar)) continue;
     const int64_t item = a.allow != nullptr ? a.allow[first_item + lane] : first_item + lane;
     if (excluded(a, work.first_user + row, item)) continue;
-    state.keys[state.count++] = key_of(score, item);
-    if (state.count == a.capacity()) keep_best(state, a.keep, M::kScaled);
+    take(a, state, key_of(score, item), M::kScaled);
+  } while ((mask &= mask - 1) != 0);
+}
+
+// The scores of all users of a tile. Who has some above the filter is found for all without a branch.
+template <class M, int R>
+__attribute__((noinline)) void offer_all(const Work<M>& work, int64_t row, const typename M::Score* scores,
+                                         int64_t first_item) {
+  using S = typename M::Score;
+  constexpr int kLanes = Lanes<S>::count;
+  uint32_t masks[R];
+  uint32_t users = 0;
+  for (int r = 0; r < R; ++r) {
+    const Vector<S> filter = splat<S>(work.states[row + r].filter);
+    const S* own = scores + r * kPanel<M>;
+    masks[r] = above(load(own), filter) | above(load(own + kLanes), filter) << kLanes;
+    users |= static_cast<uint32_t>(masks[r] != 0) << r;
+  }
+  for (; users != 0; users &= users - 1) {
+    const int r = __builtin_ctz(users);
+    offer<M>(work, row + r, masks[r], scores + r * kPanel<M>, first_item);
   }
 }
 
@@ -123,20 +159,21 @@ GNAS_INLINE void tile(const Work<M>& work, int64_t row, const typename M::Unit* 
     });
   }
   const S* scale = reinterpret_cast<const S*>(unit);
+  Vector<S> scores[R][kVectors];
+  AnyAbove<S> found[kVectors];
   unrolled<R>([&](auto r) GNAS_INLINED {
-    Vector<S> scores[kVectors];
-    uint32_t mask[kVectors];
     const Vector<S> filter = splat<S>(states[r].filter);
     unrolled<kVectors>([&](auto v) GNAS_INLINED {
-      scores[v] = M::scores(sums[r][v], scale + v * kLanes);
-      mask[v] = above(scores[v], filter);
+      scores[r][v] = M::scores(sums[r][v], scale + v * kLanes);
+      found[v].look(scores[r][v], filter);
     });
-    if (__builtin_expect((mask[0] | mask[1]) != 0, 0)) {
-      S kept[kPanel<M>];
-      unrolled<kVectors>([&](auto v) GNAS_INLINED { store<S>(scores[v], kept + v * kLanes); });
-      offer<M>(work, row + r, kept, mask[0] | mask[1] << kLanes, first_item);
-    }
   });
+  if (!found[0].any() && !found[1].any()) return;
+  S kept[R * kPanel<M>];
+  unrolled<R>([&](auto r) GNAS_INLINED {
+    unrolled<kVectors>([&](auto v) GNAS_INLINED { store<S>(scores[r][v], kept + r * kPanel<M> + v * kLanes); });
+  });
+  offer_all<M, R>(work, row, kept, first_item);
 }
 
 // How many users the tile at `row` of a block has. Their units stand side by side.
@@ -262,6 +299,10 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
   for (int64_t row = 0; row < count; ++row) {
     State<S>& state = states[row];
     state = {kNothing, kNothing, 1, 0, 0, false, keys + row * a.capacity()};
+    if (a.in_order()) {
+      for (int64_t c = 0; c < a.capacity(); ++c) state.keys[c] = c < 8 ? ~Key<S>{0} : Key<S>{0};
+      state.keys += 8;
+    }
     if constexpr (M::kScaled) {
       state.scale = a.user_scale[first_user + row];
       if constexpr (M::kPerUnit == 4) {
