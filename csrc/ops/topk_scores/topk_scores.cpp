@@ -42,17 +42,31 @@ void check_allow(const char* op, const Tensor& allow, int64_t items) {
                ": expected allow to ascend within 0 ... ", items - 1, ", got ", item[at], " at ", at);
 }
 
-// Rows that ascend can be searched; null where they do already, else a copy in which they do.
+// Rows that ascend can be searched; null where they do already, else a copy in which they do. An item that is none is
+// refused, as by every op.
 template <class I>
-std::unique_ptr<I[]> sorted_rows(const I* indptr, const I* indices, int64_t rows) {
+std::unique_ptr<I[]> sorted_rows(const char* op, const I* indptr, const I* indices, int64_t rows, int64_t items) {
   std::atomic<bool> sorted{true};
+  std::atomic<bool> inside{true};
   parallel_for(0, rows, 4096, [&](int64_t begin, int64_t end) {
     bool ascends = true;
-    for (int64_t row = begin; row < end; ++row)
-      for (int64_t e = indptr[row] + 1; e < static_cast<int64_t>(indptr[row + 1]); ++e)
-        ascends &= indices[e - 1] <= indices[e];
+    bool fits = true;
+    for (int64_t row = begin; row < end; ++row) {
+      I last = 0;
+      for (int64_t e = indptr[row]; e < static_cast<int64_t>(indptr[row + 1]); ++e) {
+        ascends &= last <= indices[e];
+        fits &= static_cast<uint64_t>(indices[e]) < static_cast<uint64_t>(items);
+        last = indices[e];
+      }
+    }
     if (!ascends) sorted = false;
+    if (!fits) inside = false;
   });
+  if (!inside) {
+    Fault fault{0};
+    while (static_cast<uint64_t>(indices[fault.edge]) < static_cast<uint64_t>(items)) ++fault.edge;
+    check_fault(op, fault);
+  }
   if (sorted) return nullptr;
   std::unique_ptr<I[]> copy(new I[indptr[rows]]);
   std::copy(indices, indices + indptr[rows], copy.get());
@@ -165,44 +179,39 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
   args.exclude_indices = pointer(exclude_indices);
   args.allow = static_cast<const int64_t*>(pointer(allowed));
   args.rows = users.size(0);
+  args.items_count = items.size(0);
+  args.exclude_nnz = exclude_indices ? exclude_indices->size(0) : 0;
   args.catalogue = allow ? allow->size(0) : items.size(0);
   args.width = users.size(1);
   args.k = k;
   args.keep = k < args.catalogue ? k : args.catalogue;
   args.dtype = user_scale ? Dtype::f32 : element_type(op, users);
   args.block = args.ranges = 1;
-  const Tensor values =
-      output_like(users, {args.rows, k}, user_scale ? ScalarType::Float : accumulator(args.dtype));
-  const Tensor columns = output_like(users, {args.rows, k}, ScalarType::Long);
+  Tensor values = output_like(users, {args.rows, k}, user_scale ? ScalarType::Float : accumulator(args.dtype));
+  Tensor columns = output_like(users, {args.rows, k}, ScalarType::Long);
   args.values = values.data_ptr();
   args.columns = static_cast<int64_t*>(columns.data_ptr());
 #ifdef GNAS_CUDA
   const torch::stable::accelerator::DeviceGuard guard(users.get_device_index());
-  args.allow_end = items.size(0);
   const int64_t numbers = topk_scores_cuda_keys(args) * args.key_bytes() / 8;
-  const Tensor scratch = output_like(users, {args.rows, numbers}, ScalarType::Long);
+  const Tensor scratch = output_like(users, {numbers}, ScalarType::Long);
   check_launch(op, topk_scores_cuda(args, scratch.data_ptr(), current_stream(users)));
 #else
   if (allowed) check_allow(op, *allowed, items.size(0));
-  if (args.rows == 0 || k == 0) return {values, columns};
-  if (args.keep == 0) {
-    std::fill_n(args.columns, args.rows * k, int64_t{-1});
-    if (args.wide_score())
-      std::fill_n(static_cast<double*>(args.values), args.rows * k, -HUGE_VAL);
-    else
-      std::fill_n(static_cast<float*>(args.values), args.rows * k, -HUGE_VALF);
-    return {values, columns};
-  }
   const auto with = [&](auto index) {
     using I = decltype(index);
     std::unique_ptr<I[]> sorted;
     if (exclude_indptr) {
-      sorted = sorted_rows(static_cast<const I*>(args.exclude_indptr), static_cast<const I*>(args.exclude_indices),
-                           args.rows);
+      sorted = sorted_rows(op, static_cast<const I*>(args.exclude_indptr), static_cast<const I*>(args.exclude_indices),
+                           args.rows, args.items_count);
       if (sorted != nullptr) args.exclude_indices = sorted.get();
     }
-    run(op, args, chunk);
+    if (args.rows > 0 && args.keep > 0) run(op, args, chunk);
   };
+  if (args.keep == 0) {
+    torch::stable::fill_(columns, -1);
+    torch::stable::fill_(values, -HUGE_VAL);
+  }
   args.wide_index ? with(int64_t{}) : with(int32_t{});
 #endif
   return {values, columns};

@@ -25,6 +25,8 @@ struct TopkScoresArgs {
   void* partial;                // [rows, ranges, keep] keys, where there is more than one range
   int64_t* partial_count;       // [rows, ranges]: how many of them there are; -1: a score was NaN
   int64_t rows;
+  int64_t items_count;
+  int64_t exclude_nnz;
   int64_t catalogue;  // items that take part
   int64_t width;
   int64_t k;
@@ -66,7 +68,7 @@ GNAS_KERNEL(topk_scores_unit, const TopkScoresArgs& args, int64_t block, int64_t
 // Puts the ranges of some users together.
 GNAS_KERNEL(topk_scores_merge, const TopkScoresArgs& args, int64_t begin, int64_t end, void* scratch)
 
-// `scratch`: topk_scores_cuda_keys(args) keys a row.
+// `scratch`: topk_scores_cuda_keys(args) keys.
 int topk_scores_cuda(const TopkScoresArgs& a, void* scratch, void* stream);
 int64_t topk_scores_cuda_keys(const TopkScoresArgs& a);
 
