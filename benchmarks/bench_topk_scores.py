@@ -61,7 +61,7 @@ def torch_blocks(setting: Setting) -> Run:
 
     def run() -> torch.Tensor:
         best = []
-        for block, masked in zip(users.split(BLOCK), places, strict=True):
+        for block, masked in zip(torch.split(users, BLOCK), places, strict=True):
             part = torch.mm(block, items.T, out=scores[: len(block)])
             part.index_put_(masked, never)
             best.append(part.topk(K).values)
@@ -84,12 +84,13 @@ def faiss_flat(setting: Setting) -> Run:
 
 
 def faiss_asked_for_more(setting: Setting) -> Run:
-    """faiss leaves out the same for all, so each user asks for K and as many as were seen, with others who ask for
-    about as many; what was seen is dropped then."""
+    """What faiss leaves out, it leaves out for all: so each user asks for K and as many as were seen, together with
+    others who ask for about as many, and what was seen is dropped then.
+    """
     (users, items, seen), index = flat(setting)
     row, degree = seen.row_index().long(), seen.degree().long()
     pairs = (row * len(items) + seen.indices).sort().values
-    groups = []
+    groups: list[tuple[int, torch.Tensor, Any]] = []
     for more in (8, 16, 24, 32, 48, 64, 128, 256, 512, 1024, 2048):
         fewer = groups[-1][0] if groups else -1
         group = ((degree > fewer) & (degree <= more)).nonzero().squeeze(1)
@@ -145,7 +146,8 @@ def usearch_int8(setting: Setting) -> Run:
     users, items = (rows.numpy() for rows in codes(setting))
     # Its distance is 1 - the product.
     return lambda: (
-        1 - torch.from_numpy(search(items, users, K, metric="ip", exact=True, threads=torch.get_num_threads()).distances)
+        1
+        - torch.from_numpy(search(items, users, K, metric="ip", exact=True, threads=torch.get_num_threads()).distances)
     ).reshape(len(users), K)
 
 

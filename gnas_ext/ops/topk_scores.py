@@ -72,7 +72,9 @@ def topk_scores(
         if isinstance(side, QuantizedRows) and side.bits != 8:
             raise ValueError(f"topk_scores: expected {name} of 8 bits, got {side.bits}")
         if isinstance(side, QuantizedRows) and side.zero is not None:
-            raise ValueError(f"topk_scores: expected symmetric {name}, got rows with a zero: quantise them symmetrically")
+            raise ValueError(
+                f"topk_scores: expected symmetric {name}, got rows with a zero: quantise them symmetrically"
+            )
     if chunk is not None and chunk < 1:
         raise ValueError(f"topk_scores: expected chunk of at least 1, got {chunk}")
     if exclude is not None and exclude.shape != (left[0].shape[0], right[0].shape[0]):
@@ -109,7 +111,7 @@ def _numbers(allow: Tensor | None, items: Tensor) -> Tensor | None:
         raise TypeError(f"topk_scores: expected allow in bool, int32 or int64, got {allow.dtype}")
     if allow.dim() != 1:
         raise ValueError(f"topk_scores: expected allow of shape [count], got {list(allow.shape)}")
-    numbers = allow.long().unique()
+    numbers = torch.unique(allow.long())
     if numbers.numel() and not torch.compiler.is_compiling():
         for number in (int(numbers[0]), int(numbers[-1])):
             if not 0 <= number < items.shape[0]:
@@ -154,9 +156,7 @@ def _topk_scores_out(
     if users.dtype != items.dtype:
         raise TypeError(f"topk_scores: expected users and items in one dtype, got {users.dtype} and {items.dtype}")
     if users.shape[1] != items.shape[1]:
-        raise ValueError(
-            f"topk_scores: users and items differ in width: {list(users.shape)} and {list(items.shape)}"
-        )
+        raise ValueError(f"topk_scores: users and items differ in width: {list(users.shape)} and {list(items.shape)}")
     if items.shape[0] > _MOST_ITEMS:
         raise ValueError(f"topk_scores: expected at most {_MOST_ITEMS} items, got {items.shape[0]}")
     for name, other in (("items", items), ("exclude", exclude_indptr)):

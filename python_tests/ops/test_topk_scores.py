@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnas_ext import CSR, _C, ops
+from gnas_ext import _C, CSR, ops
 from gnas_ext.ops import reference
 from gnas_ext.ops.quantized_rows import QuantizedRows
 from python_tests.ops.oracle import INDEX_TYPES
@@ -101,11 +101,12 @@ def test_cuda_agrees(backend: torch.device) -> None:
     if backend.type == "cpu":
         pytest.skip("compares CUDA with the CPU")
     exclude, allow = some_of(30, 3000), torch.arange(0, 3000, 2)
-    for users, items in (
+    cases: list[tuple[Any, Any]] = [
         *((whole(1, 30, 17).to(dtype), whole(2, 3000, 17).to(dtype)) for dtype in DTYPES),
         (quantized(1, 30, 64), quantized(2, 3000, 64)),
         (quantized(1, 30, 15), quantized(2, 3000, 15)),
-    ):
+    ]
+    for users, items in cases:
         for k in (1, 20, 1000, 4000):
             expected = ops.topk_scores(users, items, k, exclude, allow)
             got = ops.topk_scores(users.to(backend), items.to(backend), k, exclude.to(backend), allow.to(backend))
@@ -131,6 +132,18 @@ def test_scores_that_rise_and_fall_with_the_item() -> None:
         items = slope * torch.arange(9000.0).unsqueeze(1)
         for k in (20, 300):
             check(one, items, k, None, None)
+
+
+@pytest.mark.parametrize("k", [20, 100])
+def test_a_range_that_has_just_k_items_or_only_equal_ones(k: int) -> None:
+    """Ranges of the catalogue tell each other what k items reach."""
+    one, items = torch.ones(1, 1), torch.full((6000, 1), -torch.inf)
+    items[:k] = torch.arange(float(k)).unsqueeze(1)
+    items[5000:5003] = 7
+    check(one, items, k, None, None)
+    for number in (0.0, -0.0, -1.0, 1.0, -3.4028234e38):
+        check(one, torch.full((6000, 1), number), k, None, None)
+        check(one.double(), torch.full((6000, 1), number).double(), k, None, None)
 
 
 def test_allow_restricts_the_catalogue() -> None:
@@ -160,7 +173,8 @@ def test_neither_threads_nor_chunks_change_a_bit() -> None:
     finally:
         torch.set_num_threads(before)
     # A score does not depend on who else is in the batch either.
-    found.append(tuple(map(torch.cat, zip(*(ops.topk_scores(u, items, 30) for u in users.split(7)), strict=True))))  # type: ignore[arg-type]
+    parts = [ops.topk_scores(some, items, 30) for some in torch.split(users, 7)]
+    found.append((torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])))
     for values, columns in found[1:]:
         assert torch.equal(columns, found[0][1])
         assert torch.equal(values, found[0][0])
@@ -299,4 +313,3 @@ def test_raw_calls_are_refused_where_memory_would_be_at_risk() -> None:
     ]:
         with pytest.raises(RuntimeError, match=message):
             native(*arguments)
-

@@ -23,6 +23,23 @@ GNAS_INLINE uint64_t order_of(double score) {
 }
 
 template <class S>
+GNAS_INLINE S score_at(uint64_t order) {
+  if constexpr (sizeof(S) == 4) {
+    const uint32_t bits = static_cast<uint32_t>(order);
+    return bit_copy<float>(bits >> 31 != 0 ? bits ^ 0x80000000u : ~bits);
+  } else {
+    return bit_copy<double>(order >> 63 != 0 ? order ^ uint64_t{1} << 63 : ~order);
+  }
+}
+
+// The largest score that is less than the one of an order. Minus zero, next to zero, is not.
+template <class S>
+GNAS_INLINE S score_below(uint64_t order) {
+  const S next = score_at<S>(order - 1);
+  return next < score_at<S>(order) ? next : score_at<S>(order - 2);
+}
+
+template <class S>
 GNAS_INLINE Key<S> key_of(S score, int64_t item) {
   return static_cast<Key<S>>(order_of(score)) << (8 * sizeof(S)) | static_cast<uint32_t>(~item);
 }
@@ -30,14 +47,8 @@ GNAS_INLINE Key<S> key_of(S score, int64_t item) {
 GNAS_INLINE int64_t item_of(uint64_t key) { return static_cast<uint32_t>(~key); }
 GNAS_INLINE int64_t item_of(unsigned __int128 key) { return static_cast<uint32_t>(~key); }
 
-GNAS_INLINE float score_of(uint64_t key) {
-  const uint32_t order = static_cast<uint32_t>(key >> 32);
-  return bit_copy<float>(order >> 31 != 0 ? order ^ 0x80000000u : ~order);
-}
-GNAS_INLINE double score_of(unsigned __int128 key) {
-  const uint64_t order = static_cast<uint64_t>(key >> 64);
-  return bit_copy<double>(order >> 63 != 0 ? order ^ uint64_t{1} << 63 : ~order);
-}
+GNAS_INLINE float score_of(uint64_t key) { return score_at<float>(key >> 32); }
+GNAS_INLINE double score_of(unsigned __int128 key) { return score_at<double>(static_cast<uint64_t>(key >> 64)); }
 
 // Puts a key where it belongs among `keep` that descend; the last one drops out. Before the first there must be a key
 // that is above all, and what is not there yet is 0: room up to a multiple of 8. Without a branch: which place it gets

@@ -122,10 +122,14 @@ void run(const char* op, TopkScoresArgs a, int64_t chunk) {
   a.ranges = std::max<int64_t>(1, std::min((kUnits + blocks - 1) / blocks, a.catalogue / kFewestItems));
   Memory partial;
   Memory count;
+  Memory bars;
   if (a.ranges > 1) {
     partial = memory(a.rows * a.ranges * a.keep * a.key_bytes());
     count = memory(a.rows * a.ranges * static_cast<int64_t>(sizeof(int64_t)));
-    GNAS_CHECK(partial != nullptr && count != nullptr, op, ": not enough memory");
+    bars = memory(a.rows * static_cast<int64_t>(sizeof(uint64_t)));
+    GNAS_CHECK(partial != nullptr && count != nullptr && bars != nullptr, op, ": not enough memory");
+    a.bars = static_cast<uint64_t*>(bars.get());
+    std::fill_n(a.bars, a.rows, uint64_t{0});
     a.partial = partial.get();
     a.partial_count = static_cast<int64_t*>(count.get());
   }

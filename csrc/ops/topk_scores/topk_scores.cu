@@ -83,9 +83,9 @@ __device__ void products(const T* users, int64_t count, const T* item, int64_t w
 __device__ void products(const int8_t* users, int64_t count, const int8_t* item, int64_t width, float (&out)[kUsers]) {
   int sums[kUsers]{};
   // Rows of whole words are aligned to them: torch's memory is.
-  const int64_t words = width % 4 == 0 && (reinterpret_cast<uintptr_t>(users) | reinterpret_cast<uintptr_t>(item)) % 4 == 0
-                            ? width / 4
-                            : 0;
+  const int64_t words =
+      width % 4 == 0 && (reinterpret_cast<uintptr_t>(users) | reinterpret_cast<uintptr_t>(item)) % 4 == 0 ? width / 4
+                                                                                                          : 0;
   for (int64_t f = 0; f < words; ++f) {
     const int x = reinterpret_cast<const int*>(item)[f];
     for (int u = 0; u < kUsers; ++u)
@@ -182,15 +182,14 @@ int topk_scores_cuda(const TopkScoresArgs& a, void* scratch, void* stream) {
   const auto on = static_cast<cudaStream_t>(stream);
   const auto launch = [&](auto element, auto score, auto index) {
     using S = decltype(score);
-    topk_scores_kernel<decltype(element), S, decltype(index)><<<static_cast<unsigned>(blocks_of(a)), kThreads, 0, on>>>(
-        a, capacity_of(a), static_cast<Key<S>*>(scratch));
+    topk_scores_kernel<decltype(element), S, decltype(index)>
+        <<<static_cast<unsigned>(blocks_of(a)), kThreads, 0, on>>>(a, capacity_of(a), static_cast<Key<S>*>(scratch));
   };
   if (a.bytes())
     a.wide_index ? launch(int8_t{}, float{}, int64_t{}) : launch(int8_t{}, float{}, int32_t{});
   else
-    cuda::with_types(a.dtype, a.wide_index, [&](auto element, auto index) {
-      launch(element, cuda::Accumulator<decltype(element)>{}, index);
-    });
+    cuda::with_types(a.dtype, a.wide_index,
+                     [&](auto element, auto index) { launch(element, cuda::Accumulator<decltype(element)>{}, index); });
   return cudaGetLastError();
 }
 

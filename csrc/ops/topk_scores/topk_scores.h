@@ -23,7 +23,8 @@ struct TopkScoresArgs {
   void* values;                 // [rows, k], float32 (float64 for float64); -inf where no item is left
   int64_t* columns;             // [rows, k]; -1 where no item is left. All of a row with a NaN: NaN and -1
   void* partial;                // [rows, ranges, keep] keys, where there is more than one range
-  int64_t* partial_count;       // [rows, ranges]: how many of them there are; -1: a score was NaN
+  uint64_t* bars;          // [rows], zeros, where there is more than one range: order_of a score that k items reach
+  int64_t* partial_count;  // [rows, ranges]: how many of them there are; -1: a score was NaN
   int64_t rows;
   int64_t items_count;
   int64_t exclude_nnz;
@@ -45,9 +46,7 @@ struct TopkScoresArgs {
   bool in_order() const { return keep <= 64; }
   int64_t capacity() const { return in_order() ? 8 + (keep + 7) / 8 * 8 : 2 * keep; }
   int64_t blocks() const { return (rows + block - 1) / block; }
-  int64_t range_at(int64_t range) const {
-    return catalogue / ranges * range + catalogue % ranges * range / ranges;
-  }
+  int64_t range_at(int64_t range) const { return catalogue / ranges * range + catalogue % ranges * range / ranges; }
 };
 
 constexpr int64_t kTopkScoresPanelBytes = 128;  // of one step, at the widest level

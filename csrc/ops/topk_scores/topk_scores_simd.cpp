@@ -1,8 +1,7 @@
-#include "ops/topk_scores/topk_scores.h"
-
 #include "core/vector.h"
 #include "ops/topk_scores/arithmetic.h"
 #include "ops/topk_scores/keys.h"
+#include "ops/topk_scores/topk_scores.h"
 
 namespace gnas::GNAS_ISA {
 namespace {
@@ -228,7 +227,8 @@ void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::U
       const int64_t inside = at < work.end_item ? at : work.end_item - 1;  // lanes without an item are not looked at
       const int64_t item = a.allow != nullptr ? a.allow[inside] : inside;
       rows[lane] = static_cast<const T*>(a.items) + item * width;
-      if constexpr (M::kScaled) reinterpret_cast<float*>(panel + steps * kPanel<M>)[v * kLanes + lane] = a.item_scale[item];
+      if constexpr (M::kScaled)
+        reinterpret_cast<float*>(panel + steps * kPanel<M>)[v * kLanes + lane] = a.item_scale[item];
     }
     int64_t step = 0;
     for (; step < steps; step += kLanes) {
@@ -246,8 +246,8 @@ void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::U
       swap_squares<S, kLanes / 2>(units);
       typename M::Unit* to = panel + step * kPanel<M> + v * kLanes;
       if (step + kLanes <= steps)
-        unrolled<kLanes>(
-            [&](auto i) GNAS_INLINED { __builtin_memcpy(to + i * kPanel<M>, &units[i], sizeof units[i]); });
+        unrolled<kLanes>([&](auto i)
+                             GNAS_INLINED { __builtin_memcpy(to + i * kPanel<M>, &units[i], sizeof units[i]); });
       else
         for (int64_t i = 0; i < steps - step; ++i) __builtin_memcpy(to + i * kPanel<M>, &units[i], sizeof units[0]);
     }
@@ -278,6 +278,24 @@ T* carve(char*& at, int64_t count) {
   T* const found = reinterpret_cast<T*>(at);
   at += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
   return found;
+}
+
+// A range that is begun later need not collect k items anew: what k items of another one reach, an item of this one
+// must reach too; as much is enough, for it may be the smaller item. So what is kept of a range depends on who was
+// first, but never the best of all.
+template <class S>
+void begin_at_bar(const TopkScoresArgs& a, int64_t user, State<S>& state, bool scaled) {
+  const uint64_t order = __atomic_load_n(a.bars + user, __ATOMIC_RELAXED);
+  if (order != 0) set_bar(state, score_below<S>(order), scaled);
+}
+
+template <class S>
+void tell_bar(const TopkScoresArgs& a, int64_t user, S bar) {
+  const uint64_t order = order_of(bar);
+  uint64_t known = __atomic_load_n(a.bars + user, __ATOMIC_RELAXED);
+  while (known < order &&
+         !__atomic_compare_exchange_n(a.bars + user, &known, order, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
 }
 
 template <class M>
@@ -312,6 +330,7 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
         state.start = -128 * sum;
       }
     }
+    if (a.ranges > 1) begin_at_bar(a, first_user + row, state, M::kScaled);
   }
   pack_users<M>(a, first_user, count, steps, users);
   const Work<M> work{a, first_user, a.range_at(range + 1), states};
@@ -337,6 +356,7 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
       continue;
     }
     if (state.count > a.keep) keep_best(state, a.keep, M::kScaled);
+    if (state.count == a.keep && state.bar > kNothing) tell_bar(a, user, state.bar);
     const int64_t place = user * a.ranges + range;
     a.partial_count[place] = state.has_nan ? -1 : state.count;
     __builtin_memcpy(static_cast<Key<S>*>(a.partial) + place * a.keep, state.keys, state.count * sizeof(Key<S>));
@@ -365,7 +385,8 @@ void merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
 
 void topk_scores_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
   if (!a.bytes()) {
-    with_types(a.dtype, false, [&](auto element, auto) { run_unit<Floats<decltype(element)>>(a, block, range, scratch); });
+    with_types(a.dtype, false,
+               [&](auto element, auto) { run_unit<Floats<decltype(element)>>(a, block, range, scratch); });
     return;
   }
 #if defined(__AVX512F__)
