@@ -111,8 +111,8 @@ def _numbers(allow: Tensor | None, items: Tensor) -> Tensor | None:
         raise TypeError(f"topk_scores: expected allow in bool, int32 or int64, got {allow.dtype}")
     if allow.dim() != 1:
         raise ValueError(f"topk_scores: expected allow of shape [count], got {list(allow.shape)}")
-    numbers = torch.unique(allow.long())
-    if numbers.numel() and not torch.compiler.is_compiling():
+    numbers: Tensor = torch.unique(allow.long())
+    if not torch.compiler.is_compiling() and numbers.numel():
         for number in (int(numbers[0]), int(numbers[-1])):
             if not 0 <= number < items.shape[0]:
                 raise IndexError(f"topk_scores: allow names item {number}, but there are {items.shape[0]}")

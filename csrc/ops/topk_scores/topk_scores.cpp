@@ -87,7 +87,8 @@ Memory memory(int64_t bytes) { return Memory(std::aligned_alloc(64, static_cast<
 constexpr int64_t kUnits = 16;
 constexpr int64_t kBlockBytes = 256 << 10;  // of users' rows: half of them stay in the second cache
 constexpr int64_t kKeyBytes = 8 << 20;
-constexpr int64_t kFewestItems = 2048;  // in a range: each begins without a bar
+constexpr int64_t kFewestItems = 2048;  // in a range
+constexpr int64_t kItemsAKey = 16;      // as well: what ranges keep for the merge must stay small beside all scores
 
 // 84 users are 6 tiles of 14, and 14 of 6.
 constexpr int64_t kUsers = 84;
@@ -119,7 +120,8 @@ void run(const char* op, TopkScoresArgs a, int64_t chunk) {
   a.vnni = vnni();
   a.block = users_a_block(a, chunk);
   const int64_t blocks = a.blocks();
-  a.ranges = std::max<int64_t>(1, std::min((kUnits + blocks - 1) / blocks, a.catalogue / kFewestItems));
+  const int64_t fewest = std::max(kFewestItems, kItemsAKey * a.keep);
+  a.ranges = std::max<int64_t>(1, std::min((kUnits + blocks - 1) / blocks, a.catalogue / fewest));
   Memory partial;
   Memory count;
   Memory bars;
