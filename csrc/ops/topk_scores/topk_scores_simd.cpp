@@ -254,6 +254,59 @@ void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::U
   }
 }
 
+#if defined(__AVX512F__)
+// int8 rows of a single user: packing costs more than the products, so each item is multiplied as it lies, and what
+// stands in the lanes is added up for 16 items at once. `user`: whole registers, zeros at the end. Side by side: the
+// items of the panel lie one after the other, and there are as many as it has lanes.
+template <bool kSideBySide>
+GNAS_INLINE void panel_of_one(const Work<Quads>& work, const int8_t* user, int64_t first) {
+  constexpr int kLanes = Lanes<float>::count;
+  constexpr int64_t kAhead = 4096;  // bytes; what the processor fetches by itself comes late
+  const TopkScoresArgs& a = work.a;
+  const auto* items = static_cast<const int8_t*>(a.items);
+  State<float>& state = work.states[0];
+  float scores[kPanel<Quads>];
+  AnyAbove<float> found;
+  for (int v = 0; v < kVectors; ++v) {
+    const int8_t* rows[kLanes];
+    float scale[kLanes];
+    const int64_t begin = first + v * kLanes;
+    for (int lane = 0; lane < kLanes && !kSideBySide; ++lane) {
+      // Lanes without an item are not looked at.
+      const int64_t inside = begin + lane < work.end_item ? begin + lane : work.end_item - 1;
+      const int64_t item = a.allow != nullptr ? a.allow[inside] : inside;
+      rows[lane] = items + item * a.width;
+      scale[lane] = a.item_scale[item];
+    }
+    const int8_t* const start = items + begin * a.width;
+    Vector<int32_t> sums[kLanes]{};
+    for (int64_t f = 0; f < a.width; f += GNAS_VECTOR_BYTES) {
+      const int64_t left = a.width - f;
+      const __mmask64 mask = left < GNAS_VECTOR_BYTES ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
+      Vector<int32_t> own;
+      __builtin_memcpy(&own, user + f, sizeof own);
+      unrolled<kLanes>([&](auto lane) GNAS_INLINED {
+        const int8_t* from = (kSideBySide ? start + lane * a.width : rows[lane]) + f;
+        __builtin_prefetch(from + kAhead);
+        const auto codes = bit_copy<Vector<int32_t>>(_mm512_maskz_loadu_epi8(mask, from));
+        sums[lane] = Quads::dot(sums[lane], codes ^ static_cast<int32_t>(0x80808080u), own);
+      });
+    }
+    const Vector<float> some =
+        Quads::scores(add_lanes_of_all<int32_t>(sums) + state.start, kSideBySide ? a.item_scale + begin : scale);
+    store<float>(some, scores + v * kLanes);
+    found.look(some, splat<float>(state.filter));
+  }
+  if (found.any()) offer_all<Quads, 1>(work, 0, scores, first);
+}
+
+void items_of_one(const Work<Quads>& work, const int8_t* user, int64_t item) {
+  if (work.a.allow == nullptr)
+    for (; item + kPanel<Quads> <= work.end_item; item += kPanel<Quads>) panel_of_one<true>(work, user, item);
+  for (; item < work.end_item; item += kPanel<Quads>) panel_of_one<false>(work, user, item);
+}
+#endif
+
 // Writes what is left of a user's keys, the best first.
 template <class S>
 void write_best(const TopkScoresArgs& a, int64_t user, Key<S>* keys, int64_t count, bool has_nan) {
@@ -311,6 +364,8 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
   char* at = static_cast<char*>(scratch);
   Unit* const panel = carve<Unit>(at, (steps + 1) * kPanel<M>);
   Unit* const users = carve<Unit>(at, count * steps);
+  if constexpr (M::kPerUnit == 4)  // a single user is read by whole registers
+    for (int64_t unit = steps; unit % Lanes<S>::count != 0; ++unit) users[unit] = 0;
   State<S>* const states = carve<State<S>>(at, count);
   Key<S>* const keys = carve<Key<S>>(at, count * a.capacity());
   constexpr S kNothing = -static_cast<S>(__builtin_inff());
@@ -334,7 +389,16 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
   }
   pack_users<M>(a, first_user, count, steps, users);
   const Work<M> work{a, first_user, a.range_at(range + 1), states};
-  for (int64_t item = a.range_at(range); item < work.end_item; item += kPanel<M>) {
+  int64_t item = a.range_at(range);
+#if defined(__AVX512F__)
+  if constexpr (M::kPerUnit == 4) {
+    if (count == 1) {
+      items_of_one(work, reinterpret_cast<const int8_t*>(users), item);
+      item = work.end_item;
+    }
+  }
+#endif
+  for (; item < work.end_item; item += kPanel<M>) {
     pack_panel<M>(work, item, steps, panel);
     for (int64_t row = 0; row < count;) {
       const int size = tile_of(count - row);
