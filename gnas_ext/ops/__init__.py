@@ -24,6 +24,7 @@ from gnas_ext.ops.spmm_int32 import spmm_int32
 from gnas_ext.ops.spmm_masked import spmm_active, spmm_masked
 from gnas_ext.ops.spmm_quantized import spmm_quantized
 from gnas_ext.ops.spspmm_topk import spspmm_topk
+from gnas_ext.ops.topk_scores import topk_scores
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "spmm_quantized",
     "spspmm_topk",
     "topk_per_row",
+    "topk_scores",
     "transpose",
     "unpack_mask",
 ]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from torch import Tensor
 
 from gnas_ext.ops.quantized_rows import QuantizedRows
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gnas_ext.graph.csr import CSR
     from gnas_ext.ops.spmm import Reduce
 
@@ -232,3 +231,32 @@ def _in_turn(x: Tensor) -> Tensor:
     for part in x[1:]:
         total += part
     return total
+
+
+def topk_scores(
+    users: Tensor | QuantizedRows,
+    items: Tensor | QuantizedRows,
+    k: int,
+    exclude: CSR | None = None,
+    allow: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Like `ops.topk_scores`, by all scores (users x items in memory), in float64; of int8 rows in int64."""
+    if isinstance(users, Tensor) and isinstance(items, Tensor):
+        scores = users.double() @ items.double().T
+        scores = scores if users.dtype == torch.float64 else scores.float()
+    else:
+        assert not isinstance(users, Tensor)
+        assert not isinstance(items, Tensor)
+        sums = (users.codes.long().unsqueeze(1) * items.codes.long()).sum(2)
+        scores = users.scale.unsqueeze(1) * (items.scale * sums.float())
+    if exclude is not None:
+        scores[exclude.row_index().long(), exclude.indices.long()] = -torch.inf
+    if allow is not None:
+        allowed = torch.zeros(scores.shape[1], dtype=torch.bool)
+        allowed[allow if allow.dtype == torch.bool else allow.long()] = True
+        scores[:, ~allowed] = -torch.inf
+    values, columns = scores.sort(dim=1, descending=True, stable=True)
+    missing = max(k - scores.shape[1], 0)
+    values = torch.nn.functional.pad(values[:, :k], (0, missing), value=-torch.inf)
+    columns = torch.nn.functional.pad(columns[:, :k], (0, missing), value=-1)
+    return values, columns.where(values > -torch.inf, -1)

@@ -100,7 +100,7 @@ def test_shapes_types_and_layouts(op: str, index: torch.dtype) -> None:
     }
     if op not in STRUCTURAL:
         bad |= {
-            "(x|b) of shape": (indptr, indices, torch.ones(COLS, WIDTH, 1)),
+            "(x|b|items) of shape": (indptr, indices, torch.ones(COLS, WIDTH, 1)),
             "x of float32": (indptr, indices, torch.ones(COLS, WIDTH, dtype=torch.int64)),
         }
     for message, (p, i, features) in bad.items():

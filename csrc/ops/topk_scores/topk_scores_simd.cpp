@@ -1,0 +1,466 @@
+#include "core/vector.h"
+#include "ops/topk_scores/arithmetic.h"
+#include "ops/topk_scores/keys.h"
+#include "ops/topk_scores/topk_scores.h"
+
+namespace gnas::GNAS_ISA {
+namespace {
+
+// A tile of users by two registers of items has its sums in registers: all but four of them.
+constexpr int kVectors = 2;
+constexpr int kTile = GNAS_VECTOR_BYTES == 64 ? 14 : 6;
+constexpr int kSmallTile = 4;
+
+template <class M>
+constexpr int kPanel = kVectors * Lanes<typename M::Score>::count;  // items a panel
+
+// What is known of a user so far.
+template <class S>
+struct State {
+  S filter;  // scores (of int8 rows: before the user's scale) that are not above cannot be among the best
+  S bar;     // the worst of the best k, once there are k
+  float scale;
+  int32_t start;  // where the sums begin
+  int64_t count;  // keys
+  bool has_nan;
+  Key<S>* keys;
+};
+
+template <class M>
+struct Work {
+  using S = typename M::Score;
+  const TopkScoresArgs& a;
+  int64_t first_user;
+  int64_t end_item;
+  State<S>* states;
+};
+
+// Is it in the user's row of what is left out?
+template <class I>
+bool contains(const TopkScoresArgs& a, int64_t user, int64_t item) {
+  const I* indptr = static_cast<const I*>(a.exclude_indptr);
+  const I* indices = static_cast<const I*>(a.exclude_indices);
+  int64_t low = indptr[user];
+  int64_t high = indptr[user + 1];
+  const int64_t end = high;
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (static_cast<int64_t>(indices[middle]) < item)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < end && static_cast<int64_t>(indices[low]) == item;
+}
+
+GNAS_INLINE bool excluded(const TopkScoresArgs& a, int64_t user, int64_t item) {
+  if (a.exclude_indptr == nullptr) return false;
+  return a.wide_index ? contains<int64_t>(a, user, item) : contains<int32_t>(a, user, item);
+}
+
+// A number that is not above whatever, times the user's scale, rounds to more than the bar.
+GNAS_INLINE float before_scale(float bar, float scale) {
+  constexpr float kMost = 3.4e38f;
+  if (!(scale > 0)) return scale == 0 && bar >= 0 ? kMost : -__builtin_inff();
+  const double exact = (static_cast<double>(bar) - 1e-44) / static_cast<double>(scale);
+  const double lower = exact - (exact < 0 ? -exact : exact) * 1e-6 - 1e-44;
+  return lower > static_cast<double>(kMost) && bar < __builtin_inff() ? kMost : static_cast<float>(lower);
+}
+
+template <class S>
+void set_bar(State<S>& state, S bar, bool scaled) {
+  state.bar = state.filter = bar;
+  if constexpr (sizeof(S) == 4)
+    if (scaled) state.filter = before_scale(bar, state.scale);
+}
+
+// Keeps the best, and a bar for what comes.
+template <class S>
+__attribute__((noinline)) void keep_best(State<S>& state, int64_t keep, bool scaled) {
+  select_largest(state.keys, state.count, keep);
+  Key<S> worst = state.keys[0];
+  for (int64_t c = 1; c < keep; ++c)
+    if (state.keys[c] < worst) worst = state.keys[c];
+  state.count = keep;
+  set_bar(state, score_of(worst), scaled);
+}
+
+template <class S>
+GNAS_INLINE void take(const TopkScoresArgs& a, State<S>& state, Key<S> key, bool scaled) {
+  if (a.in_order()) {
+    insert(state.keys, a.keep, key);
+    state.count += state.count < a.keep;
+    if (state.count == a.keep) set_bar(state, score_of(state.keys[a.keep - 1]), scaled);
+  } else {
+    state.keys[state.count++] = key;
+    if (state.count == a.capacity()) keep_best(state, a.keep, scaled);
+  }
+}
+
+// The few scores of a user and a panel that are above the filter. Items come in ascending order: one that equals the
+// bar is behind all that made it.
+template <class M>
+GNAS_INLINE void offer(const Work<M>& work, int64_t row, uint32_t mask, const typename M::Score* scores,
+                       int64_t first_item) {
+  using S = typename M::Score;
+  const TopkScoresArgs& a = work.a;
+  State<S>& state = work.states[row];
+  do {
+    const int lane = __builtin_ctz(mask);
+    if (first_item + lane >= work.end_item) return;
+    S score = scores[lane];
+    if constexpr (M::kScaled) score = state.scale * score;
+    if (score != score) state.has_nan = true;
+    if (!(score > state.bar)) continue;
+    const int64_t item = a.allow != nullptr ? a.allow[first_item + lane] : first_item + lane;
+    if (excluded(a, work.first_user + row, item)) continue;
+    take(a, state, key_of(score, item), M::kScaled);
+  } while ((mask &= mask - 1) != 0);
+}
+
+// The scores of all users of a tile. Who has some above the filter is found for all without a branch.
+template <class M, int R>
+__attribute__((noinline)) void offer_all(const Work<M>& work, int64_t row, const typename M::Score* scores,
+                                         int64_t first_item) {
+  using S = typename M::Score;
+  constexpr int kLanes = Lanes<S>::count;
+  uint32_t masks[R];
+  uint32_t users = 0;
+  for (int r = 0; r < R; ++r) {
+    const Vector<S> filter = splat<S>(work.states[row + r].filter);
+    const S* own = scores + r * kPanel<M>;
+    masks[r] = above(load(own), filter) | above(load(own + kLanes), filter) << kLanes;
+    users |= static_cast<uint32_t>(masks[r] != 0) << r;
+  }
+  for (; users != 0; users &= users - 1) {
+    const int r = __builtin_ctz(users);
+    offer<M>(work, row + r, masks[r], scores + r * kPanel<M>, first_item);
+  }
+}
+
+// Sums of R users by a panel of items stay in registers, and so do nearly all scores: few are above the filter.
+template <class M, int R>
+GNAS_INLINE void tile(const Work<M>& work, int64_t row, const typename M::Unit* users, const typename M::Unit* panel,
+                      int64_t steps, int64_t first_item) {
+  using S = typename M::Score;
+  constexpr int kLanes = Lanes<S>::count;
+  State<S>* states = work.states + row;
+  typename M::Sums sums[R][kVectors];
+  unrolled<R>([&](auto r) GNAS_INLINED {
+    unrolled<kVectors>([&](auto v) GNAS_INLINED { sums[r][v] = M::start(states[r].start); });
+  });
+  const typename M::Unit* unit = panel;
+  for (int64_t step = 0; step < steps; ++step, unit += kPanel<M>, users += R) {
+    IntVector<S> items[kVectors];
+    unrolled<kVectors>([&](auto v) GNAS_INLINED { __builtin_memcpy(&items[v], unit + v * kLanes, sizeof items[v]); });
+    unrolled<R>([&](auto r) GNAS_INLINED {
+      unrolled<kVectors>([&](auto v) GNAS_INLINED { sums[r][v] = M::add(sums[r][v], items[v], users[r]); });
+    });
+  }
+  const S* scale = reinterpret_cast<const S*>(unit);
+  Vector<S> scores[R][kVectors];
+  AnyAbove<S> found[kVectors];
+  unrolled<R>([&](auto r) GNAS_INLINED {
+    const Vector<S> filter = splat<S>(states[r].filter);
+    unrolled<kVectors>([&](auto v) GNAS_INLINED {
+      scores[r][v] = M::scores(sums[r][v], scale + v * kLanes);
+      found[v].look(scores[r][v], filter);
+    });
+  });
+  if (!found[0].any() && !found[1].any()) return;
+  S kept[R * kPanel<M>];
+  unrolled<R>([&](auto r) GNAS_INLINED {
+    unrolled<kVectors>([&](auto v) GNAS_INLINED { store<S>(scores[r][v], kept + r * kPanel<M> + v * kLanes); });
+  });
+  offer_all<M, R>(work, row, kept, first_item);
+}
+
+// How many users the tile at `row` of a block has. Their units stand side by side.
+GNAS_INLINE int tile_of(int64_t left) { return left >= kTile ? kTile : left >= kSmallTile ? kSmallTile : 1; }
+
+template <class M>
+void pack_users(const TopkScoresArgs& a, int64_t first, int64_t count, int64_t steps, typename M::Unit* packed) {
+  const auto* users = static_cast<const typename M::Element*>(a.users) + first * a.width;
+  for (int64_t row = 0; row < count;) {
+    const int size = tile_of(count - row);
+    for (int r = 0; r < size; ++r)
+      for (int64_t step = 0; step < steps; ++step) {
+        const int64_t f = step * M::kPerUnit;
+        packed[(row * steps) + step * size + r] = M::user_unit(users + (row + r) * a.width + f, a.width - f);
+      }
+    row += size;
+  }
+}
+
+// One round of a transposition: squares of kApart lanes beside the diagonal change places.
+template <class S, int kApart>
+GNAS_INLINE void swap_squares(IntVector<S> (&v)[Lanes<S>::count]) {
+  constexpr int kLanes = Lanes<S>::count;
+  IntVector<S> upper{};
+  IntVector<S> lower{};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    upper[lane] = (lane & kApart) == 0 ? lane : kLanes + lane - kApart;
+    lower[lane] = (lane & kApart) == 0 ? lane + kApart : kLanes + lane;
+  }
+  unrolled<kLanes>([&](auto i) GNAS_INLINED {
+    if constexpr ((i & kApart) == 0) {
+      const IntVector<S> first = v[i];
+      v[i] = __builtin_shuffle(first, v[i + kApart], upper);
+      v[i + kApart] = __builtin_shuffle(first, v[i + kApart], lower);
+    }
+  });
+  if constexpr (kApart > 1) swap_squares<S, kApart / 2>(v);
+}
+
+// Items `first` and on, side by side in the lanes: [steps][kPanel] units, then the scales.
+template <class M>
+void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::Unit* panel) {
+  using S = typename M::Score;
+  using T = typename M::Element;
+  constexpr int kLanes = Lanes<S>::count;
+  const TopkScoresArgs& a = work.a;
+  const int64_t width = a.width;
+  for (int v = 0; v < kVectors; ++v) {
+    const T* rows[kLanes];
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int64_t at = first + v * kLanes + lane;
+      const int64_t inside = at < work.end_item ? at : work.end_item - 1;  // lanes without an item are not looked at
+      const int64_t item = a.allow != nullptr ? a.allow[inside] : inside;
+      rows[lane] = static_cast<const T*>(a.items) + item * width;
+      if constexpr (M::kScaled)
+        reinterpret_cast<float*>(panel + steps * kPanel<M>)[v * kLanes + lane] = a.item_scale[item];
+    }
+    int64_t step = 0;
+    for (; step < steps; step += kLanes) {
+      const int64_t f = step * M::kPerUnit;
+      IntVector<S> units[kLanes];
+      if (f + kLanes * M::kPerUnit <= width) {
+        unrolled<kLanes>([&](auto lane) GNAS_INLINED { units[lane] = M::load_units(rows[lane] + f); });
+      } else {
+        for (int lane = 0; lane < kLanes; ++lane) {
+          T end[kLanes * M::kPerUnit]{};
+          for (int64_t n = 0; n < width - f; ++n) end[n] = rows[lane][f + n];
+          units[lane] = M::load_units(end);
+        }
+      }
+      swap_squares<S, kLanes / 2>(units);
+      typename M::Unit* to = panel + step * kPanel<M> + v * kLanes;
+      if (step + kLanes <= steps)
+        unrolled<kLanes>([&](auto i)
+                             GNAS_INLINED { __builtin_memcpy(to + i * kPanel<M>, &units[i], sizeof units[i]); });
+      else
+        for (int64_t i = 0; i < steps - step; ++i) __builtin_memcpy(to + i * kPanel<M>, &units[i], sizeof units[0]);
+    }
+  }
+}
+
+#if defined(__AVX512F__)
+// int8 rows of a single user: packing costs more than the products, so each item is multiplied as it lies, and what
+// stands in the lanes is added up for 16 items at once. `user`: whole registers, zeros at the end. Side by side: the
+// items of the panel lie one after the other, and there are as many as it has lanes.
+template <bool kSideBySide>
+GNAS_INLINE void panel_of_one(const Work<Quads>& work, const int8_t* user, int64_t first) {
+  constexpr int kLanes = Lanes<float>::count;
+  constexpr int64_t kAhead = 4096;  // bytes; what the processor fetches by itself comes late
+  const TopkScoresArgs& a = work.a;
+  const auto* items = static_cast<const int8_t*>(a.items);
+  State<float>& state = work.states[0];
+  float scores[kPanel<Quads>];
+  AnyAbove<float> found;
+  for (int v = 0; v < kVectors; ++v) {
+    const int8_t* rows[kLanes];
+    float scale[kLanes];
+    const int64_t begin = first + v * kLanes;
+    for (int lane = 0; lane < kLanes && !kSideBySide; ++lane) {
+      // Lanes without an item are not looked at.
+      const int64_t inside = begin + lane < work.end_item ? begin + lane : work.end_item - 1;
+      const int64_t item = a.allow != nullptr ? a.allow[inside] : inside;
+      rows[lane] = items + item * a.width;
+      scale[lane] = a.item_scale[item];
+    }
+    const int8_t* const start = items + begin * a.width;
+    Vector<int32_t> sums[kLanes]{};
+    for (int64_t f = 0; f < a.width; f += GNAS_VECTOR_BYTES) {
+      const int64_t left = a.width - f;
+      const __mmask64 mask = left < GNAS_VECTOR_BYTES ? (uint64_t{1} << left) - 1 : ~uint64_t{0};
+      Vector<int32_t> own;
+      __builtin_memcpy(&own, user + f, sizeof own);
+      unrolled<kLanes>([&](auto lane) GNAS_INLINED {
+        const int8_t* from = (kSideBySide ? start + lane * a.width : rows[lane]) + f;
+        __builtin_prefetch(from + kAhead);
+        const auto codes = bit_copy<Vector<int32_t>>(_mm512_maskz_loadu_epi8(mask, from));
+        sums[lane] = Quads::dot(sums[lane], codes ^ static_cast<int32_t>(0x80808080u), own);
+      });
+    }
+    const Vector<float> some =
+        Quads::scores(add_lanes_of_all<int32_t>(sums) + state.start, kSideBySide ? a.item_scale + begin : scale);
+    store<float>(some, scores + v * kLanes);
+    found.look(some, splat<float>(state.filter));
+  }
+  if (found.any()) offer_all<Quads, 1>(work, 0, scores, first);
+}
+
+void items_of_one(const Work<Quads>& work, const int8_t* user, int64_t item) {
+  if (work.a.allow == nullptr)
+    for (; item + kPanel<Quads> <= work.end_item; item += kPanel<Quads>) panel_of_one<true>(work, user, item);
+  for (; item < work.end_item; item += kPanel<Quads>) panel_of_one<false>(work, user, item);
+}
+#endif
+
+// Writes what is left of a user's keys, the best first.
+template <class S>
+void write_best(const TopkScoresArgs& a, int64_t user, Key<S>* keys, int64_t count, bool has_nan) {
+  S* values = static_cast<S*>(a.values) + user * a.k;
+  int64_t* columns = a.columns + user * a.k;
+  if (has_nan) count = 0;
+  if (count > a.keep) {
+    select_largest(keys, count, a.keep);
+    count = a.keep;
+  }
+  sort_descending(keys, count);
+  const S padding = has_nan ? static_cast<S>(__builtin_nanf("")) : -static_cast<S>(__builtin_inff());
+  for (int64_t c = 0; c < a.k; ++c) {
+    values[c] = c < count ? score_of(keys[c]) : padding;
+    columns[c] = c < count ? item_of(keys[c]) : -1;
+  }
+}
+
+// Where the next array of a thread's memory begins.
+template <class T>
+T* carve(char*& at, int64_t count) {
+  T* const found = reinterpret_cast<T*>(at);
+  at += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
+  return found;
+}
+
+// A range that is begun later need not collect k items anew: what k items of another one reach, an item of this one
+// must reach too; as much is enough, for it may be the smaller item. So what is kept of a range depends on who was
+// first, but never the best of all.
+template <class S>
+void begin_at_bar(const TopkScoresArgs& a, int64_t user, State<S>& state, bool scaled) {
+  const uint64_t order = __atomic_load_n(a.bars + user, __ATOMIC_RELAXED);
+  if (order != 0) set_bar(state, score_below<S>(order), scaled);
+}
+
+template <class S>
+void tell_bar(const TopkScoresArgs& a, int64_t user, S bar) {
+  const uint64_t order = order_of(bar);
+  uint64_t known = __atomic_load_n(a.bars + user, __ATOMIC_RELAXED);
+  while (known < order &&
+         !__atomic_compare_exchange_n(a.bars + user, &known, order, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
+
+template <class M>
+void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
+  using S = typename M::Score;
+  using Unit = typename M::Unit;
+  static_assert(sizeof(State<S>) <= kTopkScoresStateBytes && kPanel<M> * sizeof(Unit) <= kTopkScoresPanelBytes &&
+                    sizeof(Key<S>) == (sizeof(S) == 8 ? 16 : 8),
+                "topk_scores_scratch has the sizes");
+  const int64_t steps = (a.width + M::kPerUnit - 1) / M::kPerUnit;
+  const int64_t first_user = block * a.block;
+  const int64_t count = a.rows - first_user < a.block ? a.rows - first_user : a.block;
+  char* at = static_cast<char*>(scratch);
+  Unit* const panel = carve<Unit>(at, (steps + 1) * kPanel<M>);
+  Unit* const users = carve<Unit>(at, count * steps);
+  if constexpr (M::kPerUnit == 4)  // a single user is read by whole registers
+    for (int64_t unit = steps; unit % Lanes<S>::count != 0; ++unit) users[unit] = 0;
+  State<S>* const states = carve<State<S>>(at, count);
+  Key<S>* const keys = carve<Key<S>>(at, count * a.capacity());
+  constexpr S kNothing = -static_cast<S>(__builtin_inff());
+  for (int64_t row = 0; row < count; ++row) {
+    State<S>& state = states[row];
+    state = {kNothing, kNothing, 1, 0, 0, false, keys + row * a.capacity()};
+    if (a.in_order()) {
+      for (int64_t c = 0; c < a.capacity(); ++c) state.keys[c] = c < 8 ? ~Key<S>{0} : Key<S>{0};
+      state.keys += 8;
+    }
+    if constexpr (M::kScaled) {
+      state.scale = a.user_scale[first_user + row];
+      if constexpr (M::kPerUnit == 4) {
+        const auto* codes = static_cast<const int8_t*>(a.users) + (first_user + row) * a.width;
+        int32_t sum = 0;
+        for (int64_t f = 0; f < a.width; ++f) sum += codes[f];
+        state.start = -128 * sum;
+      }
+    }
+    if (a.ranges > 1) begin_at_bar(a, first_user + row, state, M::kScaled);
+  }
+  pack_users<M>(a, first_user, count, steps, users);
+  const Work<M> work{a, first_user, a.range_at(range + 1), states};
+  int64_t item = a.range_at(range);
+#if defined(__AVX512F__)
+  if constexpr (M::kPerUnit == 4) {
+    if (count == 1) {
+      items_of_one(work, reinterpret_cast<const int8_t*>(users), item);
+      item = work.end_item;
+    }
+  }
+#endif
+  for (; item < work.end_item; item += kPanel<M>) {
+    pack_panel<M>(work, item, steps, panel);
+    for (int64_t row = 0; row < count;) {
+      const int size = tile_of(count - row);
+      const Unit* from = users + row * steps;
+      if (size == kTile)
+        tile<M, kTile>(work, row, from, panel, steps, item);
+      else if (size == kSmallTile)
+        tile<M, kSmallTile>(work, row, from, panel, steps, item);
+      else
+        tile<M, 1>(work, row, from, panel, steps, item);
+      row += size;
+    }
+  }
+  for (int64_t row = 0; row < count; ++row) {
+    State<S>& state = states[row];
+    const int64_t user = first_user + row;
+    if (a.ranges == 1) {
+      write_best<S>(a, user, state.keys, state.count, state.has_nan);
+      continue;
+    }
+    if (state.count > a.keep) keep_best(state, a.keep, M::kScaled);
+    if (state.count == a.keep && state.bar > kNothing) tell_bar(a, user, state.bar);
+    const int64_t place = user * a.ranges + range;
+    a.partial_count[place] = state.has_nan ? -1 : state.count;
+    __builtin_memcpy(static_cast<Key<S>*>(a.partial) + place * a.keep, state.keys, state.count * sizeof(Key<S>));
+  }
+}
+
+template <class S>
+void merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
+  Key<S>* const keys = static_cast<Key<S>*>(scratch);
+  for (int64_t user = begin; user < end; ++user) {
+    int64_t count = 0;
+    bool has_nan = false;
+    for (int64_t range = 0; range < a.ranges; ++range) {
+      const int64_t place = user * a.ranges + range;
+      const int64_t more = a.partial_count[place];
+      has_nan |= more < 0;
+      if (more <= 0) continue;
+      __builtin_memcpy(keys + count, static_cast<const Key<S>*>(a.partial) + place * a.keep, more * sizeof(Key<S>));
+      count += more;
+    }
+    write_best<S>(a, user, keys, count, has_nan);
+  }
+}
+
+}  // namespace
+
+void topk_scores_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
+  if (!a.bytes()) {
+    with_types(a.dtype, false,
+               [&](auto element, auto) { run_unit<Floats<decltype(element)>>(a, block, range, scratch); });
+    return;
+  }
+#if defined(__AVX512F__)
+  if (a.vnni) return run_unit<Quads>(a, block, range, scratch);
+#endif
+  run_unit<Pairs>(a, block, range, scratch);
+}
+
+void topk_scores_merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
+  a.wide_score() ? merge<double>(a, begin, end, scratch) : merge<float>(a, begin, end, scratch);
+}
+
+}  // namespace gnas::GNAS_ISA
