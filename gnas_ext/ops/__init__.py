@@ -2,7 +2,10 @@
 
 import gnas_ext._native  # (registers the ops; must run before anything below names one)
 import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
+from gnas_ext.ops import prune
 from gnas_ext.ops.attention import attention
+from gnas_ext.ops.block_linear import block_linear, nm_linear
+from gnas_ext.ops.column_blocks import RaggedRows, compact_blocks
 from gnas_ext.ops.communities import communities
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.gather_rows import gather_rows
@@ -15,13 +18,17 @@ from gnas_ext.ops.sddmm import sddmm
 from gnas_ext.ops.segment import gather_segments, segment_arg, segment_reduce
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.spmm import spmm
+from gnas_ext.ops.spmm_blocks import spmm_blocks, spmm_ragged
 from gnas_ext.ops.spspmm_topk import spspmm_topk
 from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = [
+    "RaggedRows",
     "ScatterPlan",
     "attention",
+    "block_linear",
     "communities",
+    "compact_blocks",
     "coo_to_csr",
     "gat",
     "gather_rows",
@@ -29,7 +36,9 @@ __all__ = [
     "index_reduce",
     "index_reduce_arg",
     "k_core",
+    "nm_linear",
     "propagate",
+    "prune",
     "sample_neighbors",
     "scatter",
     "scatter_arg",
@@ -38,6 +47,8 @@ __all__ = [
     "segment_reduce",
     "segment_softmax",
     "spmm",
+    "spmm_blocks",
+    "spmm_ragged",
     "spspmm_topk",
     "transpose",
 ]

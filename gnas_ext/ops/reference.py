@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -93,3 +93,24 @@ def scatter(src: Tensor, index: Tensor, size: int, reduce: Reduce = "sum") -> Te
     how = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin"}[reduce]
     out = src.new_zeros(size, src.shape[1], dtype=torch.float64)
     return out.scatter_reduce(0, row, src.double(), how, include_self=False).to(src.dtype)
+
+
+def spmm_blocks(
+    csr: CSR, x: Tensor, blocks: Tensor, group: Tensor | None = None, reduce: Literal["sum", "mean"] = "sum"
+) -> Tensor:
+    """Like `ops.spmm_blocks`, by a product with the mask, in float64."""
+    return spmm(csr, x.double() * _of_columns(blocks, group, x), reduce).to(x.dtype)
+
+
+def _of_columns(blocks: Tensor, group: Tensor | None, x: Tensor) -> Tensor:
+    """[rows, width] or [width]: the mask at each number."""
+    of_rows = blocks.view(-1) if group is None else blocks[group.long()]
+    return of_rows.double().repeat_interleave(16, -1)[..., : x.shape[1]]
+
+
+def block_linear(x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor | None = None, block: int = 16) -> Tensor:
+    """Like `ops.block_linear`, by a dense product, in float64."""
+    out, width = weight.shape
+    dense = mask.double().repeat_interleave(block, 0).repeat_interleave(block, 1)[:out, :width]
+    y = x.double() @ (weight.double() * dense).t()
+    return (y if bias is None else y + bias.double()).to(x.dtype)
