@@ -2,7 +2,10 @@
 
 import gnas_ext._native  # (registers the ops; must run before anything below names one)
 import gnas_ext.ops._vmap_rules  # noqa: F401  (registers what torch.func.vmap makes of them)
+from gnas_ext.ops import prune
 from gnas_ext.ops.attention import attention
+from gnas_ext.ops.block_linear import block_linear, nm_linear
+from gnas_ext.ops.column_blocks import RaggedRows, compact_blocks
 from gnas_ext.ops.communities import communities
 from gnas_ext.ops.edge_masks import edge_dropout_mask, edge_mask, pack_mask, topk_per_row, unpack_mask
 from gnas_ext.ops.embedding_update import embedding_update_int8
@@ -20,6 +23,7 @@ from gnas_ext.ops.segment import gather_segments, segment_arg, segment_reduce
 from gnas_ext.ops.segment_softmax import segment_softmax
 from gnas_ext.ops.select_edges import select_edges
 from gnas_ext.ops.spmm import spmm
+from gnas_ext.ops.spmm_blocks import spmm_blocks, spmm_ragged
 from gnas_ext.ops.spmm_int32 import spmm_int32
 from gnas_ext.ops.spmm_masked import spmm_active, spmm_masked
 from gnas_ext.ops.spmm_quantized import spmm_quantized
@@ -29,9 +33,12 @@ from gnas_ext.ops.transpose import coo_to_csr, transpose
 
 __all__ = [
     "QuantizedRows",
+    "RaggedRows",
     "ScatterPlan",
     "attention",
+    "block_linear",
     "communities",
+    "compact_blocks",
     "coo_to_csr",
     "dequantize_rows",
     "edge_dropout_mask",
@@ -44,8 +51,10 @@ __all__ = [
     "index_reduce",
     "index_reduce_arg",
     "k_core",
+    "nm_linear",
     "pack_mask",
     "propagate",
+    "prune",
     "quantize_rows",
     "sample_neighbors",
     "scatter",
@@ -57,9 +66,11 @@ __all__ = [
     "select_edges",
     "spmm",
     "spmm_active",
+    "spmm_blocks",
     "spmm_int32",
     "spmm_masked",
     "spmm_quantized",
+    "spmm_ragged",
     "spspmm_topk",
     "topk_per_row",
     "topk_scores",

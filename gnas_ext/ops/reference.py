@@ -260,3 +260,24 @@ def topk_scores(
     values = torch.nn.functional.pad(values[:, :k], (0, missing), value=-torch.inf)
     columns = torch.nn.functional.pad(columns[:, :k], (0, missing), value=-1)
     return values, columns.where(values > -torch.inf, -1)
+
+
+def spmm_blocks(
+    csr: CSR, x: Tensor, blocks: Tensor, group: Tensor | None = None, reduce: Literal["sum", "mean"] = "sum"
+) -> Tensor:
+    """Like `ops.spmm_blocks`, by a product with the mask, in float64."""
+    return spmm(csr, x.double() * _of_columns(blocks, group, x), reduce).to(x.dtype)
+
+
+def _of_columns(blocks: Tensor, group: Tensor | None, x: Tensor) -> Tensor:
+    """[rows, width] or [width]: the mask at each number."""
+    of_rows = blocks.view(-1) if group is None else blocks[group.long()]
+    return of_rows.double().repeat_interleave(16, -1)[..., : x.shape[1]]
+
+
+def block_linear(x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor | None = None, block: int = 16) -> Tensor:
+    """Like `ops.block_linear`, by a dense product, in float64."""
+    out, width = weight.shape
+    dense = mask.double().repeat_interleave(block, 0).repeat_interleave(block, 1)[:out, :width]
+    y = x.double() @ (weight.double() * dense).t()
+    return (y if bias is None else y + bias.double()).to(x.dtype)
