@@ -117,8 +117,8 @@ GNAS_INLINE Vector<float> load(const bf16* p) {
   typedef uint32_t Wide __attribute__((vector_size(GNAS_VECTOR_BYTES)));
 // GCC 12 makes of a convertvector two halves that are widened and put together again: twice the instructions.
 #if GNAS_VECTOR_BYTES == 64
-  const Wide wide = bit_copy<Wide>(
-      _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+  const Wide wide =
+      bit_copy<Wide>(_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
 #elif GNAS_VECTOR_BYTES == 32
   const Wide wide = bit_copy<Wide>(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 #else
