@@ -136,7 +136,7 @@ FAMILIES = [
     ),
     suite.Family(
         "spmm 2 bits beside 8",
-        suite.Target(1.2, 1.2),
+        None,
         {suite.OURS: ours(2), "8 bits": ours(8, of=2)},
         SIZES,
         graphs=LARGE,
