@@ -1,100 +1,17 @@
-// Rows to codes and back, in registers. Included by *_simd.cpp only.
-//
-// A row is walked in blocks of 64 bytes of what sums run in, whatever the width of a register, and nothing is fused
-// that another instruction set would not: so every level gives the same bits, and CUDA as well.
+// A row to codes, in registers: its range, the code that it gets, and the codes of its entries. Included by *_simd.cpp
+// only.
 #pragma once
 
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
+#include "core/blocks.h"
+#include "core/draws_vector.h"
 #include "core/quantize.h"
-#include "core/quantized.h"
-#include "core/vector.h"
-
-#if defined(__x86_64__)
-#define GNAS_IN_REGISTER "+v"
-#elif defined(__aarch64__)
-#define GNAS_IN_REGISTER "+w"
-#else
-#define GNAS_IN_REGISTER "+m"
-#endif
 
 namespace gnas::GNAS_ISA {
 namespace {
-
-template <class A>
-constexpr int kBlock = 64 / static_cast<int>(sizeof(A));
-constexpr int kRegisters = 64 / GNAS_VECTOR_BYTES;
-
-template <class A>
-struct Block {
-  Vector<A> v[kRegisters];
-};
-template <class A>
-struct IntBlock {
-  IntVector<A> v[kRegisters];
-};
-
-// As many bytes, and words of 32 bits, as a register has lanes.
-template <class A>
-struct Narrow {
-  typedef int8_t Bytes __attribute__((vector_size(Lanes<A>::count)));
-  typedef int32_t Drawn __attribute__((vector_size(4 * Lanes<A>::count)));
-};
-
-template <class F>
-GNAS_INLINE void each_register(F&& f) {
-  unrolled<kRegisters>(static_cast<F&&>(f));
-}
-
-// A product rounded before it is added to: the compiler cannot fuse the two.
-template <class V>
-GNAS_INLINE V rounded(V product) {
-  asm("" : GNAS_IN_REGISTER(product));
-  return product;
-}
-
-// f(first entry of a block, whether it is whole, how many entries it has), whole ones first.
-template <class A, class F>
-GNAS_INLINE void each_block(int64_t width, F&& f) {
-  int64_t at = 0;
-  for (; at + kBlock<A> <= width; at += kBlock<A>) f(at, std::true_type{}, int64_t{kBlock<A>});
-  if (at < width) f(at, std::false_type{}, width - at);
-}
-
-// For the few elements of a last block: the compiler would make a loop over registers, or a call, of it.
-template <class T>
-GNAS_INLINE void copy_few(T* to, const T* from, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    to[i] = from[i];
-    asm("");
-  }
-}
-
-// The rest of a block that is not whole repeats its first entry.
-template <bool kWhole, class T>
-GNAS_INLINE Block<Accumulator<T>> load_block(const T* p, int64_t count) {
-  using A = Accumulator<T>;
-  Block<A> block;
-  T part[kBlock<A>];
-  if constexpr (!kWhole) {
-    for (int i = 0; i < kBlock<A>; ++i) part[i] = p[0];
-    copy_few(part, p, count);
-    p = part;
-  }
-  each_register([&](auto r) GNAS_INLINED { block.v[r] = load(p + r * Lanes<A>::count); });
-  return block;
-}
-
-template <bool kWhole, class T>
-GNAS_INLINE void store_block(const Block<Accumulator<T>>& block, T* to, int64_t count) {
-  using A = Accumulator<T>;
-  T part[kBlock<A>];
-  T* into = kWhole ? to : part;
-  each_register([&](auto r) GNAS_INLINED { store_as(block.v[r], into + r * Lanes<A>::count); });
-  if constexpr (!kWhole) copy_few(to, part, count);
-}
 
 // The largest of all lanes, in each of them; `larger` picks between two registers.
 template <class A, int kApart, class V, class F>
@@ -233,60 +150,6 @@ GNAS_INLINE RowCode choose_code(const T* row, int64_t width, const RowRange& ran
 
 // Random numbers are made so many at a time.
 constexpr int64_t kDrawn = 128;
-
-typedef uint64_t Words __attribute__((vector_size(GNAS_VECTOR_BYTES)));
-
-// The product of the low halves.
-GNAS_INLINE Words multiply(Words a, Words b) {
-#if GNAS_VECTOR_BYTES == 64
-  return bit_copy<Words>(_mm512_maskz_mul_epu32(0xff, bit_copy<__m512i>(a), bit_copy<__m512i>(b)));
-#elif GNAS_VECTOR_BYTES == 32
-  return bit_copy<Words>(_mm256_mul_epu32(bit_copy<__m256i>(a), bit_copy<__m256i>(b)));
-#elif defined(__SSE2__)
-  return bit_copy<Words>(_mm_mul_epu32(bit_copy<__m128i>(a), bit_copy<__m128i>(b)));
-#else
-  return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
-#endif
-}
-
-// Numbers `first` … `first` + count - 1 of a row's stream, and a few more: Philox as in random.h, a block a lane.
-inline void draw(const QuantizeSpec& s, int64_t row, int64_t first, int64_t count, uint32_t* to) {
-  constexpr int kLanes = GNAS_VECTOR_BYTES / 8;
-  constexpr uint64_t kLow = 0xFFFFFFFFu;
-  Words own;
-  Words other;
-  Words step;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    step[lane] = lane;
-    own[lane] = lane % 2 == 0 ? lane / 2 : kLanes + lane / 2;
-    other[lane] = own[lane] + kLanes / 2;
-  }
-  for (int64_t at = 0; at < count; at += 4 * kLanes) {
-    Words c0 = step + static_cast<uint64_t>((first + at) / 4);
-    Words c1 = Words{} + s.family;
-    Words c2 = Words{} + (static_cast<uint64_t>(row) & kLow);
-    Words c3 = Words{} + (static_cast<uint64_t>(row) >> 32);
-    uint32_t key0 = static_cast<uint32_t>(s.seed);
-    uint32_t key1 = static_cast<uint32_t>(s.seed >> 32);
-    for (int round = 0; round < 10; ++round) {
-      const Words left = multiply(c0, Words{} + uint64_t{0xD2511F53u});
-      const Words right = multiply(c2, Words{} + uint64_t{0xCD9E8D57u});
-      // The high halves of c1 and c3 are not cleared: only c0 and c2 are multiplied, by their low halves.
-      c0 = (right >> 32) ^ c1 ^ uint64_t{key0};
-      c1 = right;
-      c2 = (left >> 32) ^ c3 ^ uint64_t{key1};
-      c3 = left;
-      key0 += 0x9E3779B9u;
-      key1 += 0xBB67AE85u;
-    }
-    const Words low = (c0 & kLow) | c1 << 32;
-    const Words high = (c2 & kLow) | c3 << 32;
-    const Words front = __builtin_shuffle(low, high, own);
-    const Words back = __builtin_shuffle(low, high, other);
-    __builtin_memcpy(to + at, &front, sizeof front);
-    __builtin_memcpy(to + at + 2 * kLanes, &back, sizeof back);
-  }
-}
 
 // Is a lane set?
 template <class A>
@@ -443,67 +306,11 @@ GNAS_INLINE void code_row(const T* row, int64_t width, int64_t number, const Row
   }
 }
 
-// `count` codes of a block as numbers; the others are any.
-template <bool kWhole, int kBits, class A>
-GNAS_INLINE Block<A> load_codes(const uint8_t* from, int64_t count) {
-  constexpr int kLanes = Lanes<A>::count;
-  constexpr int kBytes = kBlock<A> * kBits / 8;
-  using Bytes = typename Narrow<A>::Bytes;
-  alignas(16) uint8_t packed[kBytes] = {};
-  alignas(16) uint8_t bytes[kBlock<A>];
-  if constexpr (!kWhole) {
-    copy_few(packed, from, (count * kBits + 7) / 8);
-    from = packed;
+// Of the rows that have no codes, the first: kernels find them in any order.
+inline void refuse(int64_t* refused, int64_t row) {
+  int64_t first = __atomic_load_n(refused, __ATOMIC_RELAXED);
+  while (row < first && !__atomic_compare_exchange_n(refused, &first, row, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
-  if constexpr (kBits < 8) {
-    unrolled<kBlock<A> / 8>([&](auto i) GNAS_INLINED {
-      uint64_t eight = 0;
-      __builtin_memcpy(&eight, from + kBits * i, kBits);
-      if constexpr (kBits == 4) {
-        eight = (eight | eight << 16) & 0x0000FFFF0000FFFFu;
-        eight = (eight | eight << 8) & 0x00FF00FF00FF00FFu;
-        eight = (eight | eight << 4) & 0x0F0F0F0F0F0F0F0Fu;
-      } else {
-        eight = (eight | eight << 24) & 0x000000FF000000FFu;
-        eight = (eight | eight << 12) & 0x000F000F000F000Fu;
-        eight = (eight | eight << 6) & 0x0303030303030303u;
-      }
-      __builtin_memcpy(bytes + 8 * i, &eight, 8);
-    });
-    from = bytes;
-  }
-  const int32_t bias = kBits == 8 ? 0 : 1 << (kBits - 1);
-  Block<A> block;
-  each_register([&](auto r) GNAS_INLINED {
-    Bytes narrow;
-    __builtin_memcpy(&narrow, from + r * kLanes, sizeof narrow);
-    block.v[r] = __builtin_convertvector(__builtin_convertvector(narrow, IntVector<A>) - bias, Vector<A>);
-  });
-  return block;
-}
-
-// What `count` codes of a row from column f on stand for.
-template <bool kWhole, int kBits, class A>
-GNAS_INLINE Block<A> values_of(const QuantizedTable& t, int64_t row, int64_t f, int64_t count) {
-  const uint8_t* codes = static_cast<const uint8_t*>(t.codes) + row * t.row_bytes + f * kBits / 8;
-  Block<A> x = load_codes<kWhole, kBits, A>(codes, count);
-  const Vector<A> scale = Vector<A>{} + t.scale[row];
-  each_register([&](auto r) GNAS_INLINED {
-    x.v[r] = rounded(scale * x.v[r]);
-    if (t.zero != nullptr) x.v[r] = x.v[r] + t.zero[row];
-  });
-  return x;
-}
-
-// Calls f with the number of bits as a compile-time constant.
-template <class F>
-GNAS_INLINE void with_bits(int bits, F&& f) {
-  if (bits == 8)
-    f(std::integral_constant<int, 8>{});
-  else if (bits == 4)
-    f(std::integral_constant<int, 4>{});
-  else
-    f(std::integral_constant<int, 2>{});
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
+from gnas_ext.ops.prune import keep_largest
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
@@ -84,14 +85,7 @@ def edge_mask(scores: Tensor, keep: float | None = None, threshold: float | None
     assert keep is not None
     if not 0 <= keep <= 1:
         raise ValueError(f"edge_mask: expected keep from 0 to 1, got {keep}")
-    count = round(keep * len(scores))
-    if count == 0:
-        return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-    # The count-th largest is a threshold; of those that equal it, the first ones stay.
-    least = scores.kthvalue(len(scores) - count + 1).values
-    above = scores > least
-    equal = scores == least
-    return above | (equal & (equal.cumsum(0) <= count - above.sum()))
+    return keep_largest(scores, fraction=keep)
 
 
 def topk_per_row(csr: CSR, scores: Tensor, k: int) -> Tensor:

@@ -149,9 +149,12 @@ def keep_largest(scores: Tensor, fraction: float | None = None, count: int | Non
         raise ValueError(f"keep_largest: expected count from 0 to {scores.numel()}, got {count}")
     flat = scores.detach().flatten()
     _refuse_nan("keep_largest", flat)
-    mask = torch.zeros(flat.shape, dtype=torch.bool, device=scores.device)
-    mask[flat.sort(descending=True, stable=True).indices[:count]] = True
-    return mask.view(scores.shape)
+    if count == 0:
+        return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    # The count-th largest is a threshold; of those that equal it, the first ones stay.
+    least = flat.kthvalue(len(flat) - count + 1).values
+    above, equal = flat > least, flat == least
+    return (above | (equal & (equal.cumsum(0) <= count - above.sum()))).view(scores.shape)
 
 
 def nm_mask(scores: Tensor, n: int = 2, m: int = 4) -> Tensor:

@@ -9,12 +9,11 @@ from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autograd import _library, register_autograd
+from gnas_ext.ops._entries import FLOATS
 from gnas_ext.ops.quantized_rows import BITS, QuantizedRows, check_quantized, packed_width
 
 Rounding = Literal["nearest", "stochastic"]
 Clip = Literal["minmax", "mse"]
-
-_FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def quantize_rows(
@@ -134,7 +133,7 @@ def _quantize_rows_out(
     """The contract of quantize_rows: what is refused, and what comes out. The fake kernel is this function."""
     if x.dim() != 2:
         raise ValueError(f"quantize_rows: expected x of shape [rows, width], got {list(x.shape)}")
-    if x.dtype not in _FLOATS:
+    if x.dtype not in FLOATS:
         raise TypeError(f"quantize_rows: expected x in float32, float64, bfloat16 or float16, got {x.dtype}")
     if bits not in BITS:
         raise ValueError(f"quantize_rows: expected bits of 8, 4 or 2, got {bits}")
@@ -155,7 +154,7 @@ def _dequantize_rows_out(
 ) -> Tensor:
     """The contract of dequantize_rows, and its fake kernel."""
     check_quantized("dequantize_rows", codes, scale, zero, bits, width)
-    if dtype not in _FLOATS:
+    if dtype not in FLOATS:
         raise TypeError(f"dequantize_rows: expected dtype float32, float64, bfloat16 or float16, got {dtype}")
     return codes.new_empty(codes.shape[0], width, dtype=dtype)
 

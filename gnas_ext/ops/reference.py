@@ -97,16 +97,8 @@ def scatter(src: Tensor, index: Tensor, size: int, reduce: Reduce = "sum") -> Te
 
 
 def spmm_quantized(csr: CSR, rows: QuantizedRows, reduce: Literal["sum", "mean"] = "sum") -> Tensor:
-    """Like `ops.spmm_quantized`: the codes unpacked, dequantised in float64, and a message an edge."""
-    codes = rows.codes.int()
-    if rows.bits < 8:
-        shift = torch.arange(0, 8, rows.bits, device=codes.device)
-        codes = (codes.unsqueeze(2) >> shift).flatten(1)[:, : rows.width] & (2**rows.bits - 1)
-        codes = codes - 2 ** (rows.bits - 1)
-    values = codes * rows.scale.double().unsqueeze(1)
-    if rows.zero is not None:
-        values = values + rows.zero.double().unsqueeze(1)
-    return spmm(csr, values, reduce).float()
+    """Like `ops.spmm_quantized`: dequantised in float64, and a message an edge."""
+    return spmm(csr, dequantize_rows(rows, torch.float64), reduce).float()
 
 
 def spmm_int32(csr: CSR, codes: Tensor, weight: Tensor) -> Tensor:
@@ -152,7 +144,7 @@ def quantize_rows(x: Tensor, bits: int = 8, symmetric: bool = True, even: Tensor
     if even is not None:  # the integer on the other side, as likely as the number is far from the nearest one
         rest = place - code
         code = torch.where(even.to(wide.dtype) < rest.abs(), code + rest.sign(), code)
-    return QuantizedRows(_packed(code.long(), bits), scale, None if symmetric else zero, bits, x.shape[1])
+    return QuantizedRows(packed(code.long(), bits), scale, None if symmetric else zero, bits, x.shape[1])
 
 
 def quantized_ranges(x: Tensor, bits: int, symmetric: bool, search: bool = False) -> list[tuple[Tensor, Tensor]]:
@@ -181,19 +173,20 @@ def quantized_ranges(x: Tensor, bits: int, symmetric: bool, search: bool = False
     return found
 
 
-def dequantize_rows(rows: QuantizedRows) -> Tensor:
-    """Like `ops.dequantize_rows` to float32, to the bit."""
+def dequantize_rows(rows: QuantizedRows, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Like `ops.dequantize_rows` to float32 or float64, to the bit."""
     if rows.bits == 8:
         code = rows.codes
     else:
         shifts = torch.arange(0, 8, rows.bits, device=rows.device)
         code = rows.codes.long().unsqueeze(2) >> shifts & (2**rows.bits - 1)
         code = code.flatten(1)[:, : rows.width] - 2 ** (rows.bits - 1)
-    value = rows.scale.unsqueeze(1) * code.float()
-    return value if rows.zero is None else value + rows.zero.unsqueeze(1)
+    value = rows.scale.to(dtype).unsqueeze(1) * code.to(dtype)
+    return value if rows.zero is None else value + rows.zero.to(dtype).unsqueeze(1)
 
 
-def _packed(code: Tensor, bits: int) -> Tensor:
+def packed(code: Tensor, bits: int) -> Tensor:
+    """Codes as they are stored, [rows, width] in integers: int8, or several to a byte."""
     if bits == 8:
         return code.to(torch.int8)
     in_byte = 8 // bits

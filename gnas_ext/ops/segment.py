@@ -14,6 +14,7 @@ from torch import Tensor
 import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autograd import register_autograd
 from gnas_ext.ops._entries import INDEX_TYPES, as_matrix, check_features, check_reduce
+from gnas_ext.ops.spmm import of_sums
 
 if TYPE_CHECKING:
     from gnas_ext.ops.spmm import Reduce
@@ -155,7 +156,7 @@ def _reduce_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if ctx.reduce in ("max", "min"):
         raise RuntimeError(f"segment_reduce: the gradient of {ctx.reduce} needs the winners: call segment_arg")
     if ctx.reduce == "mean":
-        grad = grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
+        grad = of_sums(grad, indptr)
     return torch.ops.gnas_ext.gather_segments(grad, indptr, None, ctx.nnz), None, None
 
 

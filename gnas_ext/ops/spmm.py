@@ -204,6 +204,11 @@ def gather_winners(indices: Tensor, weight: Tensor | None, x: Tensor, arg: Tenso
     return torch.where(arg < 0, torch.zeros_like(value), value)
 
 
+def of_sums(grad: Tensor, indptr: Tensor) -> Tensor:
+    """The gradient of each row's sum, from that of its mean."""
+    return grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
+
+
 def heads_of(weight: Tensor | None) -> int:
     """The heads argument of sddmm whose result is a gradient of these weights."""
     return weight.shape[1] if weight is not None and weight.dim() == 2 else 0
@@ -223,7 +228,7 @@ def _spmm_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     indptr, indices, edge, weight, x, *kept = ctx.saved_tensors
     _refuse_extremes(ctx.reduce)
     if ctx.reduce == "mean":
-        grad = grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
+        grad = of_sums(grad, indptr)
     t = transposed(indptr, indices, edge, x.shape[0], tuple(kept))
     grad_weight = grad_x = None
     if ctx.needs_input_grad[3]:

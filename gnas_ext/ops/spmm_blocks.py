@@ -14,11 +14,11 @@ from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autocast import lowered, register_autocast
-from gnas_ext.ops._autograd import register_autograd, wanted
+from gnas_ext.ops._autograd import linear, register_autograd, wanted
 from gnas_ext.ops._entries import FLOATS
 from gnas_ext.ops._vmap import in_turn, register_vmap
 from gnas_ext.ops.column_blocks import BLOCK, RaggedRows, block_mask, check_ragged, checked_mask, column_mask
-from gnas_ext.ops.spmm import transposed
+from gnas_ext.ops.spmm import of_sums, transposed
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
@@ -173,13 +173,6 @@ def _cut(x: Tensor, blocks: Tensor, group: Tensor | None) -> Tensor:
     return torch.where(column_mask(blocks, group, x.shape[1]), x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
-def _divided(grad: Tensor, indptr: Tensor, mean: bool) -> Tensor:
-    """The gradient of the sums, from that of the means."""
-    if not mean:
-        return grad
-    return grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
-
-
 def _save_blocks(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, by_row, mean, t_indptr, t_indices, t_edge = inputs
     ctx.save_for_backward(*tensors, t_indptr, t_indices, t_edge)
@@ -188,7 +181,7 @@ def _save_blocks(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _blocks_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     indptr, indices, edge, weight, x, blocks, soft, group, *kept = ctx.saved_tensors
-    grad = _divided(grad, indptr, ctx.mean)
+    grad = of_sums(grad, indptr) if ctx.mean else grad
     t = transposed(indptr, indices, edge, x.shape[0], tuple(kept))
     grad_weight = grad_x = grad_soft = None
     if ctx.needs_input_grad[3]:
@@ -242,7 +235,7 @@ def _save_ragged(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _ragged_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     indptr, indices, edge, weight, values, begin, rank, group, *kept = ctx.saved_tensors
-    grad = _divided(grad, indptr, ctx.mean)
+    grad = of_sums(grad, indptr) if ctx.mean else grad
     t = transposed(indptr, indices, edge, begin.shape[0], tuple(kept))
     blocks = rank >= 0
     grad_weight = grad_values = None
@@ -266,19 +259,10 @@ def _put_blocks(x: Tensor, values: Tensor, begin: Tensor, blocks: Tensor, group:
     return torch.zeros_like(values).view(-1, BLOCK).index_add(0, where, parts).flatten()
 
 
-def _ragged_jvp(inputs: list[Any], tangents: tuple[Tensor | None, ...], output: Tensor) -> Tensor | None:
-    total: Tensor | None = None
-    for position in (3, 4):
-        if tangents[position] is not None:
-            part = torch.ops.gnas_ext.spmm_ragged(*inputs[:position], tangents[position], *inputs[position + 1 :])
-            total = part if total is None else total + part
-    return total
-
-
 torch.library.register_fake("gnas_ext::spmm_blocks", _blocks_fake)
 torch.library.register_fake("gnas_ext::spmm_ragged", _ragged_fake)
 register_autograd("spmm_blocks", _blocks_backward, setup_context=_save_blocks, jvp=_blocks_jvp)
-register_autograd("spmm_ragged", _ragged_backward, setup_context=_save_ragged, jvp=_ragged_jvp)
+register_autograd("spmm_ragged", _ragged_backward, setup_context=_save_ragged, jvp=linear("spmm_ragged", 3, 4))
 register_autocast("spmm_blocks")
 register_autocast("spmm_ragged")
 register_vmap("spmm_blocks", in_turn("spmm_blocks"), weight=3, x=4)

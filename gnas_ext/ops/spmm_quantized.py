@@ -15,7 +15,7 @@ from torch import Tensor
 import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autograd import linear, register_autograd, wanted
 from gnas_ext.ops.quantized_rows import QuantizedRows, check_quantized
-from gnas_ext.ops.spmm import transposed
+from gnas_ext.ops.spmm import of_sums, transposed
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
@@ -174,7 +174,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     indptr, indices, edge, weight, codes, scale, zero, master, *kept = ctx.saved_tensors
     if ctx.reduce == "mean":
-        grad = grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
+        grad = of_sums(grad, indptr)
     t = transposed(indptr, indices, edge, codes.shape[0], tuple(kept))
     grad_weight = grad_master = None
     if ctx.needs_input_grad[3]:

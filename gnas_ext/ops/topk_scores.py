@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the op)
+from gnas_ext.ops._entries import FLOATS, INDEX_TYPES
 from gnas_ext.ops.quantized_rows import QuantizedRows, check_quantized
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     Best = tuple[Tensor, Tensor]
 
-_FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_INDEX_TYPES = (torch.int32, torch.int64)
 _WIDEST_CODES = 131_071
 _MOST_ITEMS = 2**31 - 1
 
@@ -107,7 +106,7 @@ def _numbers(allow: Tensor | None, items: Tensor) -> Tensor | None:
         if allow.shape != items.shape[:1]:
             raise ValueError(f"topk_scores: expected allow of shape [{items.shape[0]}], got {list(allow.shape)}")
         return allow.nonzero().squeeze(1)
-    if allow.dtype not in _INDEX_TYPES:
+    if allow.dtype not in INDEX_TYPES:
         raise TypeError(f"topk_scores: expected allow in bool, int32 or int64, got {allow.dtype}")
     if allow.dim() != 1:
         raise ValueError(f"topk_scores: expected allow of shape [count], got {list(allow.shape)}")
@@ -148,7 +147,7 @@ def _topk_scores_out(
                     f"topk_scores: expected at most {_WIDEST_CODES} columns of int8, whose sums fit in int32, got "
                     f"{side.shape[1]}"
                 )
-        elif side.dtype not in _FLOATS:
+        elif side.dtype not in FLOATS:
             raise TypeError(
                 f"topk_scores: expected {name} in float32, float64, bfloat16 or float16, or as QuantizedRows, got "
                 f"{side.dtype}"

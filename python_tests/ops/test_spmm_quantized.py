@@ -17,7 +17,6 @@ from gnas_ext.ops import reference
 from gnas_ext.ops.quantized_rows import BITS, QuantizedRows
 from python_tests import graphs
 from python_tests.ops.oracle import INDEX_TYPES, with_index
-from python_tests.ops.quantized import dequantized, pack, quantized
 
 if TYPE_CHECKING:
     from gnas_ext.ops.spmm_quantized import QuantizedReduce
@@ -32,7 +31,7 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def check(csr: CSR, rows: QuantizedRows, reduce: QuantizedReduce, got: torch.Tensor, case: object) -> None:
     """Fails unless it is the sum of the dequantised rows, to within the rounding of float32."""
-    values = dequantized(rows)
+    values = reference.dequantize_rows(rows, torch.float64)
     exact = reference.spmm(csr, values, reduce)
     positive = csr.with_weight(None if csr.weight is None else csr.weight.abs())
     zero = torch.zeros(rows.rows) if rows.zero is None else rows.zero
@@ -47,7 +46,7 @@ def check(csr: CSR, rows: QuantizedRows, reduce: QuantizedReduce, got: torch.Ten
 @pytest.mark.parametrize("bits", BITS)
 def test_is_the_sum_of_the_dequantised_rows(backend: torch.device, graph: CSR, bits: int) -> None:
     for width, affine in product(WIDTHS, (False, True)):
-        rows = quantized(numbers(graph.cols, width), bits, affine)
+        rows = reference.quantize_rows(numbers(graph.cols, width), bits, not affine)
         for weight, index in product((None, numbers(graph.nnz, seed=1)), INDEX_TYPES):
             csr = with_index(graph, index).with_weight(weight)
             for reduce in REDUCES:
@@ -60,7 +59,7 @@ def test_is_the_sum_of_the_dequantised_rows(backend: torch.device, graph: CSR, b
 def test_where_cuts_divide_rows(backend: torch.device, graph: CSR) -> None:
     csr = graph.with_weight(numbers(graph.nnz, seed=1))
     for bits, width in product(BITS, (17, 64)):
-        rows = quantized(numbers(graph.cols, width), bits, affine=True)
+        rows = reference.quantize_rows(numbers(graph.cols, width), bits, symmetric=False)
         got = ops.spmm_quantized(csr.to(backend), rows.to(backend), "mean")
         check(csr, rows, "mean", got, (bits, width))
         torch.set_num_threads(1)
@@ -71,7 +70,7 @@ def test_where_cuts_divide_rows(backend: torch.device, graph: CSR) -> None:
 def test_weights_are_looked_up_where_they_are_stored(backend: torch.device) -> None:
     csr = graphs.make("random")
     csr = csr.with_weight(numbers(csr.nnz, seed=1))
-    rows = quantized(numbers(csr.rows, 40), 4, affine=True)
+    rows = reference.quantize_rows(numbers(csr.rows, 40), 4, symmetric=False)
     assert csr.t().edge is not None
     check(csr.t(), rows, "sum", ops.spmm_quantized(csr.t().to(backend), rows.to(backend)), "transposed")
 
@@ -97,9 +96,11 @@ def test_a_large_result_goes_past_the_caches(backend: torch.device) -> None:
     random = torch.Generator().manual_seed(0)
     row = torch.cat([torch.randint(rows // 2, (30_000,), generator=random), torch.full((20_000,), 5)])
     csr = CSR.from_coo(row, torch.randint(40, (50_000,), generator=random), None, (rows, 40))
-    table = quantized(numbers(40, width), 8)
+    table = reference.quantize_rows(numbers(40, width), 8)
     got = ops.spmm_quantized(csr.to(backend), table.to(backend)).cpu()
-    torch.testing.assert_close(got, ops.spmm(csr, dequantized(table).float()), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        got, ops.spmm(csr, reference.dequantize_rows(table, torch.float64).float()), rtol=1e-4, atol=1e-3
+    )
 
 
 Case = tuple[list[list[float]], list[tuple[int, float]]]
@@ -122,7 +123,7 @@ def test_is_within_the_bound_that_the_scales_give(case: Case, bits: int, affine:
     indices = torch.tensor([column for column, _ in case[1]], dtype=torch.int64)
     weight = torch.tensor([w for _, w in case[1]])
     csr = CSR(torch.tensor([0, len(indices)]), indices, weight, (1, len(x)))
-    rows = quantized(x, bits, affine)
+    rows = reference.quantize_rows(x, bits, not affine)
     exact = reference.spmm(csr, x.double())
     steps = (weight.abs().double() * rows.scale.double()[indices]).sum() / 2
     largest = x.abs().amax(1).double() + (2 ** (bits - 1) + 1) * rows.scale.double()
@@ -135,29 +136,34 @@ def test_is_within_the_bound_that_the_scales_give(case: Case, bits: int, affine:
 def check_requantized(csr: CSR, rows: QuantizedRows, reduce: QuantizedReduce) -> None:
     out = ops.spmm_quantized(csr, rows, reduce)
     again = ops.spmm_quantized(csr, rows, reduce, out_bits=8)
-    expected = quantized(out.cpu(), 8)
+    expected = reference.quantize_rows(out.cpu(), 8)
     assert (again.bits, again.zero, again.shape) == (8, None, tuple(out.shape))
     assert torch.equal(again.scale.cpu(), expected.scale)
     assert torch.equal(again.codes.cpu(), expected.codes)
+    ours = ops.quantize_rows(out)
+    assert torch.equal(again.scale, ours.scale)
+    assert torch.equal(again.codes, ours.codes)
 
 
 def test_the_result_quantised_again_is_the_quantised_result(backend: torch.device, graph: CSR) -> None:
     csr = graph.with_weight(numbers(graph.nnz, seed=1)).to(backend)
     for bits, width, reduce in product(BITS, (1, 17, 64, 200), REDUCES):
-        check_requantized(csr, quantized(numbers(graph.cols, width), bits, affine=True).to(backend), reduce)
+        check_requantized(
+            csr, reference.quantize_rows(numbers(graph.cols, width), bits, symmetric=False).to(backend), reduce
+        )
 
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("graph", graphs.LARGE, indirect=True)
 def test_divided_rows_are_quantised_when_they_are_whole(backend: torch.device, graph: CSR) -> None:
-    check_requantized(graph.to(backend), quantized(numbers(graph.cols, 37), 8).to(backend), "mean")
+    check_requantized(graph.to(backend), reference.quantize_rows(numbers(graph.cols, 37), 8).to(backend), "mean")
 
 
 def test_hops_stay_in_int8(backend: torch.device) -> None:
     csr = graphs.make("square").with_weight(numbers(300, seed=1) / 8).to(backend)
-    rows = quantized(numbers(40, 64), 8).to(backend)
+    rows = reference.quantize_rows(numbers(40, 64), 8).to(backend)
     dense = csr.with_weight(csr.weight)
-    x, bound = dequantized(rows.to("cpu")), torch.zeros(40, 64, dtype=torch.float64)
+    x, bound = reference.dequantize_rows(rows.to("cpu"), torch.float64), torch.zeros(40, 64, dtype=torch.float64)
     host = dense.to("cpu", torch.float64)
     assert host.weight is not None
     for _ in range(3):
@@ -165,7 +171,7 @@ def test_hops_stay_in_int8(backend: torch.device) -> None:
         x = reference.spmm(host, x)
         bound = reference.spmm(host.with_weight(host.weight.abs()), bound)
         bound = bound + 0.501 * rows.scale.cpu().double().unsqueeze(1)
-    assert ((dequantized(rows.to("cpu")) - x).abs() <= bound + 1e-4).all()
+    assert ((reference.dequantize_rows(rows.to("cpu"), torch.float64) - x).abs() <= bound + 1e-4).all()
 
 
 def test_codes_at_both_ends(backend: torch.device) -> None:
@@ -180,7 +186,7 @@ def test_codes_at_both_ends(backend: torch.device) -> None:
 def small() -> tuple[CSR, QuantizedRows, torch.Tensor, torch.Tensor]:
     csr = CSR.from_coo(torch.tensor([3, 0, 0, 3, 2]), torch.tensor([1, 1, 1, 0, 4]), None, (4, 5))
     x = numbers(5, 9)
-    return csr, quantized(x, 4, affine=True), x.requires_grad_(), numbers(5, seed=1).requires_grad_()
+    return csr, reference.quantize_rows(x, 4, symmetric=False), x.requires_grad_(), numbers(5, seed=1).requires_grad_()
 
 
 @pytest.mark.parametrize("reduce", REDUCES)
@@ -191,7 +197,7 @@ def test_gradients_are_those_of_spmm_over_the_dequantised_rows(backend: torch.de
         csr.with_weight(weight.to(backend)).to(backend), rows.to(backend), reduce, master=master.to(backend)
     )
     got = torch.autograd.grad(out, (weight, master), gradient.to(backend))
-    values = dequantized(rows).float().requires_grad_()
+    values = reference.dequantize_rows(rows, torch.float64).float().requires_grad_()
     theirs = ops.spmm(csr.with_weight(weight), values, reduce)
     torch.testing.assert_close(out.cpu(), theirs)
     for one, other in zip(got, torch.autograd.grad(theirs, (weight, values), gradient), strict=True):
@@ -213,7 +219,7 @@ def loss(csr: CSR, rows: QuantizedRows, weight: torch.Tensor, master: torch.Tens
 
 def twin(csr: CSR, rows: QuantizedRows, weight: torch.Tensor, master: torch.Tensor) -> torch.Tensor:
     """The same over float rows whose gradient goes straight through."""
-    values = dequantized(rows).float() + (master - master.detach())
+    values = reference.dequantize_rows(rows, torch.float64).float() + (master - master.detach())
     return ops.spmm(csr.with_weight(weight), values).square().sum()
 
 
@@ -258,7 +264,7 @@ def test_says_what_was_expected_and_what_came() -> None:
         (
             ValueError,
             "5 quantised rows for a graph of shape [4, 5], got 4",
-            partial(call, csr, quantized(numbers(4, 9), 8)),
+            partial(call, csr, reference.quantize_rows(numbers(4, 9), 8)),
         ),
         (ValueError, "reduce in sum, mean, got 'max'", partial(call, csr, rows, "max")),
         (ValueError, "out_bits of 8 or None, got 4", partial(call, csr, rows, out_bits=4)),
@@ -325,10 +331,10 @@ def test_raw_calls_are_checked(backend: torch.device) -> None:
 def test_the_reference_agrees(graph: CSR) -> None:
     csr = graph.with_weight(numbers(graph.nnz, seed=1))
     for bits, reduce in product(BITS, REDUCES):
-        rows = quantized(numbers(graph.cols, 37), bits, affine=True)
+        rows = reference.quantize_rows(numbers(graph.cols, 37), bits, symmetric=False)
         check(csr, rows, reduce, reference.spmm_quantized(csr, rows, reduce), (bits, reduce))
 
 
 def test_packs_as_is_documented() -> None:
-    assert pack(torch.tensor([[-8, 7, 0]]), 4).tolist() == [[0xF0, 0x08]]
-    assert pack(torch.tensor([[-2, -1, 0, 1, 1]]), 2).tolist() == [[0b11100100, 0b11]]
+    assert reference.packed(torch.tensor([[-8, 7, 0]]), 4).tolist() == [[0xF0, 0x08]]
+    assert reference.packed(torch.tensor([[-2, -1, 0, 1, 1]]), 2).tolist() == [[0b11100100, 0b11]]

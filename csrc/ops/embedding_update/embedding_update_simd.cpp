@@ -1,3 +1,4 @@
+#include "core/dequantize_vector.h"
 #include "core/quantize_vector.h"
 #include "ops/embedding_update/embedding_update.h"
 
@@ -5,13 +6,6 @@ namespace gnas::GNAS_ISA {
 namespace {
 
 using A = float;
-
-void refuse(const EmbeddingUpdateArgs& a, int64_t step) {
-  int64_t first = __atomic_load_n(a.refused, __ATOMIC_RELAXED);
-  while (step < first &&
-         !__atomic_compare_exchange_n(a.refused, &first, step, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-}
 
 // Rows of a large table come from memory: what a later step reads of them is fetched ahead.
 void fetch(const EmbeddingUpdateArgs& a, int64_t step) {
@@ -68,7 +62,7 @@ void update(const EmbeddingUpdateArgs& a, float* room, int64_t begin, int64_t en
     });
     RowRange range;
     if (!range_of(room, width, a.spec.symmetric, &range) || !(state >= 0 && state <= kLargestFloat))
-      return refuse(a, step);
+      return refuse(a.refused, step);
     const RowCode code = candidate(a.spec, range, 0);
     a.new_state[step] = state;
     a.scale[step] = code.scale;

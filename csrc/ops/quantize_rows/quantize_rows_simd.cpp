@@ -1,22 +1,17 @@
+#include "core/bits.h"
+#include "core/dequantize_vector.h"
 #include "core/quantize_vector.h"
 #include "ops/quantize_rows/quantize_rows.h"
 
 namespace gnas::GNAS_ISA {
 namespace {
 
-void refuse(const QuantizeRowsArgs& a, int64_t row) {
-  int64_t first = __atomic_load_n(a.refused, __ATOMIC_RELAXED);
-  while (row < first &&
-         !__atomic_compare_exchange_n(a.refused, &first, row, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-}
-
 template <int kBits, class T>
 void quantize(const QuantizeRowsArgs& a, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const T* x = static_cast<const T*>(a.x) + row * a.width;
     RowRange range;
-    if (!range_of(x, a.width, a.spec.symmetric, &range)) return refuse(a, row);
+    if (!range_of(x, a.width, a.spec.symmetric, &range)) return refuse(a.refused, row);
     const RowCode code = choose_code(x, a.width, range, a.spec);
     a.scale[row] = code.scale;
     if (a.zero != nullptr) a.zero[row] = code.zero;

@@ -258,16 +258,6 @@ void with_index(bool wide, const F& f) {
     f(int32_t{});
 }
 
-template <class F>
-void with_weight(int64_t bytes, const F& f) {
-  if (bytes == 2)
-    f(uint16_t{});
-  else if (bytes == 4)
-    f(uint32_t{});
-  else
-    f(uint64_t{});
-}
-
 }  // namespace
 
 int select_count_cuda(const SelectArgs& a, int64_t* total, void* stream) {

@@ -50,6 +50,21 @@ struct SelectArgs {
   constexpr int64_t blocks() const { return (nnz + kSelectBlock - 1) / kSelectBlock; }
 };
 
+namespace {
+
+// Calls f with a value as large as a weight.
+template <class F>
+void with_weight(int64_t bytes, const F& f) {
+  if (bytes == 2)
+    f(uint16_t{});
+  else if (bytes == 4)
+    f(uint32_t{});
+  else
+    f(uint64_t{});
+}
+
+}  // namespace
+
 // All rows: marks what is live and counts it, a block at a time; then, with base summed, compacts.
 GNAS_KERNEL(select_live, const SelectArgs& a, int64_t block_begin, int64_t block_end)
 GNAS_KERNEL(select_copy, const SelectArgs& a, int64_t block_begin, int64_t block_end)

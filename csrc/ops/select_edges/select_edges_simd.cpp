@@ -17,17 +17,6 @@ void with_index(bool wide, const F& f) {
     f(uint32_t{});
 }
 
-// Calls f with a value as large as a weight.
-template <class F>
-void with_weight(int64_t bytes, const F& f) {
-  if (bytes == 2)
-    f(uint16_t{});
-  else if (bytes == 4)
-    f(uint32_t{});
-  else
-    f(uint64_t{});
-}
-
 // The bits of entries 64 * word … in `mask`, without those beyond the last entry.
 inline uint64_t mask_word(const SelectArgs& a, int64_t word) {
   const int64_t left = a.nnz - word * kSelectWord;

@@ -1,4 +1,6 @@
+#include "core/bits.h"
 #include "core/device.cuh"
+#include "core/quantize.cuh"
 #include "ops/spmm_quantized/spmm_quantized.h"
 
 namespace gnas {
@@ -110,18 +112,15 @@ __global__ void spmm_quantized_kernel(SpmmQuantizedArgs a) {
     // The scale is known when all columns are: those of several tiles are summed again, which gives the same.
     for (int apart = kWarp / 2; apart > 0; apart /= 2) most = fmaxf(most, __shfl_xor_sync(kAll, most, apart));
     if (!__all_sync(kAll, finite) && lane() == 0) a.infinite->edge = row;
-    // As on the CPU: requantize.h.
-    float step = most / 127.0f;
-    if (step < 0x1p-126f) step = 1.0f;
-    if (static_cast<double>(step) * 127 > 0x1.fffffep127) step = static_cast<float>(step * (1 - 0x1p-24));
-    if (lane() == 0) a.scale[row] = step;
+    const RowCode code = candidate(requantizing(), {most, 0, 0}, 0);
+    if (lane() == 0) a.scale[row] = code.scale;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       if (tiles > 1) sum_tile<kBits, I>(a, begin, end, tile, sum);
       const int64_t column = (tile * kWarp + lane()) * kMine;
       for (int k = 0; k < kMine; ++k) {
         if (column + k >= width) continue;
-        const float bounded = fminf(fmaxf(sum[k] / step, -127.0f), 127.0f);
-        a.codes[row * width + column + k] = static_cast<int8_t>(__float2int_rn(bounded));
+        a.codes[row * width + column + k] =
+            static_cast<int8_t>(cuda::code_of(sum[k], code, requantizing(), row, column + k));
       }
     }
   }
@@ -157,29 +156,12 @@ __global__ void sddmm_quantized_kernel(SddmmQuantizedArgs a) {
   }
 }
 
-// Calls f with the number of bits as a constant and a value of the index type.
-template <class F>
-void with_kind(int bits, bool wide_index, F&& f) {
-  const auto with_index = [&](auto b) {
-    if (wide_index)
-      f(b, int64_t{});
-    else
-      f(b, int32_t{});
-  };
-  if (bits == 8)
-    with_index(std::integral_constant<int, 8>{});
-  else if (bits == 4)
-    with_index(std::integral_constant<int, 4>{});
-  else
-    with_index(std::integral_constant<int, 2>{});
-}
-
 }  // namespace
 
 int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* stream) {
   if (a.rows == 0) return cudaSuccess;
   const auto on = static_cast<cudaStream_t>(stream);
-  with_kind(a.table.bits, a.wide_index, [&](auto bits, auto index) {
+  with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
     spmm_quantized_kernel<decltype(bits)::value, decltype(index)>
         <<<row_blocks(a.rows), kWarp * kWarpsPerBlock, 0, on>>>(a);
   });
@@ -189,7 +171,7 @@ int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* stream) {
 int sddmm_quantized_cuda(const SddmmQuantizedArgs& a, void* stream) {
   if (a.rows == 0) return cudaSuccess;
   const auto on = static_cast<cudaStream_t>(stream);
-  with_kind(a.table.bits, a.wide_index, [&](auto bits, auto index) {
+  with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
     sddmm_quantized_kernel<decltype(bits)::value, decltype(index)>
         <<<row_blocks(a.rows), kWarp * kWarpsPerBlock, 0, on>>>(a);
   });

@@ -3,11 +3,17 @@
 
 #include <cstdint>
 
+#include "core/quantize.h"
 #include "core/quantized.h"
 #include "core/simd.h"
 #include "core/types.h"
 
 namespace gnas {
+
+// How results are quantised again: as quantize_rows does by default.
+namespace {
+constexpr QuantizeSpec requantizing() { return {8, true, false, false, 0, 0}; }
+}  // namespace
 
 // out[i, f] = sum, or mean, over the edges e of row i of weight[edge[e]] * (scale[j] * code[j, f] + zero[j]), j =
 // indices[e]; rows without edges are zero.

@@ -1,6 +1,7 @@
+#include "core/bits.h"
 #include "core/bounds.h"
+#include "core/quantize_vector.h"
 #include "core/rows.h"
-#include "ops/spmm_quantized/requantize.h"
 #include "ops/spmm_quantized/spmm_quantized.h"
 #include "ops/spmm_quantized/sum.h"
 
@@ -36,11 +37,17 @@ bool writes_past(const SpmmQuantizedArgs& a) {
   return place % GNAS_VECTOR_BYTES == 0 && a.out_stride % kFloats == 0;
 }
 
-// The codes and the scale of a row that is whole.
+// The codes and the scale of a row that is whole: what quantize_rows makes of it.
 void write_codes(const SpmmQuantizedArgs& a, int64_t row, const float* values) {
   const int64_t width = a.table.width;
-  if (!requantize_row(values, width, a.codes + row * width, a.scale + row))
+  RowRange range;
+  if (!range_of<true>(values, width, &range)) {
     __atomic_store_n(&a.infinite->edge, row, __ATOMIC_RELAXED);
+    return;
+  }
+  const RowCode code = candidate(requantizing(), range, 0);
+  a.scale[row] = code.scale;
+  code_row<8>(values, width, row, code, requantizing(), reinterpret_cast<uint8_t*>(a.codes + row * width));
 }
 
 template <int kBits, class I>
@@ -146,27 +153,10 @@ void dot_chunks(const SddmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_
   }
 }
 
-// Calls f with the number of bits as a constant and a value of the index type.
-template <class F>
-void with_kind(int bits, bool wide_index, const F& f) {
-  const auto with_index = [&](auto b) {
-    if (wide_index)
-      f(b, int64_t{});
-    else
-      f(b, int32_t{});
-  };
-  if (bits == 8)
-    with_index(std::integral_constant<int, 8>{});
-  else if (bits == 4)
-    with_index(std::integral_constant<int, 4>{});
-  else
-    with_index(std::integral_constant<int, 2>{});
-}
-
 }  // namespace
 
 void spmm_quantized_rows(const SpmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end, float* scratch) {
-  with_kind(a.table.bits, a.wide_index, [&](auto bits, auto index) {
+  with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
     run_chunks<decltype(bits)::value, decltype(index)>(a, chunk_begin, chunk_end, scratch);
   });
 }
@@ -179,7 +169,7 @@ void spmm_quantized_carry(const SpmmQuantizedArgs& a) {
 }
 
 void sddmm_quantized_rows(const SddmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end) {
-  with_kind(a.table.bits, a.wide_index, [&](auto bits, auto index) {
+  with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
     dot_chunks<decltype(bits)::value, decltype(index)>(a, chunk_begin, chunk_end);
   });
 }

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from python_tests.ops.quantized import quantized
+from gnas_ext.ops import reference
 from python_tests.ops.samples._inputs import NOTHING, inputs
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ native = torch.ops.gnas_ext
 
 def table(rows: int, width: int, bits: int, affine: bool, device: torch.device) -> tuple[Any, ...]:
     numbers = torch.linspace(-2, 3, rows * width).reshape(rows, width)
-    made = quantized(numbers, bits, affine).to(device)
+    made = reference.quantize_rows(numbers, bits, not affine).to(device)
     return made.codes, made.scale, made.zero
 
 
