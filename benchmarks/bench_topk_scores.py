@@ -186,7 +186,7 @@ FAMILIES = [
     ),
     *(
         suite.Family(
-            f"topk_scores int8, 1M × 64, {batch} users",
+            f"topk_scores int8, 1M × 64, {batch} user{'s' if batch > 1 else ''}",
             suite.Target(least, least),
             {
                 suite.OURS: int8,

@@ -37,8 +37,8 @@ class Panels {
  public:
   // Where `divisible` is false, all columns are one panel.
   explicit Panels(const Gathered& x, bool divisible = true) : x_(x), width_(x.width) {
-    const bool large = x.rows * x.width * x.element >= kLargeBytes;
-    if (!large || x.reads < reads_that_pay(x.rows * x.width * x.element) * x.rows) return;
+    const int64_t bytes = x.rows * x.width * x.element;
+    if (bytes < kLargeBytes || x.reads < reads_that_pay(bytes) * x.rows) return;
     const int64_t width = divisible ? std::min(x.width, kPanelBytes / x.element) : x.width;
     if (on_huge_pages() && (width == x.width || x.rows * kPanelBytes > kLargeBytes)) return;
     stride_ = (width * x.element + kLine - 1) / kLine * kLine / x.element;
