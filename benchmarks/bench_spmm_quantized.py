@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import rivals, suite
 from gnas_ext import ops
+from gnas_ext.ops import reference
 from gnas_ext.ops.quantized_rows import QuantizedRows
 
 if TYPE_CHECKING:
@@ -29,12 +30,7 @@ def scale_of(setting: Setting) -> torch.Tensor:
 
 def table_of(setting: Setting, codes: torch.Tensor, bits: int) -> QuantizedRows:
     """Symmetric rows of these codes, packed."""
-    if bits < 8:
-        share = 8 // bits
-        shift = torch.arange(share, device=codes.device, dtype=torch.uint8) * bits
-        shifted = (codes + 2 ** (bits - 1)).to(torch.uint8).view(len(codes), -1, share)
-        codes = (shifted << shift).sum(2, dtype=torch.uint8)
-    return QuantizedRows(codes, scale_of(setting), None, bits, setting.width)
+    return QuantizedRows(reference.packed(codes, bits), scale_of(setting), None, bits, setting.width)
 
 
 def ours(bits: int = 8, of: int = 0) -> Prepare:

@@ -190,9 +190,9 @@ def packed(code: Tensor, bits: int) -> Tensor:
     if bits == 8:
         return code.to(torch.int8)
     in_byte = 8 // bits
-    filled = torch.nn.functional.pad(code + 2 ** (bits - 1), (0, -code.shape[1] % in_byte))
-    shifts = torch.arange(0, 8, bits, device=code.device)
-    return (filled.view(len(code), filled.shape[1] // in_byte, in_byte) << shifts).sum(2).to(torch.uint8)
+    filled = torch.nn.functional.pad(code + 2 ** (bits - 1), (0, -code.shape[1] % in_byte)).to(torch.uint8)
+    shifts = torch.arange(0, 8, bits, device=code.device, dtype=torch.uint8)
+    return (filled.view(len(code), filled.shape[1] // in_byte, in_byte) << shifts).sum(2, dtype=torch.uint8)
 
 
 def embedding_update_int8(

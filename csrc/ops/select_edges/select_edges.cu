@@ -39,20 +39,21 @@ __device__ inline bool is_live(const SelectArgs& a, int64_t e) {
   return bit_at(a, place_of<I>(a, e)) && name_of<I>(a, e) >= 0;
 }
 
-// Bits before each thread's word in its block of threads, and of all; a word a thread.
-__device__ inline int sum_before_word(int bits, int* all) {
-  __shared__ int sums[kThreads];
+// What the numbers of the threads before this one in its block come to, and those of all kCount of them.
+template <int kCount, class N>
+__device__ inline N sum_before(N own, N* all) {
+  __shared__ N sums[kCount];
   const int t = static_cast<int>(threadIdx.x);
-  sums[t] = bits;
+  sums[t] = own;
   __syncthreads();
-  for (int apart = 1; apart < kThreads; apart *= 2) {
-    const int other = t >= apart ? sums[t - apart] : 0;
+  for (int apart = 1; apart < kCount; apart *= 2) {
+    const N other = t >= apart ? sums[t - apart] : 0;
     __syncthreads();
     sums[t] += other;
     __syncthreads();
   }
-  const int before = sums[t] - bits;
-  *all = sums[kThreads - 1];
+  const N before = sums[t] - own;
+  *all = sums[kCount - 1];
   __syncthreads();
   return before;
 }
@@ -71,32 +72,29 @@ __global__ void live_kernel(SelectArgs a) {
     __syncthreads();
     const int64_t mine = block * kBlockWords + threadIdx.x;
     int all = 0;
-    sum_before_word(mine < 2 * a.words() ? __popc(live_words(a)[mine]) : 0, &all);
+    sum_before<kThreads>(mine < 2 * a.words() ? __popc(live_words(a)[mine]) : 0, &all);
     if (threadIdx.x == 0) a.base[block] = all;
   }
 }
 
-// Numbers become the sum of those before them, and what all come to is written behind them: one block of threads, so
-// that no other has to be waited for.
-__global__ void scan_kernel(int64_t* number, int64_t count) {
-  __shared__ int64_t sums[kScanThreads];
-  const int t = static_cast<int>(threadIdx.x);
+// Numbers become the sum of those before them; what all come to. By one block of threads, so that no other has to be
+// waited for.
+__device__ inline int64_t scan(int64_t* number, int64_t count) {
   int64_t carried = 0;
   for (int64_t first = 0; first < count; first += kScanThreads) {
-    const int64_t here = first + t < count ? number[first + t] : 0;
-    sums[t] = here;
-    __syncthreads();
-    for (int apart = 1; apart < kScanThreads; apart *= 2) {
-      const int64_t other = t >= apart ? sums[t - apart] : 0;
-      __syncthreads();
-      sums[t] += other;
-      __syncthreads();
-    }
-    if (first + t < count) number[first + t] = carried + sums[t] - here;
-    carried += sums[kScanThreads - 1];
-    __syncthreads();
+    const int64_t at = first + threadIdx.x;
+    int64_t all = 0;
+    const int64_t before = sum_before<kScanThreads>(at < count ? number[at] : int64_t{0}, &all);
+    if (at < count) number[at] = carried + before;
+    carried += all;
   }
-  if (t == 0) number[count] = carried;
+  return carried;
+}
+
+// What all come to is written behind them.
+__global__ void scan_kernel(int64_t* number, int64_t count) {
+  const int64_t all = scan(number, count);
+  if (threadIdx.x == 0) number[count] = all;
 }
 
 // kept: the mask by words of 64, without bits beyond the last entry; rank: how many bits each has.
@@ -112,25 +110,7 @@ __global__ void kept_kernel(SelectArgs a) {
 }
 
 // rank has no room behind its last word for what all come to, which nobody needs.
-__global__ void rank_kernel(SelectArgs a) {
-  __shared__ int64_t sums[kScanThreads];
-  const int t = static_cast<int>(threadIdx.x);
-  int64_t carried = 0;
-  for (int64_t first = 0; first < a.words(); first += kScanThreads) {
-    const int64_t here = first + t < a.words() ? a.rank[first + t] : 0;
-    sums[t] = here;
-    __syncthreads();
-    for (int apart = 1; apart < kScanThreads; apart *= 2) {
-      const int64_t other = t >= apart ? sums[t - apart] : 0;
-      __syncthreads();
-      sums[t] += other;
-      __syncthreads();
-    }
-    if (first + t < a.words()) a.rank[first + t] = carried + sums[t] - here;
-    carried += sums[kScanThreads - 1];
-    __syncthreads();
-  }
-}
+__global__ void rank_kernel(SelectArgs a) { scan(a.rank, a.words()); }
 
 // Writes entry e as number `out` of what is left.
 template <class I, class W>
@@ -157,7 +137,7 @@ __global__ void copy_kernel(SelectArgs a) {
   for (int64_t block = blockIdx.x; block < a.blocks(); block += gridDim.x) {
     const int64_t mine = block * kBlockWords + t;
     int all = 0;
-    before[t] = sum_before_word(mine < 2 * a.words() ? __popc(live_words(a)[mine]) : 0, &all);
+    before[t] = sum_before<kThreads>(mine < 2 * a.words() ? __popc(live_words(a)[mine]) : 0, &all);
     __syncthreads();
     for (int word = t / kWarp; word < kBlockWords; word += kWarps) {
       const int64_t first = block * kSelectBlock + word * kWord;
