@@ -178,6 +178,12 @@ _IN_TURN = {
     "gather_segments": {"src": 0, "select": 2},
     "scatter": {"src": 0},
     "gather_rows": {"x": 0},
+    "spmm_blocks": {"weight": 3, "x": 4},
+    "spmm_ragged": {"weight": 3, "values": 4},
+    "spmm_quantized": {"weight": 3, "master": 7},
+    "sddmm_quantized": {"a": 3, "master": 7},
+    "block_linear": {"x": 0, "weight": 1, "bias": 3},
+    "block_outer": {"y": 0, "x": 1},
 }
 for _name, _batched in _IN_TURN.items():
     register_vmap(_name, in_turn(_name), **_batched)

@@ -73,7 +73,8 @@ def edge_mask(scores: Tensor, keep: float | None = None, threshold: float | None
         bool, [nnz].
 
     Raises:
-        ValueError: scores has another shape, keep is out of range, or both or neither are given.
+        ValueError: scores has another shape, keep is out of range, both or neither are given, or, with keep, a score is
+            NaN.
     """
     if scores.dim() != 1:
         raise ValueError(f"edge_mask: expected scores of shape [nnz], got {list(scores.shape)}")

@@ -16,7 +16,6 @@ import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autocast import lowered, register_autocast
 from gnas_ext.ops._autograd import linear, register_autograd, wanted
 from gnas_ext.ops._entries import FLOATS
-from gnas_ext.ops._vmap import in_turn, register_vmap
 from gnas_ext.ops.column_blocks import BLOCK, RaggedRows, block_mask, check_ragged, checked_mask, column_mask
 from gnas_ext.ops.spmm import of_sums, transposed
 
@@ -265,5 +264,3 @@ register_autograd("spmm_blocks", _blocks_backward, setup_context=_save_blocks, j
 register_autograd("spmm_ragged", _ragged_backward, setup_context=_save_ragged, jvp=linear("spmm_ragged", 3, 4))
 register_autocast("spmm_blocks")
 register_autocast("spmm_ragged")
-register_vmap("spmm_blocks", in_turn("spmm_blocks"), weight=3, x=4)
-register_vmap("spmm_ragged", in_turn("spmm_ragged"), weight=3, values=4)

@@ -69,3 +69,24 @@ def test_vmap_is_a_call_for_each(case: str) -> None:
     torch.testing.assert_close(torch.vmap(function, 1)(batch), torch.stack([function(one) for one in elements]))
     slopes = torch.vmap(grad(square(function)), 1)(batch)
     torch.testing.assert_close(slopes, torch.stack([grad(square(function))(one) for one in elements]))
+
+
+ROWS = ops.quantize_rows(X.flatten(1).float())
+MASK = torch.tensor([[True, False], [False, True]])
+WEIGHT = numbers(18, 20)
+# Of these forward mode exists, or they stand in float32: not in CASES.
+COMPRESSED: dict[str, tuple[Function, torch.Tensor]] = {
+    "spmm_quantized": (lambda w: ops.spmm_quantized(GRAPH.with_weight(w), ROWS), EDGES[:, 0].float()),
+    "spmm_blocks": (lambda x: ops.spmm_blocks(GRAPH, x, MASK[0]), numbers(5, 20)),
+    "block_linear": (lambda x: ops.block_linear(x, WEIGHT, MASK), numbers(7, 20)),
+}
+
+
+@pytest.mark.parametrize("case", COMPRESSED)
+def test_vmap_of_compressed_ops_is_a_call_for_each(case: str) -> None:
+    function, x = COMPRESSED[case]
+    batch = torch.stack([x, x + 1, -x], 1)
+    elements = batch.unbind(1)
+    torch.testing.assert_close(torch.vmap(function, 1)(batch), torch.stack([function(one) for one in elements]))
+    slopes = torch.vmap(grad(square(function)), 1)(batch)
+    torch.testing.assert_close(slopes, torch.stack([grad(square(function))(one) for one in elements]))
