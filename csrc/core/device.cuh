@@ -45,6 +45,16 @@ inline unsigned row_blocks(int64_t rows) {
   return static_cast<unsigned>(blocks < (int64_t{1} << 30) ? blocks : int64_t{1} << 30);
 }
 
+// The one place where kernels are launched. Without nvcc there is a stand-in for CUDA, which runs them on the CPU.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream, const Arguments&... arguments) {
+#ifdef __CUDACC__
+  kernel<<<grid, block, 0, stream>>>(static_cast<Parameters>(arguments)...);
+#else
+  emulate(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); });
+#endif
+}
+
 // Calls f with a value of the element type and one of the index type.
 template <class F>
 void with_types(Dtype dtype, bool wide_index, F&& f) {

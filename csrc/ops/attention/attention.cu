@@ -244,7 +244,7 @@ __global__ void backward_cols_kernel(AttentionArgs a, Shape shape) {
 
 // `held` columns a head are kept in registers, at least one, so that numbers a head are written where there are none.
 template <class F>
-int launch(const AttentionArgs& a, int64_t held, F&& f) {
+int with_shape(const AttentionArgs& a, int64_t held, F&& f) {
   if (a.rows == 0) return cudaSuccess;
   const int64_t widest = a.dim > a.dim_v ? a.dim : a.dim_v;
   const Shape shape = shape_of_warp(widest);
@@ -260,22 +260,23 @@ constexpr int kThreads = kWarp * kWarpsPerBlock;
 }  // namespace
 
 int attention_rows_cuda(const AttentionArgs& a, void* stream) {
-  return launch(a, a.dim_v, [&](auto element, auto index, dim3 grid, Shape shape) {
-    rows_kernel<decltype(element), decltype(index)><<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a, shape);
+  return with_shape(a, a.dim_v, [&](auto element, auto index, dim3 grid, Shape shape) {
+    launch(rows_kernel<decltype(element), decltype(index)>, grid, kThreads, static_cast<cudaStream_t>(stream), a,
+           shape);
   });
 }
 
 int attention_backward_rows_cuda(const AttentionArgs& a, void* stream) {
-  return launch(a, a.dim, [&](auto element, auto index, dim3 grid, Shape shape) {
-    backward_rows_kernel<decltype(element), decltype(index)>
-        <<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a, shape);
+  return with_shape(a, a.dim, [&](auto element, auto index, dim3 grid, Shape shape) {
+    launch(backward_rows_kernel<decltype(element), decltype(index)>, grid, kThreads, static_cast<cudaStream_t>(stream),
+           a, shape);
   });
 }
 
 int attention_backward_cols_cuda(const AttentionArgs& a, void* stream) {
-  return launch(a, a.dim > a.dim_v ? a.dim : a.dim_v, [&](auto element, auto index, dim3 grid, Shape shape) {
-    backward_cols_kernel<decltype(element), decltype(index)>
-        <<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a, shape);
+  return with_shape(a, a.dim > a.dim_v ? a.dim : a.dim_v, [&](auto element, auto index, dim3 grid, Shape shape) {
+    launch(backward_cols_kernel<decltype(element), decltype(index)>, grid, kThreads, static_cast<cudaStream_t>(stream),
+           a, shape);
   });
 }
 

@@ -76,7 +76,7 @@ int block_linear_cuda(const BlockLinearArgs& a, const void* weight, const BlockM
   const auto on = static_cast<cudaStream_t>(stream);
   with_types(a.dtype, false, [&](auto element, auto) {
     using T = decltype(element);
-    block_linear_kernel<T><<<grid, dim3(kSide, kSide), 0, on>>>(a, static_cast<const T*>(weight), mask);
+    launch(block_linear_kernel<T>, grid, dim3(kSide, kSide), on, a, static_cast<const T*>(weight), mask);
   });
   return cudaGetLastError();
 }
@@ -86,7 +86,7 @@ int block_outer_cuda(const BlockOuterArgs& a, const BlockMask& mask, void* strea
   const dim3 grid(sides(a.in), sides(a.out));
   const auto on = static_cast<cudaStream_t>(stream);
   with_types(a.dtype, false, [&](auto element, auto) {
-    block_outer_kernel<decltype(element)><<<grid, dim3(kSide, kSide), 0, on>>>(a, mask);
+    launch(block_outer_kernel<decltype(element)>, grid, dim3(kSide, kSide), on, a, mask);
   });
   return cudaGetLastError();
 }

@@ -61,11 +61,11 @@ int edge_dropout_cuda(const DropoutArgs& a, void* stream) {
   const int64_t wanted = ((a.nnz + 7) / 8 + kThreads - 1) / kThreads;
   const unsigned blocks = static_cast<unsigned>(wanted < (1 << 20) ? wanted : 1 << 20);
   if (a.indptr == nullptr)
-    independent_kernel<<<blocks, kThreads, 0, on>>>(a);
+    launch(independent_kernel, blocks, kThreads, on, a);
   else if (a.wide_index)
-    pairs_kernel<int64_t><<<blocks, kThreads, 0, on>>>(a);
+    launch(pairs_kernel<int64_t>, blocks, kThreads, on, a);
   else
-    pairs_kernel<int32_t><<<blocks, kThreads, 0, on>>>(a);
+    launch(pairs_kernel<int32_t>, blocks, kThreads, on, a);
   return cudaGetLastError();
 }
 

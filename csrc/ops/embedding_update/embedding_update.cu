@@ -87,19 +87,19 @@ int embedding_update_cuda(const EmbeddingUpdateArgs& a, float* room, void* strea
   cudaError_t error = cudaMemcpyAsync(a.refused, refused, 2 * sizeof *refused, cudaMemcpyHostToDevice, on);
   if (error != cudaSuccess) return error;
   if (a.dtype == Dtype::bf16)
-    update_kernel<__nv_bfloat16><<<blocks, kThreads, 0, on>>>(a, room);
+    launch(update_kernel<__nv_bfloat16>, blocks, kThreads, on, a, room);
   else if (a.dtype == Dtype::f16)
-    update_kernel<__half><<<blocks, kThreads, 0, on>>>(a, room);
+    launch(update_kernel<__half>, blocks, kThreads, on, a, room);
   else
-    update_kernel<float><<<blocks, kThreads, 0, on>>>(a, room);
-  name_kernel<<<1, 1, 0, on>>>(a);
+    launch(update_kernel<float>, blocks, kThreads, on, a, room);
+  launch(name_kernel, 1, 1, on, a);
   error = cudaGetLastError();
   if (error != cudaSuccess) return error;
   error = cudaMemcpyAsync(refused, a.refused, 2 * sizeof *refused, cudaMemcpyDeviceToHost, on);
   if (error != cudaSuccess) return error;
   error = cudaStreamSynchronize(on);
   if (error != cudaSuccess || refused[0] < a.steps) return error;
-  put_kernel<<<blocks, kThreads, 0, on>>>(a);
+  launch(put_kernel, blocks, kThreads, on, a);
   return cudaGetLastError();
 }
 

@@ -45,7 +45,7 @@ int quantize_rows_cuda(const QuantizeRowsArgs& a, void* stream, int64_t* refused
   cudaError_t error = cudaMemcpyAsync(a.refused, refused, sizeof *refused, cudaMemcpyHostToDevice, on);
   if (error != cudaSuccess) return error;
   with_types(a.dtype, false, [&](auto element, auto) {
-    quantize_kernel<decltype(element)><<<row_blocks(a.rows), kWarp * kWarpsPerBlock, 0, on>>>(a);
+    launch(quantize_kernel<decltype(element)>, row_blocks(a.rows), kWarp * kWarpsPerBlock, on, a);
   });
   error = cudaGetLastError();
   if (error != cudaSuccess) return error;
@@ -57,7 +57,7 @@ int dequantize_rows_cuda(const DequantizeRowsArgs& a, void* stream) {
   if (a.table.rows == 0 || a.table.width == 0) return cudaSuccess;
   const auto on = static_cast<cudaStream_t>(stream);
   with_types(a.dtype, false, [&](auto element, auto) {
-    dequantize_kernel<decltype(element)><<<row_blocks(a.table.rows), kWarp * kWarpsPerBlock, 0, on>>>(a);
+    launch(dequantize_kernel<decltype(element)>, row_blocks(a.table.rows), kWarp * kWarpsPerBlock, on, a);
   });
   return cudaGetLastError();
 }

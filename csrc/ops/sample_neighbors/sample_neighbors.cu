@@ -33,9 +33,9 @@ int sample_neighbors_cuda(const SampleArgs& s, void* stream) {
   const auto on = static_cast<cudaStream_t>(stream);
   const unsigned blocks = row_blocks(s.count);
   if (s.wide_index)
-    sample_kernel<int64_t><<<blocks, kWarp * kWarpsPerBlock, 0, on>>>(s);
+    launch(sample_kernel<int64_t>, blocks, kWarp * kWarpsPerBlock, on, s);
   else
-    sample_kernel<int32_t><<<blocks, kWarp * kWarpsPerBlock, 0, on>>>(s);
+    launch(sample_kernel<int32_t>, blocks, kWarp * kWarpsPerBlock, on, s);
   return cudaGetLastError();
 }
 

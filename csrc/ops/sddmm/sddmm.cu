@@ -53,8 +53,8 @@ __global__ void sddmm_kernel(SddmmArgs s) {
 int sddmm_cuda(const SddmmArgs& s, void* stream) {
   if (s.rows == 0 || s.nnz == 0) return cudaSuccess;
   with_types(s.dtype, s.wide_index, [&](auto element, auto index) {
-    sddmm_kernel<decltype(element), decltype(index)>
-        <<<row_blocks(s.rows), kWarp * kWarpsPerBlock, 0, static_cast<cudaStream_t>(stream)>>>(s);
+    launch(sddmm_kernel<decltype(element), decltype(index)>, row_blocks(s.rows), kWarp * kWarpsPerBlock,
+           static_cast<cudaStream_t>(stream), s);
   });
   return cudaGetLastError();
 }

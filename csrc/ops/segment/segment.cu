@@ -90,9 +90,9 @@ int segment_cuda(const SegmentArgs& a, void* stream) {
     using T = decltype(element);
     using I = decltype(index);
     if (a.reduce == Reduce::max || a.reduce == Reduce::min)
-      segment_kernel<T, I, true><<<grid, block, 0, on>>>(a);
+      launch(segment_kernel<T, I, true>, grid, block, on, a);
     else
-      segment_kernel<T, I, false><<<grid, block, 0, on>>>(a);
+      launch(segment_kernel<T, I, false>, grid, block, on, a);
   });
   return cudaGetLastError();
 }
@@ -100,8 +100,8 @@ int segment_cuda(const SegmentArgs& a, void* stream) {
 int gather_segments_cuda(const GatherSegmentsArgs& a, void* stream) {
   if (a.nnz == 0 || a.width == 0) return cudaSuccess;
   with_types(a.dtype, a.wide_index, [&](auto element, auto index) {
-    gather_segments_kernel<decltype(element), decltype(index)>
-        <<<row_blocks(a.rows), kWarp * kWarpsPerBlock, 0, static_cast<cudaStream_t>(stream)>>>(a);
+    launch(gather_segments_kernel<decltype(element), decltype(index)>, row_blocks(a.rows), kWarp * kWarpsPerBlock,
+           static_cast<cudaStream_t>(stream), a);
   });
   return cudaGetLastError();
 }

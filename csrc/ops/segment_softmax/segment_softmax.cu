@@ -73,8 +73,8 @@ int segment_softmax_cuda(const SegmentSoftmaxArgs& a, void* stream) {
   while (tile < a.heads && tile < kWarp) tile *= 2;
   const dim3 grid(row_blocks(a.rows), static_cast<unsigned>((a.heads + tile - 1) / tile));
   with_types(a.dtype, a.wide_index, [&](auto element, auto index) {
-    segment_softmax_kernel<decltype(element), decltype(index)>
-        <<<grid, kWarp * kWarpsPerBlock, 0, static_cast<cudaStream_t>(stream)>>>(a, tile);
+    launch(segment_softmax_kernel<decltype(element), decltype(index)>, grid, kWarp * kWarpsPerBlock,
+           static_cast<cudaStream_t>(stream), a, tile);
   });
   return cudaGetLastError();
 }

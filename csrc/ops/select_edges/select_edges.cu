@@ -246,22 +246,22 @@ int select_count_cuda(const SelectArgs& a, int64_t* total, void* stream) {
   if (a.remap != nullptr && a.cols > 0) {
     with_index(a.wide_index, [&](auto index) {
       using I = decltype(index);
-      check_names_kernel<I>
-          <<<grid((a.cols + 255) / 256), 256, 0, on>>>(static_cast<const I*>(a.remap), a.cols, a.new_cols);
+      launch(check_names_kernel<I>, grid((a.cols + 255) / 256), 256, on, static_cast<const I*>(a.remap), a.cols,
+             a.new_cols);
     });
   }
   if (a.places == Places::kept && a.edge != nullptr && a.nnz > 0) {
-    kept_kernel<<<grid((a.words() + 255) / 256), 256, 0, on>>>(a);
-    rank_kernel<<<1, kScanThreads, 0, on>>>(a);
+    launch(kept_kernel, grid((a.words() + 255) / 256), 256, on, a);
+    launch(rank_kernel, 1, kScanThreads, on, a);
   }
   with_index(a.wide_index, [&](auto index) {
     using I = decltype(index);
     if (a.listed != nullptr && a.out_rows > 0)
-      count_rows_kernel<I><<<row_blocks(a.out_rows), kWarp * kWarpsPerBlock, 0, on>>>(a);
+      launch(count_rows_kernel<I>, row_blocks(a.out_rows), kWarp * kWarpsPerBlock, on, a);
     else if (a.listed == nullptr && a.nnz > 0)
-      live_kernel<I><<<grid(a.blocks()), kThreads, 0, on>>>(a);
+      launch(live_kernel<I>, grid(a.blocks()), kThreads, on, a);
   });
-  scan_kernel<<<1, kScanThreads, 0, on>>>(a.base, numbers);
+  launch(scan_kernel, 1, kScanThreads, on, a.base, numbers);
   int error = cudaGetLastError();
   if (error == cudaSuccess) error = cudaMemcpyAsync(total, a.base + numbers, sizeof *total, cudaMemcpyDeviceToHost, on);
   return error != cudaSuccess ? error : static_cast<int>(cudaStreamSynchronize(on));
@@ -275,11 +275,11 @@ int select_copy_cuda(const SelectArgs& a, void* stream) {
       using W = decltype(weight);
       if (a.listed != nullptr) {
         const unsigned blocks = a.out_rows > 0 ? row_blocks(a.out_rows) : 1;
-        copy_rows_kernel<I, W><<<blocks, kWarp * kWarpsPerBlock, 0, on>>>(a);
+        launch(copy_rows_kernel<I, W>, blocks, kWarp * kWarpsPerBlock, on, a);
         return;
       }
-      if (a.nnz > 0) copy_kernel<I, W><<<grid(a.blocks()), kThreads, 0, on>>>(a);
-      pointer_kernel<I><<<grid((a.rows + 256) / 256), 256, 0, on>>>(a);
+      if (a.nnz > 0) launch(copy_kernel<I, W>, grid(a.blocks()), kThreads, on, a);
+      launch(pointer_kernel<I>, grid((a.rows + 256) / 256), 256, on, a);
     });
   });
   return cudaGetLastError();

@@ -104,11 +104,11 @@ int spmm_cuda(const SpmmArgs& a, void* stream) {
     using T = decltype(element);
     using I = decltype(index);
     if (a.select != nullptr)
-      spmm_kernel<T, I, Mode::select><<<grid, block, 0, on>>>(a);
+      launch(spmm_kernel<T, I, Mode::select>, grid, block, on, a);
     else if (a.reduce == Reduce::max || a.reduce == Reduce::min)
-      spmm_kernel<T, I, Mode::extreme><<<grid, block, 0, on>>>(a);
+      launch(spmm_kernel<T, I, Mode::extreme>, grid, block, on, a);
     else
-      spmm_kernel<T, I, Mode::sum><<<grid, block, 0, on>>>(a);
+      launch(spmm_kernel<T, I, Mode::sum>, grid, block, on, a);
   });
   return cudaGetLastError();
 }

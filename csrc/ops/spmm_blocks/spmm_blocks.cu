@@ -78,7 +78,7 @@ int spmm_blocks_cuda(const SpmmBlocksCall& a, void* stream) {
   const dim3 block(kWarp * kWarpsPerBlock);
   const auto on = static_cast<cudaStream_t>(stream);
   with_types(a.dtype, a.wide_index, [&](auto element, auto index) {
-    spmm_blocks_kernel<decltype(element), decltype(index)><<<grid, block, 0, on>>>(a);
+    launch(spmm_blocks_kernel<decltype(element), decltype(index)>, grid, block, on, a);
   });
   return cudaGetLastError();
 }

@@ -64,9 +64,9 @@ int spmm_int32_cuda(const SpmmInt32Args& a, void* stream) {
   const auto on = static_cast<cudaStream_t>(stream);
   const unsigned blocks = row_blocks(a.rows);
   if (a.wide_index)
-    spmm_int32_kernel<int64_t><<<blocks, kWarp * kWarpsPerBlock, 0, on>>>(a);
+    launch(spmm_int32_kernel<int64_t>, blocks, kWarp * kWarpsPerBlock, on, a);
   else
-    spmm_int32_kernel<int32_t><<<blocks, kWarp * kWarpsPerBlock, 0, on>>>(a);
+    launch(spmm_int32_kernel<int32_t>, blocks, kWarp * kWarpsPerBlock, on, a);
   return cudaGetLastError();
 }
 

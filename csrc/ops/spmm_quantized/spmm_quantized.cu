@@ -162,8 +162,8 @@ int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* stream) {
   if (a.rows == 0) return cudaSuccess;
   const auto on = static_cast<cudaStream_t>(stream);
   with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
-    spmm_quantized_kernel<decltype(bits)::value, decltype(index)>
-        <<<row_blocks(a.rows), kWarp * kWarpsPerBlock, 0, on>>>(a);
+    launch(spmm_quantized_kernel<decltype(bits)::value, decltype(index)>, row_blocks(a.rows), kWarp * kWarpsPerBlock,
+           on, a);
   });
   return cudaGetLastError();
 }
@@ -172,8 +172,8 @@ int sddmm_quantized_cuda(const SddmmQuantizedArgs& a, void* stream) {
   if (a.rows == 0) return cudaSuccess;
   const auto on = static_cast<cudaStream_t>(stream);
   with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
-    sddmm_quantized_kernel<decltype(bits)::value, decltype(index)>
-        <<<row_blocks(a.rows), kWarp * kWarpsPerBlock, 0, on>>>(a);
+    launch(sddmm_quantized_kernel<decltype(bits)::value, decltype(index)>, row_blocks(a.rows), kWarp * kWarpsPerBlock,
+           on, a);
   });
   return cudaGetLastError();
 }

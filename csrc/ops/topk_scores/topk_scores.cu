@@ -182,8 +182,8 @@ int topk_scores_cuda(const TopkScoresArgs& a, void* scratch, void* stream) {
   const auto on = static_cast<cudaStream_t>(stream);
   const auto launch = [&](auto element, auto score, auto index) {
     using S = decltype(score);
-    topk_scores_kernel<decltype(element), S, decltype(index)>
-        <<<static_cast<unsigned>(blocks_of(a)), kThreads, 0, on>>>(a, capacity_of(a), static_cast<Key<S>*>(scratch));
+    cuda::launch(topk_scores_kernel<decltype(element), S, decltype(index)>, static_cast<unsigned>(blocks_of(a)),
+                 kThreads, on, a, capacity_of(a), static_cast<Key<S>*>(scratch));
   };
   if (a.bytes())
     a.wide_index ? launch(int8_t{}, float{}, int64_t{}) : launch(int8_t{}, float{}, int32_t{});
