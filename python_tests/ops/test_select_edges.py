@@ -106,6 +106,21 @@ def test_rows_and_names(backend: torch.device, index: torch.dtype) -> None:
     check(got, reference.select_edges(csr, every, rows))
 
 
+def test_more_rows_and_words_than_a_scan_takes_at_once(backend: torch.device) -> None:
+    """On CUDA sums run by 1024 threads, as often as there are so many numbers."""
+    csr = graphs.make("random")
+    rows = torch.arange(2500) % csr.rows
+    got = ops.select_edges(csr.indptr.to(backend), csr.indices.to(backend), csr.cols, rows=rows.to(backend))
+    assert torch.equal(got[0].cpu().diff(), csr.degree()[rows])
+    nnz = 64 * 2100
+    edge = torch.randperm(nnz, generator=torch.Generator().manual_seed(0))
+    mask = edge % 3 == 0
+    indptr, indices = torch.tensor([0, nnz]).to(backend), torch.zeros(nnz, dtype=torch.int64).to(backend)
+    bits = ops.pack_mask(mask).to(backend)
+    got = ops.select_edges(indptr, indices, 1, edge.to(backend), mask=bits, places="kept")
+    assert torch.equal(got[2].cpu(), (mask.cumsum(0) - 1)[edge[mask[edge]]])
+
+
 @settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_any_graph_under_any_mask(data: st.DataObject) -> None:
