@@ -240,6 +240,11 @@ __global__ void spmm_hubs_kernel(SpmmArgs a, Shape shape) {
   }
 }
 
+// Of numbers of all columns of all pieces; what stands behind them is aligned as they are.
+int64_t partial_bytes(const SpmmArgs& a, const Hubs& h, int64_t element) {
+  return (h.piece_room * a.width * element + kPackBytes - 1) / kPackBytes * kPackBytes;
+}
+
 template <class T, class I, Mode mode, int kPack>
 int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
   using A = Accumulator<T>;
@@ -250,7 +255,7 @@ int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
   if (shape.hubs.split > 0) {
     shape.front = piece_blocks(shape.hubs);
     shape.partial = static_cast<uint8_t*>(scratch) + shape.hubs.bytes();
-    shape.partial_winner = static_cast<A*>(shape.partial) + shape.hubs.piece_room * a.width;
+    shape.partial_winner = static_cast<uint8_t*>(shape.partial) + partial_bytes(a, shape.hubs, sizeof(A));
     const int error = find_hubs<I>(shape.hubs, a.indptr, a.rows, a.nnz, on);
     if (error != cudaSuccess) return error;
   }
@@ -276,10 +281,9 @@ bool all_aligned(const SpmmArgs& a) {
 
 int64_t spmm_cuda_scratch(const SpmmArgs& a) {
   const Hubs h = hubs_of(a.nnz);
-  const int64_t sum = a.dtype == Dtype::f64 ? 8 : 4;
   const bool extreme = a.reduce == Reduce::max || a.reduce == Reduce::min;
-  const int64_t winner = !extreme ? 0 : a.wide_index ? 8 : 4;
-  return h.bytes() + h.piece_room * a.width * (sum + winner);
+  return h.bytes() + partial_bytes(a, h, a.dtype == Dtype::f64 ? 8 : 4) +
+         (extreme ? partial_bytes(a, h, a.wide_index ? 8 : 4) : 0);
 }
 
 int spmm_cuda(const SpmmArgs& a, void* scratch, void* stream) {
