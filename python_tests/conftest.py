@@ -7,6 +7,7 @@ import torch
 
 import gnas_ext
 from python_tests import graphs
+from python_tests.emulated import EMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 _CUDA = ["cuda"] if torch.cuda.is_available() and gnas_ext.build_info()["cuda_loaded"] == "yes" else []
 
 
-@pytest.fixture(params=[*gnas_ext.simd_levels(), *_CUDA])
+@pytest.fixture(params=["emulated"] if EMULATED else [*gnas_ext.simd_levels(), *_CUDA])
 def backend(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """Where the op runs: the CPU with each instruction set that this machine offers, and CUDA where there is one."""
-    if request.param == "cuda":
-        yield torch.device("cuda")
+    if request.param in ("cuda", "emulated"):
+        yield torch.device("cuda" if request.param == "cuda" else "cpu")
         return
     before = gnas_ext.simd_level()
     gnas_ext.set_simd_level(request.param)

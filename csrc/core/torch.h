@@ -216,3 +216,8 @@ inline void check_launch(const char* op, int error) { GNAS_CHECK(error == 0, op,
 #endif
 
 }  // namespace gnas
+
+// The key under which ops register what they have for CUDA: the CPU's, where its kernels run emulated.
+#ifdef GNAS_EMULATE
+#define CUDA CPU
+#endif

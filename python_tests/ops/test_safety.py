@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gnas_ext import CSR, ops
 from gnas_ext.ops import reference
+from python_tests.emulated import refused
 from python_tests.ops.oracle import INDEX_TYPES
 from python_tests.ops.samples import CORRUPT
 
@@ -70,7 +71,7 @@ def test_an_index_out_of_range(backend: torch.device, op: str, index: torch.dtyp
         pytest.skip("on CUDA the kernel traps, which ends the process's context")
     indices = torch.tensor([*INDICES[:3], wrong, INDICES[4]], dtype=index)
     for width in (1, WIDTH, 40):
-        with pytest.raises(RuntimeError, match=f"{op}: entry 3 of the graph is out of bounds"):
+        with pytest.raises(RuntimeError, match=refused(f"{op}: entry 3 of the graph is out of bounds")):
             CORRUPT[op](torch.tensor(INDPTR, dtype=index), indices, None, ones(width))
 
 
@@ -80,7 +81,7 @@ def test_a_place_out_of_range(backend: torch.device, op: str, index: torch.dtype
     if backend.type != "cpu":
         pytest.skip("on CUDA the kernel traps, which ends the process's context")
     edge = torch.tensor([wrong, *EDGE[1:]], dtype=index)
-    with pytest.raises(RuntimeError, match=f"{op}: entry 0 of the graph is out of bounds"):
+    with pytest.raises(RuntimeError, match=refused(f"{op}: entry 0 of the graph is out of bounds")):
         CORRUPT[op](
             torch.tensor(INDPTR, dtype=index), torch.tensor(INDICES, dtype=index), edge, torch.ones(COLS, WIDTH)
         )
@@ -180,7 +181,7 @@ def test_a_graph_is_refused_or_right(
 def test_a_graph_changed_after_it_was_checked_is_refused() -> None:
     csr = CSR(torch.tensor(INDPTR), torch.tensor(INDICES), None, (ROWS, COLS))
     csr.indices[0] = 1_000_000
-    with pytest.raises(RuntimeError, match="spmm: entry 0 of the graph is out of bounds"):
+    with pytest.raises(RuntimeError, match=refused("spmm: entry 0 of the graph is out of bounds")):
         ops.spmm(csr, torch.ones(COLS, WIDTH))
     csr.indices[0] = 0
     csr.indptr[1] = 9
