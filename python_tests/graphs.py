@@ -11,11 +11,13 @@ from gnas_ext import CSR
 SMALL = ("empty", "isolated", "random", "duplicates", "single_row", "zero_rows", "zero_cols")
 # More than one chunk of work, so that several threads run and cuts divide rows.
 LARGE = ("one_hub", "desert")
+# Rows and columns of so many entries that CUDA takes them in pieces, beside some that it just does not.
+HUBS = "hubs"
 
 
 @cache
 def make(name: str) -> CSR:
-    """One of SMALL or LARGE."""
+    """One of SMALL or LARGE, or HUBS."""
     random = torch.Generator().manual_seed(len(name))
 
     def drawn(high: int, count: int) -> torch.Tensor:
@@ -47,4 +49,9 @@ def make(name: str) -> CSR:
         case "desert":  # cuts in rows without entries, in hubs and between them
             hubs = torch.tensor([0, 1, 6_000, 6_001, 11_999]).repeat_interleave(9_000)
             return coo(12_000, 50, hubs, drawn(12_000, 2_000))
+        case "hubs":
+            degrees = [3, 257, 0, 300, 1, 256, 5000, 2, 0, 0, 512, 7, 513, 30, 1000, 1, 0]
+            row = torch.arange(len(degrees)).repeat_interleave(torch.tensor(degrees))
+            col = drawn(90, len(row)) * drawn(2, len(row))  # half of them in column 0
+            return CSR.from_coo(row, col, None, (len(degrees), 90))
     raise ValueError(f"no graph named {name}")

@@ -47,8 +47,9 @@ inline Hubs hubs_of(int64_t nnz) {
   while (2 * nnz / split > kMostPieces) split *= 2;
   if (nnz <= split) return h;
   h.split = split;
-  // A row of d > split entries has at most d / split + 1 <= 2 d / split pieces.
-  h.piece_room = 2 * nnz / split;
+  // A row of d > split entries has at most d / split + 1 <= 2 d / split pieces. In fours: what stands behind a number a
+  // piece and column is aligned, whatever their types.
+  h.piece_room = (2 * nnz / split + 3) / 4 * 4;
   h.hub_room = nnz / split;
   return h;
 }
@@ -100,23 +101,28 @@ inline unsigned piece_blocks(const Hubs& h) {
   return static_cast<unsigned>(wanted < kMost ? wanted : kMost);
 }
 
-// Calls f(row, begin, end, piece) for what this warp takes: a whole row with piece -1, or a piece of a hub. The first
-// `front` blocks of the grid are those of piece_blocks().
+// Calls f(row, begin, end, piece) for the pieces that this warp takes, where the first `front` blocks of the grid do.
+template <class I, class F>
+__device__ inline void for_pieces(const Hubs& h, unsigned front, const I* indptr, const F& f) {
+  const int64_t pieces = h.pieces();
+  for (int64_t p = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp; p < pieces;
+       p += static_cast<int64_t>(front) * kWarpsPerBlock) {
+    const HubPiece piece = h.piece[p];
+    const int64_t begin = static_cast<int64_t>(indptr[piece.row]) + piece.number * h.split;
+    const int64_t end = indptr[piece.row + 1];
+    f(piece.row, begin, end - begin < h.split ? end : begin + h.split, p);
+  }
+}
+
+// The same, and for whole rows, with piece -1. The first `front` blocks of the grid are those of piece_blocks().
 template <class I, class F>
 __device__ inline void for_rows_and_pieces(const Hubs& h, unsigned front, const I* indptr, int64_t rows, int64_t nnz,
                                            const F& f) {
-  const int64_t warp = threadIdx.x / kWarp;
   if (blockIdx.x < front) {
-    const int64_t pieces = h.pieces();
-    for (int64_t p = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + warp; p < pieces;
-         p += static_cast<int64_t>(front) * kWarpsPerBlock) {
-      const HubPiece piece = h.piece[p];
-      const int64_t begin = static_cast<int64_t>(indptr[piece.row]) + piece.number * h.split;
-      const int64_t end = indptr[piece.row + 1];
-      f(piece.row, begin, end - begin < h.split ? end : begin + h.split, p);
-    }
+    for_pieces(h, front, indptr, f);
     return;
   }
+  const int64_t warp = threadIdx.x / kWarp;
   const int64_t stride = static_cast<int64_t>(gridDim.x - front) * kWarpsPerBlock;
   for (int64_t row = static_cast<int64_t>(blockIdx.x - front) * kWarpsPerBlock + warp; row < rows; row += stride) {
     const int64_t begin = indptr[row];
@@ -131,6 +137,12 @@ inline unsigned hub_blocks(const Hubs& h) {
   constexpr int64_t kMost = 1024;
   const int64_t wanted = (h.hub_room + kWarpsPerBlock - 1) / kWarpsPerBlock;
   return static_cast<unsigned>(wanted < kMost ? wanted : kMost);
+}
+
+// Blocks of a kernel that puts pieces together, a block a hub, where hubs may have thousands of pieces.
+inline unsigned blocks_of_hubs(const Hubs& h) {
+  constexpr int64_t kMost = 1024;
+  return static_cast<unsigned>(h.hub_room < kMost ? h.hub_room : kMost);
 }
 
 }  // namespace gnas::cuda

@@ -1,3 +1,4 @@
+#include "core/extreme.cuh"
 #include "core/hubs.cuh"
 #include "core/pack.cuh"
 #include "ops/spmm/spmm.h"
@@ -23,16 +24,6 @@ struct Shape {
   unsigned front;        // blocks that take pieces
   int lanes;             // on a row of x
 };
-
-// Does a candidate come before the best so far? The first of equal values wins; NaN wins over all.
-template <class A, class I>
-__device__ inline bool leads(A sign, A value, I at, A best, I best_at) {
-  if (at < 0 || best_at < 0) return at >= 0;
-  const bool nan = value != value;
-  if (nan != (best != best)) return nan;
-  if (!nan && value != best) return sign * value > sign * best;
-  return at < best_at;
-}
 
 template <class T, class I, Mode mode, int kPack>
 struct Columns {
