@@ -6,13 +6,14 @@
 namespace gnas {
 namespace {
 
+constexpr int kMostThreads = 1024;
 constexpr int kMostMaxima = 4096;
 constexpr int kMergeBytes = 32 << 10;
 
 // A user's filter is just below a score that so many groups of the sample reach that, whatever is excluded, `keep`
 // items do. Found by its leading bits: what the rest would add is not worth the time.
 template <class S>
-__global__ void filters_kernel(TopkScoresArgs a, Round r) {
+__global__ void __launch_bounds__(kMostThreads) filters_kernel(TopkScoresArgs a, Round r) {
   constexpr int kBits = sizeof(S) == 8 ? 24 : 20;
   __shared__ Order<S> orders[kMostMaxima];
   __shared__ int reached[kBits];
@@ -40,7 +41,7 @@ __global__ void filters_kernel(TopkScoresArgs a, Round r) {
 
 // A block has a user: keys of as many lists as there is room for at a time.
 template <class S>
-__global__ void merge_kernel(TopkScoresArgs a, Round r) {
+__global__ void __launch_bounds__(kMostThreads) merge_kernel(TopkScoresArgs a, Round r) {
   struct Keys {
     alignas(16) Key<S> at[kMergeBytes / sizeof(Key<S>)];
   };

@@ -29,6 +29,12 @@ struct Tile {
     alignas(16) Unit at[2][kStep][kUsers + kItems + 4];
   };
 
+  // Of int8 rows: what their sums are multiplied by. The items' are those of even and of odd tiles.
+  struct Scales {
+    float user[U::kScaled ? kUsers : 1];
+    float item[2][U::kScaled ? kItems : 1];
+  };
+
   // Which users and items of the tile this thread has: four side by side, and as many 16 users or 32 items on.
   static __device__ int first_user(int thread) {
     return thread / cuda::kWarp % kUserWarps * 16 * kUserQuads + thread % cuda::kWarp / 8 * 4;
@@ -50,9 +56,7 @@ struct Tile {
     static __device__ int row_at(int n) { return static_cast<int>(threadIdx.x) / 4 + n * (kTileThreads / 4); }
     __device__ void read(int unit, int width, bool whole) {
       const int first = (unit + static_cast<int>(threadIdx.x) % 4 * 4) * (U::kElements / 4);
-#pragma unroll
-      for (int n = 0; n < kQuads; ++n)
-        if (row_at(n) < kRows) raw[n] = load_raw<T>(row[n], first, width, whole);
+      load_raw<T>([&](int n) { return row[n]; }, first, width, whole, raw);
     }
     __device__ void stage(Unit (*to)[kUsers + kItems + 4], int offset) const {
       const int part = static_cast<int>(threadIdx.x) % 4;
@@ -99,6 +103,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
   using Unit = typename U::Unit;
   using S = typename U::Score;
   __shared__ typename Of::Stage stage;
+  __shared__ typename Of::Scales scales;
   __shared__ Own<S, Of::kUsers> own;
   const int splits = sample ? r.sample_splits : r.splits;
   const int split = static_cast<int>(blockIdx.x) % splits;
@@ -115,6 +120,12 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
   typename Of::template Reader<Of::kItems> items;
   int next_tile = tiles.begin;
   int next_step = 0;
+  float next_scale = 0;
+  if constexpr (U::kScaled) {
+    static_assert(Of::kUsers <= kTileThreads && Of::kItems <= kTileThreads, "a thread has one of each");
+    const int user = first + static_cast<int>(threadIdx.x);
+    if (threadIdx.x < Of::kUsers) scales.user[threadIdx.x] = user < r.users ? a.user_scale[r.first_user + user] : 0.0f;
+  }
 #pragma unroll
   for (int n = 0; n < users.kQuads; ++n) {
     const int user = first + users.row_at(n);
@@ -126,6 +137,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
 #pragma unroll
       for (int n = 0; n < items.kQuads; ++n)
         items.row[n] = static_cast<const T*>(a.items) + item_at(a, begin + items.row_at(n)) * a.width;
+      if constexpr (U::kScaled)
+        if (threadIdx.x < Of::kItems) next_scale = a.item_scale[item_at(a, begin + threadIdx.x)];
     }
     users.read(next_step * kStep, width, whole);
     items.read(next_step * kStep, width, whole);
@@ -135,7 +148,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
     }
   };
 
-  Unit sums[Of::kOwnUsers][Of::kOwnItems];
+  Unit sums[Of::kOwnUsers][Of::kOwnItems]{};
   int buffer = 0;
   if (tiles.begin < tiles.end) read();
   for (int tile = tiles.begin; tile < tiles.end; ++tile) {
@@ -143,6 +156,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
       // Who writes here has passed the barrier that all came to with their products of this buffer behind them.
       users.stage(stage.at[buffer], 0);
       items.stage(stage.at[buffer], Of::kUsers);
+      if constexpr (U::kScaled)
+        if (step == 0 && threadIdx.x < Of::kItems) scales.item[tile & 1][threadIdx.x] = next_scale;
       __syncthreads();
       if (step == 0) {
         if (tile > tiles.begin && own.full[(tile - 1) & 1] != 0)
@@ -167,13 +182,12 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
 #pragma unroll
     for (int j = 0; j < Of::kOwnItems; ++j) {
       inside |= static_cast<unsigned>(begin + Of::item(j) < a.catalogue) << j;
-      if constexpr (U::kScaled) item_scale[j] = a.item_scale[item_at(a, begin + Of::item(j))];
+      if constexpr (U::kScaled) item_scale[j] = scales.item[tile & 1][own_item + Of::item(j)];
     }
 #pragma unroll
     for (int i = 0; i < Of::kOwnUsers; ++i) {
-      const int user = tile_user + own_user + Of::user(i);
       float user_scale = 0;
-      if constexpr (U::kScaled) user_scale = user < r.users ? a.user_scale[r.first_user + user] : 0.0f;
+      if constexpr (U::kScaled) user_scale = scales.user[own_user + Of::user(i)];
 #pragma unroll
       for (int j = 0; j < Of::kOwnItems; ++j) scores[i][j] = U::score(sums[i][j], user_scale, item_scale[j]);
     }
@@ -238,7 +252,7 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
   using Unit = typename U::Unit;
   using S = typename U::Score;
   constexpr int kItems = kRowThreads;
-  constexpr int kUnits = sizeof(T) == 1 || sizeof(T) == 8 ? 16 : 64;  // of a row, at a time
+  constexpr int kUnits = sizeof(T) == 1 || sizeof(T) == 8 ? 16 : kUsers == 1 ? 64 : 32;  // of a row, at a time
   constexpr int kQuads = kUnits / 4;
   constexpr int kPerUnit = U::kElements / 4;
   struct Stage {
@@ -267,12 +281,10 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
   const auto read = [&] {
     const int64_t begin = place_of(r, sample, next_tile) * kItems + warp_row;
     const int lane = hidden(threadIdx.x) % cuda::kWarp;
-#pragma unroll
-    for (int n = 0; n < kQuads; ++n) {
-      const int place = n * cuda::kWarp + lane;
-      const T* row = static_cast<const T*>(a.items) + item_at(a, begin + place / kQuads) * a.width;
-      raw[n] = load_raw<T>(row, (next_step * kUnits + place % kQuads * 4) * kPerUnit, width, whole);
-    }
+    const auto row = [&](int n) {
+      return static_cast<const T*>(a.items) + item_at(a, begin + (n * cuda::kWarp + lane) / kQuads) * a.width;
+    };
+    load_raw<T>(row, (next_step * kUnits + lane % kQuads * 4) * kPerUnit, width, whole, raw);
     if (++next_step == steps) {
       next_step = 0;
       ++next_tile;
@@ -281,7 +293,7 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
 
   if (tiles.begin < tiles.end) read();
   for (int tile = tiles.begin; tile < tiles.end; ++tile) {
-    Unit sums[kUsers];
+    Unit sums[kUsers]{};
     for (int step = 0; step < steps; ++step) {
 #pragma unroll
       for (int n = 0; n < kQuads; ++n) {
@@ -293,8 +305,6 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
         __syncthreads();  // all have noted what they had to of the last tile
         if (tile > tiles.begin && own.full[(tile - 1) & 1] != 0)
           own.template keep_best<kItems, 0>(a, r, first, split, tile - 1, nullptr);
-#pragma unroll
-        for (int u = 0; u < kUsers; ++u) sums[u] = 0;
       }
       if (next_tile < tiles.end) read();
       const int begin = step * kUnits;
@@ -304,7 +314,9 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
         const auto item = *reinterpret_cast<const Quad<Unit>*>(&stage.at[threadIdx.x][unit]);
 #pragma unroll
         for (int u = 0; u < kUsers; ++u) {
-          const auto user = U::widen(load_raw<T>(user_row(u), (begin + unit) * kPerUnit, width, whole));
+          typename U::Raw own_raw[1];
+          load_raw<T>([&](int) { return user_row(u); }, (begin + unit) * kPerUnit, width, whole, own_raw);
+          const Quad<Unit> user = U::widen(own_raw[0]);
 #pragma unroll
           for (int e = 0; e < 4; ++e) sums[u] = add_product(user.x[e], item.x[e], sums[u]);
         }

@@ -1,6 +1,6 @@
 // Users go in rounds. Of each: the scores of a sample of the items give each user a filter; then each block goes with a
 // tile of users through a split of the catalogue, and notes what is above their filters; then the splits are merged.
-// A round has as many blocks as the GPU runs at once.
+// A round has about as many blocks as the GPU runs at once, or some times as many.
 #include <cmath>
 
 #include "ops/topk_scores/merge.cuh"
@@ -30,7 +30,8 @@ struct Plan {
   Shape shape;
   Round round;    // the first one; without pointers
   int64_t users;  // of a round, in all but the last
-  int64_t blocks;
+  int64_t slots;  // blocks that the GPU runs at once
+  int64_t room;   // lists are there for so many blocks
   int64_t merge_blocks;
 };
 
@@ -60,37 +61,60 @@ void plan_sample(const TopkScoresArgs& a, const Shape& shape, Round& r) {
   const double items = std::sqrt(10.0 * wanted * static_cast<double>(a.catalogue));
   const double most = kMostMaxima * kGroup;
   const int64_t tiles = up(static_cast<int64_t>(items < most ? items : most), shape.items);
-  r.maxima_count = static_cast<int>(tiles * (shape.items / kGroup));
-  if (4 * tiles > r.item_tiles || wanted > r.maxima_count) return;
+  if (4 * tiles > r.item_tiles || wanted > static_cast<double>(tiles * (shape.items / kGroup))) return;
   r.sample_tiles = static_cast<int>(tiles);
+  r.maxima_count = static_cast<int>(tiles * (shape.items / kGroup));
+}
+
+// How many splits, for the blocks of a round to end together; and how long it takes then, in tiles.
+struct Share {
+  int64_t splits;
+  int64_t time;
+};
+Share share_of(int64_t user_tiles, int64_t item_tiles, int64_t slots, int64_t room) {
+  constexpr int64_t kMostWaves = 8;
+  constexpr int64_t kBlockBesides = 2;  // what else a block takes
+  constexpr int64_t kRoundBesides = 3;
+  if (item_tiles == 0) return {0, kRoundBesides};
+  Share best{1, INT64_MAX};
+  for (int64_t waves = 1; waves <= kMostWaves; ++waves) {
+    int64_t splits = waves * slots / user_tiles;
+    if (splits > room / user_tiles) splits = room / user_tiles;
+    if (splits > item_tiles) splits = item_tiles;
+    if (splits < 1) splits = 1;
+    const int64_t time = up(user_tiles * splits, slots) * (up(item_tiles, splits) + kBlockBesides) + kRoundBesides;
+    if (time < best.time) best = {splits, time};
+  }
+  return best;
 }
 
 Plan plan_of(const TopkScoresArgs& a) {
   Plan plan{};
   plan.shape = shape_of(a);
+  plan.slots = int64_t{cuda::processors()} * plan.shape.blocks;
   Round& r = plan.round;
   const int64_t capacity = capacity_of(a, plan.shape);
   const int64_t list_bytes = plan.shape.users * capacity * a.key_bytes();
   r.capacity = static_cast<int>(capacity);
   r.item_tiles = static_cast<int>(up(a.catalogue, plan.shape.items));
-  const int64_t most = int64_t{cuda::processors()} * plan.shape.blocks;
+
   const int64_t room = kListBytes / list_bytes > 1 ? kListBytes / list_bytes : 1;
-  plan.blocks = most < room ? most : room;
-
-  // Of all ways to share the blocks out among users and splits, the one whose rounds take the least time together.
-  const int64_t user_tiles = up(a.rows, plan.shape.users);
-  constexpr int64_t kBesides = 4;  // what else a round takes, in tiles
-  int64_t least = INT64_MAX;
-  int64_t best = 1;
-  for (int64_t tiles = 1; tiles <= user_tiles && tiles <= plan.blocks; ++tiles) {
-    const int64_t cost = up(user_tiles, tiles) * (up(r.item_tiles, plan.blocks / tiles) + kBesides);
-    if (cost >= least) continue;
-    least = cost;
-    best = tiles;
-  }
-  plan.users = best * plan.shape.users < a.rows ? best * plan.shape.users : a.rows;
   if (r.item_tiles > 0) plan_sample(a, plan.shape, r);
+  const int64_t maxima_bytes = int64_t{plan.shape.users} * (r.maxima_count + 1) * a.key_bytes() / 2;
+  const int64_t maxima_room = kListBytes / maxima_bytes > 1 ? kListBytes / maxima_bytes : 1;
 
+  const int64_t user_tiles = up(a.rows, plan.shape.users);
+  const int64_t fewest = up(user_tiles, room < maxima_room ? room : maxima_room);
+  constexpr int64_t kMoreRounds = 16;
+  int64_t least = INT64_MAX;
+  for (int64_t rounds = fewest; rounds < fewest + kMoreRounds && rounds <= user_tiles; ++rounds) {
+    const int64_t tiles = up(user_tiles, rounds);
+    const Share share = share_of(tiles, r.item_tiles, plan.slots, room);
+    if (rounds * share.time >= least) continue;
+    least = rounds * share.time;
+    plan.users = tiles * plan.shape.users < a.rows ? tiles * plan.shape.users : a.rows;
+    plan.room = tiles * (share.splits > 1 ? share.splits : 1);
+  }
   r.merge_capacity = static_cast<int>(kMergeBytes / a.key_bytes());
   plan.merge_blocks = plan.users;
   if (a.keep + capacity > r.merge_capacity) {
@@ -106,13 +130,12 @@ Round round_at(const TopkScoresArgs& a, const Plan& plan, int64_t first) {
   Round r = plan.round;
   r.first_user = first;
   r.users = static_cast<int>(a.rows - first < plan.users ? a.rows - first : plan.users);
-  const int64_t splits = plan.blocks / up(r.users, plan.shape.users);
-  r.splits = static_cast<int>(splits < r.item_tiles ? splits : r.item_tiles);
-  r.sample_splits = static_cast<int>(splits < r.sample_tiles ? splits : r.sample_tiles);
+  r.splits = static_cast<int>(share_of(up(r.users, plan.shape.users), r.item_tiles, plan.slots, plan.room).splits);
+  r.sample_splits = r.splits < r.sample_tiles ? r.splits : r.sample_tiles;
   return r;
 }
 
-// Shares `scratch` out; how many bytes of it are taken. What the last round needs is never more than the first's.
+// Shares `scratch` out, for every round alike; how many bytes of it are taken.
 int64_t place(const TopkScoresArgs& a, const Plan& plan, void* scratch, Round& r) {
   int64_t at = 0;
   const auto take = [&](int64_t bytes) {
@@ -121,9 +144,7 @@ int64_t place(const TopkScoresArgs& a, const Plan& plan, void* scratch, Round& r
     return found;
   };
   const int64_t score_bytes = a.wide_score() ? 8 : 4;
-  const int64_t tiles = up(r.users, plan.shape.users);
-  // As many lists as there are blocks, whatever their users and splits.
-  const int64_t lists = (plan.blocks > tiles ? plan.blocks : tiles) * plan.shape.users;
+  const int64_t lists = plan.room * plan.shape.users;
   r.lists = take(lists * r.capacity * a.key_bytes());
   r.counts = static_cast<int*>(take(lists * static_cast<int64_t>(sizeof(int))));
   if (r.sample_tiles > 0) {
@@ -154,7 +175,7 @@ template <class T>
 void launch_round(const TopkScoresArgs& a, const Plan& plan, const Round& r, cudaStream_t stream) {
   using S = typename Units<T>::Score;
   // Of few users, each has a larger block.
-  const int threads = r.users > 2 * cuda::processors() ? 256 : 1024;
+  const int threads = r.users > 2 * cuda::processors() ? 256 : kMostThreads;
   if (r.sample_tiles > 0) {
     launch_scores<T>(a, plan, r, true, stream);
     cuda::launch(filters_kernel<S>, static_cast<unsigned>(r.users), threads, stream, a, r);

@@ -65,19 +65,23 @@ __device__ bool whole_quads(const void* rows, int width) {
   return width % Units<T>::kElements == 0 && reinterpret_cast<uintptr_t>(rows) % alignof(Raw) == 0;
 }
 
-// Four units of a row from element `first` on; zeros beyond the row.
-template <class T>
-__device__ typename Units<T>::Raw load_raw(const T* row, int first, int width, bool whole) {
+// Four units of each of kRows rows, from element `first` on; zeros beyond the rows. row(n): where row n begins.
+template <class T, int kRows, class Row>
+__device__ void load_raw(Row row, int first, int width, bool whole, typename Units<T>::Raw (&raw)[kRows]) {
   using Raw = typename Units<T>::Raw;
-  Raw raw{};
-  if (whole) {
-    if (first < width) raw = *reinterpret_cast<const Raw*>(row + first);
-  } else {
+  if (whole && first < width) {
+#pragma unroll
+    for (int n = 0; n < kRows; ++n) raw[n] = *reinterpret_cast<const Raw*>(row(n) + first);
+    return;
+  }
+#pragma unroll
+  for (int n = 0; n < kRows; ++n) {
+    raw[n] = Raw{};
+    if (whole) continue;
 #pragma unroll
     for (int e = 0; e < Units<T>::kElements; ++e)
-      if (first + e < width) raw.x[e] = row[first + e];
+      if (first + e < width) raw[n].x[e] = row(n)[first + e];
   }
-  return raw;
 }
 
 }  // namespace
