@@ -45,6 +45,20 @@ inline unsigned row_blocks(int64_t rows) {
   return static_cast<unsigned>(blocks < (int64_t{1} << 30) ? blocks : int64_t{1} << 30);
 }
 
+// How many multiprocessors the GPU has. Does not wait for it; the stand-in for CUDA has few, so that work is shared
+// out.
+inline int processors() {
+#ifdef __CUDACC__
+  int device = 0;
+  int count = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return count > 0 ? count : 1;
+#else
+  return 3;
+#endif
+}
+
 // The one place where kernels are launched. Without nvcc there is a stand-in for CUDA, which runs them on the CPU.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, cudaStream_t stream, const Arguments&... arguments) {
