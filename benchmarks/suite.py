@@ -78,6 +78,7 @@ class Family(NamedTuple):
         limit_us: what a call of ours may take at most, in microseconds.
         same_numbers: whether the rivals compute what ours does. Not where they are what a saving is measured against,
             such as our own product without pruning.
+        cuda_graphs: the graphs on CUDA, where they are others.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Family(NamedTuple):
     graphs: tuple[str, ...] = ()
     limit_us: float | None = None
     same_numbers: bool = True
+    cuda_graphs: tuple[str, ...] = ()
 
 
 class Setting:
@@ -298,10 +300,20 @@ def turns(families: list[Family], graphs: list[str], device: str, huge_pages: bo
     """All that is timed, in order: the implementations innermost."""
     for family in families:
         names = timed(family, huge_pages)
-        for name in family.graphs or graphs:
+        for name in graphs_of(family, graphs, device):
             for size in family.sizes:
                 point = Point(family, name, device, size)
                 yield from (Turn(point, number, name) for number in range(TURNS) for name in names)
+
+
+def graphs_of(family: Family, graphs: list[str], device: str) -> list[str]:
+    """Where a family is measured: at the graphs that were asked for, or at its own. On CUDA each graph has a process of
+    its own, and those of its own graphs that can be asked for wait until they are.
+    """
+    if device != "cuda":
+        return [*(family.graphs or graphs)]
+    own = family.cuda_graphs or family.graphs
+    return [name for name in own if name in graphs or name in data.SMALL] if own else graphs
 
 
 def timed(family: Family, huge_pages: bool) -> tuple[str, ...]:
