@@ -82,6 +82,7 @@ class Family(NamedTuple):
         cuda_target: what it has to reach on CUDA.
         same_numbers: whether the rivals compute what ours does. Not where they are what a saving is measured against,
             such as our own product without pruning.
+        cuda_graphs: the graphs on CUDA, where they are others.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Family(NamedTuple):
     limit_us: float | None = None
     cuda_target: Target | None = None
     same_numbers: bool = True
+    cuda_graphs: tuple[str, ...] = ()
 
 
 class Setting:
@@ -312,10 +314,11 @@ def turns(families: list[Family], graphs: list[str], device: str, huge_pages: bo
 
 def graphs_of(family: Family, graphs: list[str], device: str) -> list[str]:
     """Where a family is measured. On CUDA a process has a graph, and families of small ones stand beside the first."""
-    if device == "cpu" or not family.graphs:
-        return list(family.graphs or graphs)
+    own = family.graphs if device == "cpu" else family.cuda_graphs or family.graphs
+    if device == "cpu" or not own:
+        return list(own or graphs)
     beside = [*data.SMALL] if "gowalla" in graphs else []
-    return [name for name in family.graphs if name in (*graphs, *beside)]
+    return [name for name in own if name in (*graphs, *beside)]
 
 
 def timed(family: Family, huge_pages: bool) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ HUBS = "hubs"
 
 @cache
 def make(name: str) -> CSR:
-    """One of SMALL or LARGE, or HUBS."""
+    """One of SMALL or LARGE, HUBS, "square" or "small_hubs"."""
     random = torch.Generator().manual_seed(len(name))
 
     def drawn(high: int, count: int) -> torch.Tensor:
@@ -46,10 +46,13 @@ def make(name: str) -> CSR:
             return CSR(torch.zeros(5, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), None, (4, 0))
         case "one_hub":  # row 3 alone is divided by seven cuts
             return coo(40, 3000, drawn(1, 60_000) + 3, drawn(30, 200))
+        case "hubs":  # CUDA takes some rows in pieces, and small rows several a warp
+            sizes = torch.tensor([300, 5_000, 257, 256, 1_000, 600])
+            return coo(66_001, 400, torch.arange(6).mul(13_200).repeat_interleave(sizes), drawn(66_001, 90_000))
         case "desert":  # cuts in rows without entries, in hubs and between them
             hubs = torch.tensor([0, 1, 6_000, 6_001, 11_999]).repeat_interleave(9_000)
             return coo(12_000, 50, hubs, drawn(12_000, 2_000))
-        case "hubs":
+        case "small_hubs":
             degrees = [3, 257, 0, 300, 1, 256, 5000, 2, 0, 0, 512, 7, 513, 30, 1000, 1, 0]
             row = torch.arange(len(degrees)).repeat_interleave(torch.tensor(degrees))
             col = drawn(90, len(row)) * drawn(2, len(row))  # half of them in column 0

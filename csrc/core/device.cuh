@@ -27,6 +27,7 @@ __device__ inline void narrow(float x, __half* to) { *to = __float2half_rn(x); }
 
 constexpr int kWarp = 32;
 constexpr int kWarpsPerBlock = 8;
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
 // The row of this warp; rows beyond the grid are reached by striding, so any number of rows fits.
 __device__ inline int64_t first_row() {
