@@ -206,7 +206,8 @@ def embedding_update_int8(
     mean = _in_turn(_in_turn(square.transpose(0, 1)).double().T) / rows.width
     new_state = state.clone()
     new_state[touched] += mean.float()
-    rate = torch.tensor(lr) / (new_state[touched].sqrt() + torch.tensor(eps))
+    # Through double: torch's square root of float32 is not rounded right on every machine.
+    rate = torch.tensor(lr) / (new_state[touched].double().sqrt().float() + torch.tensor(eps))
     x = dequantize_rows(rows)[touched] - rate.unsqueeze(1) * total
     stepped = quantize_rows(x, 8, rows.zero is None, even[touched])
     codes, scale = rows.codes.clone(), rows.scale.clone()
