@@ -6,8 +6,6 @@
 
 namespace gnas::cuda {
 
-constexpr unsigned kAllLanes = 0xffffffffu;
-
 // Both are powers of two.
 struct HeadShape {
   int group;  // lanes on a head

@@ -5,11 +5,6 @@
 
 namespace gnas::cuda {
 
-inline unsigned blocks_of_hubs(const Hubs& h) {
-  constexpr int64_t kMost = 1024;
-  return static_cast<unsigned>(h.hub_room < kMost ? h.hub_room : kMost);
-}
-
 // Rows first … first + pieces of partial, `stride` numbers apart, are added up into the first one. Each warp adds every
 // eighth, then their sums are added: an order that is always the same.
 template <class A>
