@@ -42,7 +42,8 @@ __global__ void list_blocks_kernel(SpmmBlocksCall a, Lists lists, bool by_edge) 
     int32_t* order = lists.order + list * a.block_count;
     int32_t found = 0;
     int32_t live = 0;
-    for (const bool wanted : {true, false}) {
+    for (int part = 0; part < 2; ++part) {
+      const bool wanted = part == 0;
       for (int64_t first = 0; first < a.block_count; first += kWarp) {
         const int64_t block = first + lane();
         bool on = false;

@@ -37,7 +37,7 @@ template <bool kWhole>
 __device__ inline Codes codes_at(const int8_t* from, int left) {
   Codes codes{};
   if constexpr (kWhole) {
-    const uint2 both = load_once(reinterpret_cast<const uint2*>(from));
+    const uint2 both = __ldg(reinterpret_cast<const uint2*>(from));
     codes.word[0] = both.x;
     codes.word[1] = both.y;
   } else {

@@ -16,7 +16,8 @@ using namespace cuda;
 // left take other edges of the same row. Eight codes and not 16 bytes of them: the sums of 16 codes fill registers, and
 // of rows so small it is the number of warps that hides the wait.
 //
-// Codes go by the caches, scales stay in them: 32 bytes of scales are those of eight rows.
+// Of a table with very many rows the scales fill the second-level cache, and are worth it: 32 bytes of them are those
+// of eight rows. There codes are read as if once, so that they drive out no scales.
 constexpr int kColumns = 8;
 constexpr int kThreads = kWarp * kWarpsPerBlock;
 // Blocks on a multiprocessor, which bounds registers.
@@ -26,6 +27,8 @@ constexpr int kResident = kBits == 8 ? 5 : 4;
 template <int kBits>
 constexpr int kAhead = kBits == 8 ? 4 : 8;
 
+constexpr int64_t kScalesThatStay = int64_t{12} << 20;  // bytes, a quarter of an H100's cache
+
 struct Shape {
   Runs runs;
   float* partial;  // [pieces, width]
@@ -33,7 +36,13 @@ struct Shape {
   int tiles;       // that a row has
   unsigned row_bytes;
   bool whole;  // results are stored several at a time
+  bool once;   // codes are read as if once
 };
+
+template <class T>
+__device__ inline T load_codes(const uint8_t* from, bool once) {
+  return once ? load_once(reinterpret_cast<const T*>(from)) : __ldg(reinterpret_cast<const T*>(from));
+}
 
 // Eight codes, which are as many bytes as a code has bits.
 template <int kBits>
@@ -44,17 +53,17 @@ struct Codes {
 // kWhole: rows are aligned to eight codes, and have a whole number of them. Else they may begin anywhere, and bytes
 // beyond a row are zero.
 template <int kBits, bool kWhole>
-__device__ inline Codes<kBits> codes_at(const uint8_t* from, int left) {
+__device__ inline Codes<kBits> codes_at(const uint8_t* from, int left, bool once) {
   Codes<kBits> codes{};
   if constexpr (kWhole) {
     if constexpr (kBits == 8) {
-      const uint2 both = load_once(reinterpret_cast<const uint2*>(from));
+      const uint2 both = load_codes<uint2>(from, once);
       codes.word[0] = both.x;
       codes.word[1] = both.y;
     } else if constexpr (kBits == 4) {
-      codes.word[0] = load_once(reinterpret_cast<const uint32_t*>(from));
+      codes.word[0] = load_codes<uint32_t>(from, once);
     } else {
-      codes.word[0] = load_once(reinterpret_cast<const uint16_t*>(from));
+      codes.word[0] = load_codes<uint16_t>(from, once);
     }
   } else {
     for (int b = 0; b < kBits; ++b) {
@@ -155,19 +164,18 @@ __device__ inline Share sum_edges(const SpmmQuantizedArgs& a, const Shape& shape
       Codes<kBits> ahead[kRows];
 #pragma unroll
       for (int u = 0; u < kRows; ++u) {
-        ahead[u] = {};
         const int k = base + u * lanes.groups + lanes.turn;
         const I row = from_lane(my_row, k);
         if (k < count && lanes.inside)
           ahead[u] = codes_at<kBits, kWhole>(codes + offset_of(row, shape.row_bytes),
-                                             static_cast<int>(shape.row_bytes) - lanes.at);
+                                             static_cast<int>(shape.row_bytes) - lanes.at, shape.once);
       }
       // Not multiplied before, where the codes would wait for the scales.
 #pragma unroll
       for (int u = 0; u < kRows; ++u) {
         const int k = base + u * lanes.groups + lanes.turn;
         const float factor = from_lane(my_scale, k) * from_lane(my_weight, k);
-        if (k < count) add_codes(ahead[u], factor, v);
+        if (k < count && lanes.inside) add_codes(ahead[u], factor, v);
       }
     }
     if (a.table.zero != nullptr) shift += my_weight * my_zero;
@@ -315,7 +323,7 @@ __global__ void __launch_bounds__(kThreads, 4) sddmm_quantized_kernel(SddmmQuant
             const I row = from_lane(my_row, k);
             if (k < count && lanes.inside)
               ahead[u] = codes_at<kBits, kWhole>(codes + offset_of(row, shape.row_bytes),
-                                                 static_cast<int>(shape.row_bytes) - lanes.at);
+                                                 static_cast<int>(shape.row_bytes) - lanes.at, shape.once);
           }
 #pragma unroll
           for (int u = 0; u < kRows; ++u) {
@@ -349,14 +357,14 @@ __global__ void __launch_bounds__(kThreads, 4) sddmm_quantized_kernel(SddmmQuant
 constexpr int64_t kWidest = int64_t{1} << 27;  // columns of a row are counted in int
 
 Shape shape_of(const QuantizedTable& table, int64_t rows, int64_t nnz, void* scratch) {
-  Shape shape{runs_of(rows, nnz, scratch),
-              nullptr,
-              lanes_of((table.width + kColumns - 1) / kColumns),
-              1,
-              static_cast<unsigned>(table.row_bytes),
-              false};
+  Shape shape{};
+  shape.runs = runs_of(rows, nnz, scratch);
+  shape.lanes = lanes_of((table.width + kColumns - 1) / kColumns);
   const int64_t columns = int64_t{shape.lanes} * kColumns;
-  if (table.width > columns) shape.tiles = static_cast<int>((table.width + columns - 1) / columns);
+  shape.tiles = table.width > columns ? static_cast<int>((table.width + columns - 1) / columns) : 1;
+  shape.row_bytes = static_cast<unsigned>(table.row_bytes);
+  const int64_t scales = table.rows * (table.zero != nullptr ? 2 : 1) * static_cast<int64_t>(sizeof(float));
+  shape.once = scales > kScalesThatStay;
   if (shape.runs.hubs.split > 0)
     shape.partial = reinterpret_cast<float*>(static_cast<uint8_t*>(scratch) + shape.runs.hubs.bytes());
   return shape;
