@@ -76,6 +76,8 @@ class Family(NamedTuple):
             those have to show.
         graphs: the graphs, where they are not those that were asked for.
         limit_us: what a call of ours may take at most, in microseconds.
+        cuda_target: what it has to reach on CUDA.
+        device: the only one that it is measured on; any where it is empty.
         same_numbers: whether the rivals compute what ours does. Not where they are what a saving is measured against,
             such as our own product without pruning.
     """
@@ -90,6 +92,8 @@ class Family(NamedTuple):
     huge_pages_target: Target | None = None
     graphs: tuple[str, ...] = ()
     limit_us: float | None = None
+    cuda_target: Target | None = None
+    device: str = ""
     same_numbers: bool = True
 
 
@@ -297,6 +301,8 @@ class Turn(NamedTuple):
 def turns(families: list[Family], graphs: list[str], device: str, huge_pages: bool) -> Iterator[Turn]:
     """All that is timed, in order: the implementations innermost."""
     for family in families:
+        if family.device not in ("", device):
+            continue
         names = timed(family, huge_pages)
         for name in family.graphs or graphs:
             for size in family.sizes:
@@ -346,9 +352,10 @@ def pages() -> str:
 def about(point: Point, setting: Setting) -> dict[str, Any]:
     """What was measured on what, for those who read the JSON."""
     family, csr, device = point.family, setting.csr, setting.device
+    target = family.huge_pages_target if pages() == "huge" else family.target
     return {
         "family": family.name,
-        "target": family.huge_pages_target if pages() == "huge" else family.target,
+        "target": family.cuda_target if device.type == "cuda" else target,
         "limit_us": family.limit_us,
         "graph": setting.graph.name,
         "nodes": csr.rows,
