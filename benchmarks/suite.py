@@ -80,6 +80,7 @@ class Family(NamedTuple):
         graphs: the graphs, where they are not those that were asked for.
         limit_us: what a call of ours may take at most, in microseconds.
         cuda_target: what it has to reach on CUDA.
+        device: the only one that it is measured on; any where it is empty.
         same_numbers: whether the rivals compute what ours does. Not where they are what a saving is measured against,
             such as our own product without pruning.
         cuda_graphs: the graphs on CUDA, where they are others.
@@ -96,6 +97,7 @@ class Family(NamedTuple):
     graphs: tuple[str, ...] = ()
     limit_us: float | None = None
     cuda_target: Target | None = None
+    device: str = ""
     same_numbers: bool = True
     cuda_graphs: tuple[str, ...] = ()
 
@@ -305,6 +307,8 @@ class Turn(NamedTuple):
 def turns(families: list[Family], graphs: list[str], device: str, huge_pages: bool) -> Iterator[Turn]:
     """All that is timed, in order: the implementations innermost."""
     for family in families:
+        if family.device not in ("", device):
+            continue
         names = timed(family, huge_pages)
         for name in graphs_of(family, graphs, device):
             for size in family.sizes:
