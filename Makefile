@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops install-bench gpu-check sanitize peers-check cuda-check wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,10 @@ peers-check: install  ## the ops and layers beside PyG and torch-scatter, in an 
 
 cuda-check: install  ## compile and link every .cu with nvcc, without a GPU
 	PATH="$(abspath $(BIN)):$$PATH" sh ci/cuda_check.sh
+
+# A part: make emulate TESTS=python_tests/ops/test_spmm.py
+emulate: install  ## the tests of the ops (TESTS: some of them) on the CUDA kernels, run on the CPU: no GPU, no nvcc needed
+	PATH="$(abspath $(BIN)):$$PATH" sh ci/emulate.sh $(TESTS)
 
 wheel-check: install  ## build a wheel and try it in a fresh environment
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python ci/wheel_check.py

@@ -38,6 +38,17 @@ def test_matches_the_dense_product(backend: torch.device, shape: tuple[int, int,
         assert ((got.double() - exact).abs() <= room).all()
 
 
+def test_more_outputs_than_a_grid_has_rows(backend: torch.device) -> None:
+    """CUDA's grids end at 65535 in two of their directions."""
+    out = 16 * 65536
+    x, weight, live = torch.full((1, 1), 2.0), torch.arange(out).float().unsqueeze(1), torch.ones(out // 16, 1).bool()
+    x, weight, live = x.to(backend), weight.to(backend).requires_grad_(), live.to(backend)
+    got = ops.block_linear(x, weight, live)
+    (gradient,) = torch.autograd.grad(got.sum(), weight)
+    assert torch.equal(got, 2 * weight.T)
+    assert torch.equal(gradient, torch.full_like(weight, 2.0))
+
+
 @pytest.mark.parametrize("shape", [(5, 37, 20, 16), (3, 40, 33, 32)])
 def test_derivatives(backend: torch.device, shape: tuple[int, int, int, int]) -> None:
     x, weight, mask, bias = (t.to(backend) for t in case(*shape))

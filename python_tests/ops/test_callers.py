@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from python_tests import graphs
+from python_tests.emulated import EMULATED
 from python_tests.ops.test_threads import everything
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 pytestmark = [
+    pytest.mark.skipif(EMULATED, reason="about threads of the CPU"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
     pytest.mark.filterwarnings("ignore:.*use of fork.* may lead to deadlocks:DeprecationWarning"),
 ]

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from gnas_ext import CSR, memory, ops
+from python_tests.emulated import EMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gnas_ext.ops.spmm import Reduce
 
+pytestmark = pytest.mark.skipif(EMULATED, reason="panels are for the CPU's caches")
 NODES, EDGES = 1 << 16, 17 << 16
 
 

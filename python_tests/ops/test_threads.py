@@ -12,10 +12,13 @@ import torch
 
 from gnas_ext import CSR, ops
 from python_tests import graphs
+from python_tests.emulated import EMULATED
 from python_tests.ops.oracle import DTYPES, REDUCES
 
 if TYPE_CHECKING:
     from gnas_ext.ops.spmm import Reduce
+
+pytestmark = pytest.mark.skipif(EMULATED, reason="about threads of the CPU")
 
 
 def everything(csr: CSR, dtype: torch.dtype) -> list[torch.Tensor]:
