@@ -15,7 +15,7 @@ LARGE = ("one_hub", "desert")
 
 @cache
 def make(name: str) -> CSR:
-    """One of SMALL or LARGE, "square" or "hubs"."""
+    """One of SMALL or LARGE."""
     random = torch.Generator().manual_seed(len(name))
 
     def drawn(high: int, count: int) -> torch.Tensor:
@@ -34,6 +34,9 @@ def make(name: str) -> CSR:
             return coo(90, 70, drawn(90, 600))
         case "square":
             return coo(40, 40, drawn(40, 300))
+        case "hubs_among_many":  # CUDA takes some rows in pieces, and small rows several a warp
+            sizes = torch.tensor([300, 5_000, 257, 256, 1_000, 600])
+            return coo(66_001, 400, torch.arange(6).mul(13_200).repeat_interleave(sizes), drawn(66_001, 90_000))
         case "duplicates":
             return coo(6, 3, drawn(6, 80))
         case "single_row":
@@ -44,9 +47,6 @@ def make(name: str) -> CSR:
             return CSR(torch.zeros(5, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), None, (4, 0))
         case "one_hub":  # row 3 alone is divided by seven cuts
             return coo(40, 3000, drawn(1, 60_000) + 3, drawn(30, 200))
-        case "hubs":  # CUDA takes some rows in pieces, and small rows several a warp
-            sizes = torch.tensor([300, 5_000, 257, 256, 1_000, 600])
-            return coo(66_001, 400, torch.arange(6).mul(13_200).repeat_interleave(sizes), drawn(66_001, 90_000))
         case "desert":  # cuts in rows without entries, in hubs and between them
             hubs = torch.tensor([0, 1, 6_000, 6_001, 11_999]).repeat_interleave(9_000)
             return coo(12_000, 50, hubs, drawn(12_000, 2_000))

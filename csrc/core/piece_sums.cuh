@@ -5,7 +5,7 @@
 
 namespace gnas::cuda {
 
-inline unsigned blocks_of_hubs(const Hubs& h) {
+inline unsigned blocks_for_hubs(const Hubs& h) {
   constexpr int64_t kMost = 1024;
   return static_cast<unsigned>(h.hub_room < kMost ? h.hub_room : kMost);
 }

@@ -252,7 +252,7 @@ int run(const SpmmBlocksCall& a, const Shape& shape, cudaStream_t on) {
   else
     launch(spmm_blocks_kernel<T, I, 1>, blocks, kThreads, on, a, shape);
   if (shape.runs.hubs.split > 0)
-    launch(spmm_blocks_hubs_kernel<T, I>, blocks_of_hubs(shape.runs.hubs), kThreads, on, a, shape);
+    launch(spmm_blocks_hubs_kernel<T, I>, blocks_for_hubs(shape.runs.hubs), kThreads, on, a, shape);
   return cudaGetLastError();
 }
 

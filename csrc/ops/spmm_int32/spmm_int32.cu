@@ -159,7 +159,7 @@ int run(const SpmmInt32Args& a, const Shape& shape, cudaStream_t on) {
   else
     launch(spmm_int32_kernel<false, I>, blocks, kThreads, on, a, shape);
   if (shape.runs.hubs.split > 0)
-    launch(spmm_int32_hubs_kernel<I>, blocks_of_hubs(shape.runs.hubs), kThreads, on, a, shape);
+    launch(spmm_int32_hubs_kernel<I>, blocks_for_hubs(shape.runs.hubs), kThreads, on, a, shape);
   return cudaGetLastError();
 }
 

@@ -411,7 +411,7 @@ int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream)
     else
       launch(spmm_quantized_kernel<kBits, kWhole, true, I>, blocks, kThreads, on, a, shape);
     if (shape.runs.hubs.split > 0)
-      launch(spmm_quantized_hubs_kernel<I>, blocks_of_hubs(shape.runs.hubs), kThreads, on, a, shape);
+      launch(spmm_quantized_hubs_kernel<I>, blocks_for_hubs(shape.runs.hubs), kThreads, on, a, shape);
   });
   return error != cudaSuccess ? error : cudaGetLastError();
 }
