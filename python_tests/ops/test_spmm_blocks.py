@@ -66,7 +66,7 @@ def test_matches_the_reference_where_cuts_divide_rows(backend: torch.device, gra
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_hubs_among_small_rows(backend: torch.device, groups: int) -> None:
-    plain = graphs.make("small_hubs")
+    plain = graphs.make("hubs_among_many")
     csr = plain.with_weight(torch.randn(plain.nnz, generator=torch.Generator().manual_seed(0)))
     for width, dtype in ((40, torch.bfloat16), (37, torch.float32), (200, torch.float64)):
         typed = csr.to(dtype=dtype)
@@ -80,7 +80,7 @@ def test_hubs_among_small_rows(backend: torch.device, groups: int) -> None:
 
 def test_groups_of_rows_that_are_written(backend: torch.device) -> None:
     """As the backward has them: each row of the result has its own blocks."""
-    plain = graphs.make("small_hubs")
+    plain = graphs.make("hubs_among_many")
     call = torch.ops.gnas_ext.spmm_blocks
     for width in (37, 96, 272):
         x = features(plain, width, torch.float32)

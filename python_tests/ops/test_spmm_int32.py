@@ -56,7 +56,7 @@ def test_where_cuts_divide_rows(way: torch.device, graph: CSR) -> None:
 
 @pytest.mark.parametrize("width", [24, 77, 300])
 def test_hubs_among_small_rows(way: torch.device, width: int) -> None:
-    csr = graphs.make("small_hubs")
+    csr = graphs.make("hubs_among_many")
     for index in INDEX_TYPES:
         check(with_index(csr, index), drawn(csr.cols, width), drawn(csr.nnz, seed=1), way, index)
 
