@@ -176,7 +176,7 @@ def benchmarks(check: Check) -> None:
         suite = [sys.executable, "-m", "pytest", "-c", "benchmarks/pytest.ini", *files, "-rf"]
         options = ["--graphs", graph, "--device", device, "--sizes", sizes]
         command = [*suite, *options, f"--benchmark-json={check.latest}"]
-        check.run(f"benchmarks: {graph}", command, LIMITS["benchmarks"])
+        check.run(f"benchmarks: {graph}", command, check.given.seconds)
         if check.latest.exists():
             check.keep({"points": json.loads(check.latest.read_text())["points"]})
             check.latest.unlink()
@@ -205,6 +205,7 @@ def main() -> None:
     arguments.add_argument("--ops", default=",".join(OPS))
     arguments.add_argument("--graphs", default=",".join(GRAPHS))
     arguments.add_argument("--sizes", default="")
+    arguments.add_argument("--seconds", type=float, default=LIMITS["benchmarks"], help="that a graph's benchmarks get")
     arguments.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     arguments.add_argument("--build-into", type=Path, default=ROOT / "gnas_ext")
     arguments.add_argument("--dry-run", action="store_true", help="the same steps on the CPU, to try this program")
