@@ -132,6 +132,43 @@ __device__ inline void for_rows_and_pieces(const Hubs& h, unsigned front, const 
   }
 }
 
+// What one warp of a grid without loops takes: a piece of a hub in the first `front` blocks, and a whole row in the
+// others. Which one is told by the block alone, so that no register has to hold it.
+template <class I>
+struct Part {
+  bool any;  // is there something for this warp?
+  I begin;
+  I end;
+};
+
+inline unsigned pieces_at_once(const Hubs& h) {
+  return static_cast<unsigned>((h.piece_room + kWarpsPerBlock - 1) / kWarpsPerBlock);
+}
+__device__ inline int64_t piece_of_warp() { return first_row(); }
+__device__ inline int64_t row_of_warp(unsigned front) {
+  return first_row() - static_cast<int64_t>(front) * kWarpsPerBlock;
+}
+
+template <class I>
+__device__ inline Part<I> part_of_warp(const Hubs& h, unsigned front, const I* indptr, int64_t rows, int64_t nnz) {
+  Part<I> part{false, 0, 0};
+  if (blockIdx.x < front) {
+    const int64_t number = piece_of_warp();
+    if (number >= h.pieces()) return part;
+    const HubPiece piece = h.piece[number];
+    part.begin = indptr[piece.row] + static_cast<I>(piece.number * h.split);
+    part.end = indptr[piece.row + 1];
+    if (h.divides(part.end - part.begin)) part.end = part.begin + static_cast<I>(h.split);
+    part.any = true;
+  } else if (row_of_warp(front) < rows) {
+    part.begin = indptr[row_of_warp(front)];
+    part.end = indptr[row_of_warp(front) + 1];
+    part.any = !h.divides(static_cast<int64_t>(part.end) - static_cast<int64_t>(part.begin));
+  }
+  require(part.begin >= 0 && part.begin <= part.end && static_cast<int64_t>(part.end) <= nnz);
+  return part;
+}
+
 // Blocks of a kernel that puts pieces together, a warp a hub.
 inline unsigned hub_blocks(const Hubs& h) {
   constexpr int64_t kMost = 1024;

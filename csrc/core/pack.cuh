@@ -2,24 +2,32 @@
 #pragma once
 
 #include "core/device.cuh"
+#include "core/once.cuh"
 
 namespace gnas::cuda {
 
 constexpr int kPackBytes = 16;
 
+// What is read at once: 16 bytes, or 8.
+template <int kBytes>
+using Word = std::conditional_t<kBytes % kPackBytes == 0, uint4, uint2>;
+template <int kBytes>
+constexpr bool kInWords = kBytes % 8 == 0;
+
 template <class T, int kCount>
-struct alignas(sizeof(T) * kCount % kPackBytes == 0 ? kPackBytes : alignof(T)) Pack {
+struct alignas(kInWords<sizeof(T) * kCount> ? alignof(Word<sizeof(T) * kCount>) : alignof(T)) Pack {
   T at[kCount];
 };
 
-// From memory that no kernel writes meanwhile; aligned to 16 bytes where a pack has as many.
+// From memory that no kernel writes meanwhile; aligned as a pack is.
 template <int kCount, class T>
 __device__ inline Pack<T, kCount> load(const T* from) {
   Pack<T, kCount> pack;
-  if constexpr (sizeof(pack) % kPackBytes == 0) {
+  if constexpr (kInWords<sizeof(pack)>) {
+    using W = Word<sizeof(pack)>;
 #pragma unroll
-    for (int i = 0; i < static_cast<int>(sizeof(pack)) / kPackBytes; ++i)
-      reinterpret_cast<uint4*>(&pack)[i] = __ldg(reinterpret_cast<const uint4*>(from) + i);
+    for (int i = 0; i < static_cast<int>(sizeof(pack) / sizeof(W)); ++i)
+      reinterpret_cast<W*>(&pack)[i] = __ldg(reinterpret_cast<const W*>(from) + i);
   } else {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) pack.at[i] = from[i];
@@ -27,12 +35,14 @@ __device__ inline Pack<T, kCount> load(const T* from) {
   return pack;
 }
 
+// What nobody reads soon: it drives nothing out of the second-level cache.
 template <int kCount, class T>
 __device__ inline void store(const Pack<T, kCount>& pack, T* to) {
-  if constexpr (sizeof(pack) % kPackBytes == 0) {
+  if constexpr (kInWords<sizeof(pack)>) {
+    using W = Word<sizeof(pack)>;
 #pragma unroll
-    for (int i = 0; i < static_cast<int>(sizeof(pack)) / kPackBytes; ++i)
-      reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(&pack)[i];
+    for (int i = 0; i < static_cast<int>(sizeof(pack) / sizeof(W)); ++i)
+      store_once(reinterpret_cast<W*>(to) + i, reinterpret_cast<const W*>(&pack)[i]);
   } else {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) to[i] = pack.at[i];

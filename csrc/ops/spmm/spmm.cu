@@ -1,5 +1,7 @@
-#include "core/extreme.cuh"
+#include <limits>
+
 #include "core/hubs.cuh"
+#include "core/once.cuh"
 #include "core/pack.cuh"
 #include "ops/spmm/spmm.h"
 
@@ -8,14 +10,26 @@ namespace {
 
 using namespace cuda;
 
-// Lanes stand beside each other on a gathered row, 16 bytes each, and a warp's lanes that are left take other edges of
-// the same row: of 64 floats a warp reads two rows at once, and several more before it needs the first. What the lanes
-// of different edges have is folded at the end, in a fixed order. Rows of very many edges are taken in pieces.
-constexpr unsigned kAll = 0xffffffffu;
-constexpr int kAhead = 4;  // rows that a lane has under way
+// Lanes stand beside each other on a gathered row, and a warp's lanes that are left take other edges of the same row:
+// of 64 floats a warp reads two rows at once. What the lanes of different edges have is folded at the end, in a fixed
+// order. Rows of very many edges are taken in pieces.
+//
+// What hides the wait for a row is other warps: two rows under way in each of 64 warps, in 32 registers, take three
+// quarters of the time of four rows in each of 24. Longer ones also waste turns, as most rows have few edges.
+constexpr int kAhead = 2;
 constexpr int kThreads = kWarp * kWarpsPerBlock;
+constexpr unsigned kAll = 0xffffffffu;
 
 enum class Mode { sum, extreme, select };
+
+// Columns of a lane.
+template <class T>
+constexpr int kWide = sizeof(T) == 8 ? 2 : 4;
+// Blocks on a multiprocessor, by what fits its registers.
+template <class T, class I>
+constexpr int kBlocks = sizeof(T) == 8   ? 4
+                        : sizeof(I) == 8 ? 6
+                                         : 8;
 
 struct Shape {
   Hubs hubs;
@@ -25,209 +39,229 @@ struct Shape {
   int lanes;             // on a row of x
 };
 
+// What the lanes of some columns have found. Extremes are those of sign * product, so that min is a max; a NaN wins
+// over all, and of equal values the first edge.
 template <class T, class I, Mode mode, int kPack>
-struct Columns {
+struct Found {
   using A = Accumulator<T>;
+  static constexpr bool kExtreme = mode == Mode::extreme;
+  static constexpr I kNone = std::numeric_limits<I>::max();
 
-  __device__ Columns(const SpmmArgs& args, int lanes_of_row)
-      : a(args),
-        lanes(lanes_of_row),
-        turn(lane() / lanes_of_row),
-        groups(kWarp / lanes_of_row),
-        column((static_cast<int64_t>(blockIdx.y) * lanes_of_row + lane() % lanes_of_row) * kPack),
-        inside(column < args.width),
-        sign(args.reduce == Reduce::min ? A{-1} : A{1}) {}
-
-  __device__ void clear() {
+  // `first` is the first edge that the lane will see: where all are -inf, it is the winner.
+  __device__ explicit Found(I first) {
 #pragma unroll
     for (int c = 0; c < kPack; ++c) {
-      value.at[c] = 0;
-      winner.at[c] = -1;
+      value.at[c] = kExtreme ? -static_cast<A>(INFINITY) : A{0};
+      if (kExtreme) winner.at[c] = first;
     }
   }
 
-  __device__ void fold(const Pack<T, kPack>& x, A weight, int64_t source, int64_t e, int64_t place) {
-#pragma unroll
-    for (int c = 0; c < kPack; ++c) {
-      const A product = weight * static_cast<A>(widen(x.at[c]));
-      if constexpr (mode == Mode::sum) {
-        value.at[c] += product;
-      } else if constexpr (mode == Mode::select) {
-        const I chosen = static_cast<const I*>(a.select)[source * a.width + column + c];
-        if (static_cast<int64_t>(chosen) == place) value.at[c] += product;
-      } else if (leads(sign, product, static_cast<I>(e), value.at[c], winner.at[c])) {
-        value.at[c] = product;
-        winner.at[c] = static_cast<I>(e);
-      }
+  // Edges come in their order.
+  __device__ void add(int c, A product, I e) {
+    if constexpr (!kExtreme) {
+      value.at[c] += product;
+    } else if (value.at[c] == value.at[c] && !(product <= value.at[c])) {
+      value.at[c] = product;
+      winner.at[c] = e;
     }
   }
 
-  __device__ void merge(const Pack<A, kPack>& other, const Pack<I, kPack>& other_winner) {
-#pragma unroll
-    for (int c = 0; c < kPack; ++c) {
-      if constexpr (mode != Mode::extreme) {
-        value.at[c] += other.at[c];
-      } else if (leads(sign, other.at[c], other_winner.at[c], value.at[c], winner.at[c])) {
-        value.at[c] = other.at[c];
-        winner.at[c] = other_winner.at[c];
-      }
+  __device__ void merge(int c, A other, I at) {
+    if constexpr (!kExtreme) {
+      value.at[c] += other;
+    } else {
+      const bool nan = other != other;
+      const bool leads = nan != (value.at[c] != value.at[c]) ? nan
+                         : !nan && other != value.at[c]      ? other > value.at[c]
+                                                             : at < winner.at[c];
+      if (!leads) return;
+      value.at[c] = other;
+      winner.at[c] = at;
     }
   }
 
-  // Edges begin … end of one row, and then every lane has what all lanes of its columns found.
-  __device__ void walk(int64_t begin, int64_t end) {
-    const I* indices = static_cast<const I*>(a.indices);
-    const I* edge = static_cast<const I*>(a.edge);
-    const T* weight = static_cast<const T*>(a.weight);
-    const T* x = static_cast<const T*>(a.x);
-    const bool by_head = a.heads > 1;
-    const int64_t head = by_head ? column / (a.width / a.heads) : 0;
-    for (int64_t batch = begin; batch < end; batch += kWarp) {
-      const int64_t mine = batch + lane();
-      I my_source = 0;
-      I my_place = 0;
-      A my_weight = 1;
-      if (mine < end) {
-        my_source = indices[mine];
-        my_place = edge == nullptr ? static_cast<I>(mine) : edge[mine];
-        require(static_cast<uint64_t>(my_source) < static_cast<uint64_t>(a.cols) &&
-                static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
-        if (weight != nullptr && !by_head) my_weight = widen(weight[my_place]);
-      }
-      const int count = static_cast<int>(end - batch < kWarp ? end - batch : kWarp);
-      for (int base = 0; base < count; base += groups * kAhead) {
-        Pack<T, kPack> ahead[kAhead];
-        A w[kAhead];
-        int64_t source[kAhead];
-        int64_t place[kAhead];
-#pragma unroll
-        for (int u = 0; u < kAhead; ++u) {
-          const int k = base + u * groups + turn;
-          source[u] = __shfl_sync(kAll, my_source, k % kWarp);
-          w[u] = __shfl_sync(kAll, my_weight, k % kWarp);
-          if (mode == Mode::select || by_head) place[u] = __shfl_sync(kAll, my_place, k % kWarp);
-          if (k < count && inside) {
-            ahead[u] = load<kPack>(x + source[u] * a.width + column);
-            if (by_head) w[u] = widen(weight[place[u] * a.heads + head]);
-          }
-        }
-#pragma unroll
-        for (int u = 0; u < kAhead; ++u) {
-          const int k = base + u * groups + turn;
-          if (k < count && inside) fold(ahead[u], w[u], source[u], batch + k, place[u]);
-        }
-      }
-    }
-    fold_lanes();
-  }
-
-  __device__ void fold_lanes() {
+  // Every lane has then what all lanes of its columns found.
+  __device__ void fold(int lanes) {
     for (int apart = lanes; apart < kWarp; apart *= 2) {
-      Pack<A, kPack> other;
-      Pack<I, kPack> other_winner;
 #pragma unroll
       for (int c = 0; c < kPack; ++c) {
-        other.at[c] = __shfl_xor_sync(kAll, value.at[c], apart);
-        if (mode == Mode::extreme) other_winner.at[c] = __shfl_xor_sync(kAll, winner.at[c], apart);
+        const A other = __shfl_xor_sync(kAll, value.at[c], apart);
+        merge(c, other, kExtreme ? __shfl_xor_sync(kAll, winner.at[c], apart) : I{0});
       }
-      merge(other, other_winner);
     }
   }
 
-  __device__ bool writes() const { return turn == 0 && inside; }
-
-  __device__ void put_partial(const Shape& shape, int64_t piece) const {
-    if (!writes()) return;
-    store(value, static_cast<A*>(shape.partial) + piece * a.width + column);
-    if (mode == Mode::extreme) store(winner, static_cast<I*>(shape.partial_winner) + piece * a.width + column);
-  }
-
-  __device__ void add_partials(const Shape& shape, int64_t first, int64_t pieces) {
-    for (int64_t k = turn; k < pieces && inside; k += groups) {
-      Pack<I, kPack> other_winner;
-      const int64_t at = (first + k) * a.width + column;
-      const Pack<A, kPack> other = load<kPack>(static_cast<const A*>(shape.partial) + at);
-      if (mode == Mode::extreme) other_winner = load<kPack>(static_cast<const I*>(shape.partial_winner) + at);
-      merge(other, other_winner);
-    }
-    __syncwarp();
-    fold_lanes();
-  }
-
-  __device__ void put(int64_t row, int64_t degree) const {
-    if (!writes()) return;
-    const A scale = a.reduce == Reduce::mean && degree > 1 ? A{1} / static_cast<A>(degree) : A{1};
-    const int64_t place = row * a.width + column;
-    Pack<A, kPack> result;
-#pragma unroll
-    for (int c = 0; c < kPack; ++c) result.at[c] = scale * value.at[c];
-    if (a.out != nullptr) put_narrow(result, static_cast<T*>(a.out) + place);
-    if (mode == Mode::extreme && a.arg != nullptr) store(winner, static_cast<I*>(a.arg) + place);
-    if (mode == Mode::sum && a.hop_weight != nullptr) put_hop(result, place);
-  }
-
-  // What a hop of propagate adds to the sum over hops.
-  __device__ void put_hop(const Pack<A, kPack>& result, int64_t place) const {
-    const A* hop_weight = static_cast<const A*>(a.hop_weight);
-    Pack<A, kPack> sum;
-    if (a.hop == 1) {
-      const Pack<T, kPack> first = load<kPack>(static_cast<const T*>(a.first) + place);
-#pragma unroll
-      for (int c = 0; c < kPack; ++c) sum.at[c] = hop_weight[0] * static_cast<A>(widen(first.at[c]));
-    } else {
-      // Not load(): this very lane writes it back.
-      const Pack<A, kPack>* before = reinterpret_cast<const Pack<A, kPack>*>(static_cast<const A*>(a.sum) + place);
-      sum = *before;
-    }
-#pragma unroll
-    for (int c = 0; c < kPack; ++c) sum.at[c] += hop_weight[a.hop] * result.at[c];
-    if (a.final != nullptr)
-      put_narrow(sum, static_cast<T*>(a.final) + place);
-    else
-      store(sum, static_cast<A*>(a.sum) + place);
-  }
-
-  __device__ static void put_narrow(const Pack<A, kPack>& from, T* to) {
-    Pack<T, kPack> narrowed;
-#pragma unroll
-    for (int c = 0; c < kPack; ++c) narrow(from.at[c], &narrowed.at[c]);
-    store(narrowed, to);
-  }
-
-  const SpmmArgs& a;
-  int lanes;
-  int turn;
-  int groups;
-  int64_t column;
-  bool inside;
-  A sign;
   Pack<A, kPack> value;
   Pack<I, kPack> winner;
 };
 
-template <class T, class I, Mode mode, int kPack>
-__global__ void __launch_bounds__(kThreads) spmm_kernel(SpmmArgs a, Shape shape) {
-  Columns<T, I, mode, kPack> mine(a, shape.lanes);
-  for_rows_and_pieces(shape.hubs, shape.front, static_cast<const I*>(a.indptr), a.rows, a.nnz,
-                      [&](int64_t row, int64_t begin, int64_t end, int64_t piece) {
-                        mine.clear();
-                        mine.walk(begin, end);
-                        if (piece < 0)
-                          mine.put(row, end - begin);
-                        else
-                          mine.put_partial(shape, piece);
-                      });
+// Where this lane stands.
+template <int kPack>
+struct Place {
+  __device__ Place(const SpmmArgs& a, int lanes)
+      : turn(lane() / lanes),
+        column((static_cast<int>(blockIdx.y) * lanes + lane() % lanes) * kPack),
+        inside(column < a.width) {}
+  __device__ bool writes() const { return turn == 0 && inside; }
+
+  int turn;  // which of the edges that a warp takes at once
+  int column;
+  bool inside;
+};
+
+// Edges begin … end of one row.
+template <class T, class I, Mode mode, bool kHeads, int kPack>
+__device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& at, int lanes, I begin, I end) {
+  using A = Accumulator<T>;
+  constexpr bool kPlaces = kHeads || mode == Mode::select;
+  const I* indices = static_cast<const I*>(a.indices);
+  const I* edge = static_cast<const I*>(a.edge);
+  const T* weight = static_cast<const T*>(a.weight);
+  const T* x = static_cast<const T*>(a.x) + at.column;
+  // Checked indices are not negative, and no tile begins beyond 31 bits: a product of 32 bits each is one instruction.
+  using U = std::make_unsigned_t<I>;
+  const auto width = static_cast<uint32_t>(a.width);
+  const int groups = kWarp / lanes;
+  const int64_t head = kHeads ? at.column / (a.width / a.heads) : 0;
+  using F = Found<T, I, mode, kPack>;
+  F found(at.turn < end - begin ? begin + at.turn : F::kNone);
+  for (I batch = begin; batch < end; batch += kWarp) {
+    const I mine = batch + lane();
+    I my_source = 0;
+    I my_place = 0;
+    const A sign = mode == Mode::extreme && a.reduce == Reduce::min ? A{-1} : A{1};
+    A my_weight = sign;
+    if (mine < end) {
+      my_source = load_once(indices + mine);
+      my_place = edge == nullptr ? mine : load_once(edge + mine);
+      require(static_cast<uint64_t>(my_source) < static_cast<uint64_t>(a.cols) &&
+              static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
+      if (!kHeads && weight != nullptr) my_weight = sign * static_cast<A>(widen(weight[my_place]));
+    }
+    const int count = end - batch < kWarp ? static_cast<int>(end - batch) : kWarp;
+    for (int base = 0; base < count; base += groups * kAhead) {
+      Pack<T, kPack> ahead[kAhead];
+      A w[kAhead];
+      I source[kAhead];
+      I place[kAhead];
+#pragma unroll
+      for (int u = 0; u < kAhead; ++u) {
+        const int k = base + u * groups + at.turn;
+        source[u] = __shfl_sync(kAll, my_source, k % kWarp);
+        w[u] = __shfl_sync(kAll, my_weight, k % kWarp);
+        place[u] = kPlaces ? __shfl_sync(kAll, my_place, k % kWarp) : I{0};
+        if (k < count && at.inside) {
+          ahead[u] = load<kPack>(x + static_cast<uint64_t>(static_cast<U>(source[u])) * width);
+          if (kHeads) w[u] = sign * static_cast<A>(widen(weight[static_cast<int64_t>(place[u]) * a.heads + head]));
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kAhead; ++u) {
+        const int k = base + u * groups + at.turn;
+        if (k >= count || !at.inside) continue;
+        const I* chosen = static_cast<const I*>(a.select) + static_cast<int64_t>(source[u]) * a.width + at.column;
+#pragma unroll
+        for (int c = 0; c < kPack; ++c) {
+          const A product = w[u] * static_cast<A>(widen(ahead[u].at[c]));
+          if (mode != Mode::select || chosen[c] == place[u]) found.add(c, product, batch + k);
+        }
+      }
+    }
+  }
+  __syncwarp();
+  found.fold(lanes);
+  return found;
+}
+
+template <int kPack, class A, class T>
+__device__ inline void put_narrow(const Pack<A, kPack>& from, T* to) {
+  Pack<T, kPack> narrowed;
+#pragma unroll
+  for (int c = 0; c < kPack; ++c) narrow(from.at[c], &narrowed.at[c]);
+  store(narrowed, to);
+}
+
+// What a hop of propagate adds to the sum over hops.
+template <class T, int kPack, class A>
+__device__ inline void put_hop(const SpmmArgs& a, const Pack<A, kPack>& result, int64_t place) {
+  const A* hop_weight = static_cast<const A*>(a.hop_weight);
+  Pack<A, kPack> sum;
+  if (a.hop == 1) {
+    const Pack<T, kPack> first = load<kPack>(static_cast<const T*>(a.first) + place);
+#pragma unroll
+    for (int c = 0; c < kPack; ++c) sum.at[c] = hop_weight[0] * static_cast<A>(widen(first.at[c]));
+  } else {
+    // Not load(): this very lane writes it back.
+    sum = *reinterpret_cast<const Pack<A, kPack>*>(static_cast<const A*>(a.sum) + place);
+  }
+#pragma unroll
+  for (int c = 0; c < kPack; ++c) sum.at[c] += hop_weight[a.hop] * result.at[c];
+  if (a.final != nullptr)
+    put_narrow(sum, static_cast<T*>(a.final) + place);
+  else
+    store(sum, static_cast<A*>(a.sum) + place);
 }
 
 template <class T, class I, Mode mode, int kPack>
+__device__ void put(const SpmmArgs& a, const Place<kPack>& at, Found<T, I, mode, kPack>& found, int64_t row,
+                    int64_t degree) {
+  using A = Accumulator<T>;
+  if (!at.writes()) return;
+  const int64_t place = row * a.width + at.column;
+  if constexpr (mode == Mode::extreme) {
+    const A sign = degree == 0 ? A{0} : a.reduce == Reduce::min ? A{-1} : A{1};
+#pragma unroll
+    for (int c = 0; c < kPack; ++c) {
+      found.value.at[c] = degree == 0 ? A{0} : sign * found.value.at[c];
+      if (degree == 0) found.winner.at[c] = -1;
+    }
+    if (a.arg != nullptr) store(found.winner, static_cast<I*>(a.arg) + place);
+  } else {
+    const A scale = a.reduce == Reduce::mean && degree > 1 ? A{1} / static_cast<A>(degree) : A{1};
+#pragma unroll
+    for (int c = 0; c < kPack; ++c) found.value.at[c] *= scale;
+  }
+  if (a.out != nullptr) put_narrow(found.value, static_cast<T*>(a.out) + place);
+  if (mode == Mode::sum && a.hop_weight != nullptr) put_hop<T>(a, found.value, place);
+}
+
+template <class T, class I, Mode mode, bool kHeads, int kPack>
+__global__ void __launch_bounds__(kThreads, (kBlocks<T, I>)) spmm_kernel(SpmmArgs a, Shape shape) {
+  using A = Accumulator<T>;
+  const Part<I> part = part_of_warp(shape.hubs, shape.front, static_cast<const I*>(a.indptr), a.rows, a.nnz);
+  if (!part.any) return;
+  const Place<kPack> at(a, shape.lanes);
+  auto found = walk<T, I, mode, kHeads, kPack>(a, at, shape.lanes, part.begin, part.end);
+  if (blockIdx.x >= shape.front) {
+    put(a, at, found, row_of_warp(shape.front), part.end - part.begin);
+  } else if (at.writes()) {
+    const int64_t place = piece_of_warp() * a.width + at.column;
+    store(found.value, static_cast<A*>(shape.partial) + place);
+    if (mode == Mode::extreme) store(found.winner, static_cast<I*>(shape.partial_winner) + place);
+  }
+}
+
+// What the pieces of hubs come to, a warp a hub.
+template <class T, class I, Mode mode, int kPack>
 __global__ void spmm_hubs_kernel(SpmmArgs a, Shape shape) {
-  Columns<T, I, mode, kPack> mine(a, shape.lanes);
+  using A = Accumulator<T>;
+  using F = Found<T, I, mode, kPack>;
+  const Place<kPack> at(a, shape.lanes);
   const I* indptr = static_cast<const I*>(a.indptr);
   for (int64_t h = first_row(); h < shape.hubs.hubs(); h += row_stride()) {
     const Hub hub = shape.hubs.hub[h];
-    mine.clear();
-    mine.add_partials(shape, hub.first, hub.pieces);
-    mine.put(hub.row, static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]));
+    F found(F::kNone);
+    for (int64_t k = at.turn; k < hub.pieces && at.inside; k += kWarp / shape.lanes) {
+      const int64_t place = (hub.first + k) * a.width + at.column;
+      const Pack<A, kPack> value = load<kPack>(static_cast<const A*>(shape.partial) + place);
+      Pack<I, kPack> winner{};
+      if (mode == Mode::extreme) winner = load<kPack>(static_cast<const I*>(shape.partial_winner) + place);
+#pragma unroll
+      for (int c = 0; c < kPack; ++c) found.merge(c, value.at[c], winner.at[c]);
+    }
+    __syncwarp();
+    found.fold(shape.lanes);
+    put(a, at, found, hub.row, static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]));
   }
 }
 
@@ -238,22 +272,24 @@ int64_t partial_bytes(const SpmmArgs& a, const Hubs& h, int64_t element) {
 
 template <class T, class I, Mode mode, int kPack>
 int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
-  using A = Accumulator<T>;
   Shape shape{hubs_in(a.nnz, scratch), nullptr, nullptr, 0, lanes_of((a.width + kPack - 1) / kPack)};
   const int64_t columns = int64_t{shape.lanes} * kPack;
   const int64_t tiles = (a.width + columns - 1) / columns;
   if (tiles > 65535) return cudaErrorInvalidConfiguration;
   if (shape.hubs.split > 0) {
-    shape.front = piece_blocks(shape.hubs);
+    shape.front = pieces_at_once(shape.hubs);
     shape.partial = static_cast<uint8_t*>(scratch) + shape.hubs.bytes();
-    shape.partial_winner = static_cast<uint8_t*>(shape.partial) + partial_bytes(a, shape.hubs, sizeof(A));
+    shape.partial_winner = static_cast<uint8_t*>(shape.partial) + partial_bytes(a, shape.hubs, sizeof(Accumulator<T>));
     const int error = find_hubs<I>(shape.hubs, a.indptr, a.rows, a.nnz, on);
     if (error != cudaSuccess) return error;
   }
-  const auto y = static_cast<unsigned>(tiles);
-  launch(spmm_kernel<T, I, mode, kPack>, dim3(shape.front + row_blocks(a.rows), y), kThreads, on, a, shape);
+  const dim3 grid(shape.front + row_blocks(a.rows), static_cast<unsigned>(tiles));
+  if (a.heads > 1)
+    launch(spmm_kernel<T, I, mode, true, kPack>, grid, kThreads, on, a, shape);
+  else
+    launch(spmm_kernel<T, I, mode, false, kPack>, grid, kThreads, on, a, shape);
   if (shape.hubs.split > 0)
-    launch(spmm_hubs_kernel<T, I, mode, kPack>, dim3(hub_blocks(shape.hubs), y), kThreads, on, a, shape);
+    launch(spmm_hubs_kernel<T, I, mode, kPack>, dim3(hub_blocks(shape.hubs), grid.y), kThreads, on, a, shape);
   return cudaGetLastError();
 }
 
@@ -283,11 +319,10 @@ int spmm_cuda(const SpmmArgs& a, void* scratch, void* stream) {
   with_types(a.dtype, a.wide_index, [&](auto element, auto index) {
     using T = decltype(element);
     using I = decltype(index);
-    constexpr int kPack = kPackBytes / static_cast<int>(sizeof(T));
     const auto on = static_cast<cudaStream_t>(stream);
     // A pack belongs to one head.
-    const bool packs = a.width / a.heads % kPack == 0 && all_aligned(a);
-    error = packs ? run_mode<T, I, kPack>(a, scratch, on) : run_mode<T, I, 1>(a, scratch, on);
+    const bool packs = a.width / a.heads % kWide<T> == 0 && all_aligned(a);
+    error = packs ? run_mode<T, I, kWide<T>>(a, scratch, on) : run_mode<T, I, 1>(a, scratch, on);
   });
   return error;
 }
