@@ -111,17 +111,19 @@ def torch_gat(setting: Setting) -> Run:
     return step(forward, setting, *leaves_of_gat(setting))
 
 
-TARGET = suite.Target(6.0, 3.0)
+TARGET, ON_CUDA = suite.Target(6.0, 3.0), suite.Target(5.0, 3.0)
 FAMILIES = [
     suite.Family(
         "attention, forward + backward",
         TARGET,
         {suite.OURS: our_attention, "PyG softmax, scatter": pyg_attention, "scatter_csr": segments},
+        cuda_target=ON_CUDA,
     ),
     suite.Family(
         "gat, forward + backward",
         TARGET,
         {suite.OURS: our_gat, "PyG GATConv": pyg_gat, "torch index_add": torch_gat},
+        cuda_target=ON_CUDA,
     ),
 ]
 

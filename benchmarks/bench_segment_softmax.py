@@ -91,6 +91,7 @@ FAMILIES = [
         },
         sizes=(1, 4, 8),
         size="heads",
+        cuda_target=suite.Target(3.0, 1.0),
     )
 ]
 

@@ -137,7 +137,7 @@ def applied(make: Callable[..., Forward], reduce: Reduce = "sum") -> Prepare:
     return prepare
 
 
-def forwards(names: list[str] | tuple[str, ...], reduce: Reduce) -> dict[str, Prepare]:
+def forwards(names: list[str], reduce: Reduce) -> dict[str, Prepare]:
     made = {name: applied(SUM[name], reduce) for name in (suite.OURS, *names) if name != "torch_scatter"}
     return {**made, "torch_scatter": applied(SUM["torch_scatter"], reduce), suite.CEILING: ceiling.gather}
 
@@ -179,14 +179,26 @@ def gather_back(setting: Setting) -> Run:
 
 
 FORWARD, HUGE = suite.Target(1.8, 1.0), suite.Target(1.4, 1.0)
+MEANS: tuple[tuple[Reduce, list[str]], ...] = (("sum", [*SUM]), ("mean", [*REDUCE]))
+ON_CUDA, MAX_ON_CUDA = suite.Target(1.3, 1.0), suite.Target(3.0, 1.0)
 FAMILIES = [
-    suite.Family("spmm sum", FORWARD, forwards([*SUM], "sum"), huge_pages=("embedding_bag",), huge_pages_target=HUGE),
-    suite.Family("spmm mean", FORWARD, forwards(REDUCE, "mean"), huge_pages=("embedding_bag",), huge_pages_target=HUGE),
+    *(
+        suite.Family(
+            f"spmm {reduce}",
+            FORWARD,
+            forwards(names, reduce),
+            huge_pages=("embedding_bag",),
+            huge_pages_target=HUGE,
+            cuda_target=ON_CUDA,
+        )
+        for reduce, names in MEANS
+    ),
     suite.Family(
         "spmm sum, bfloat16",
         suite.Target(2.0, 1.2, "power-law"),
         forwards(["embedding_bag", "torch CSR", "torch CSR reduce=", "index_add", "scatter_csr"], "sum"),
         dtype=torch.bfloat16,
+        cuda_target=ON_CUDA,
     ),
     suite.Family(
         "spmm max with argmax",
@@ -199,6 +211,7 @@ FAMILIES = [
             "torch_scatter": scatter_max,
             suite.CEILING: ceiling.gather,
         },
+        cuda_target=MAX_ON_CUDA,
     ),
     suite.Family(
         "spmm backward (x)",

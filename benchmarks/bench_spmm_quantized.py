@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def codes_of(setting: Setting, bits: int = 8) -> torch.Tensor:
     """Codes of so many bits, one a number."""
-    random = torch.Generator().manual_seed(bits)
+    random = torch.Generator(setting.device).manual_seed(bits)
     half = 2 ** (bits - 1)
     shape = (setting.csr.cols, setting.width)
-    return torch.randint(-half, half, shape, generator=random, dtype=torch.int8).to(setting.device)
+    return torch.randint(-half, half, shape, generator=random, device=setting.device, dtype=torch.int8)
 
 
 def scale_of(setting: Setting) -> torch.Tensor:
@@ -88,9 +88,8 @@ def fbgemm_table(setting: Setting) -> Run:
 
 
 def int_weights(setting: Setting) -> torch.Tensor:
-    random = torch.Generator().manual_seed(1)
-    drawn = torch.randint(-128, 128, (setting.csr.nnz,), generator=random, dtype=torch.int8)
-    return drawn.to(setting.device)
+    random = torch.Generator(setting.device).manual_seed(1)
+    return torch.randint(-128, 128, (setting.csr.nnz,), generator=random, device=setting.device, dtype=torch.int8)
 
 
 def whole_numbers(setting: Setting) -> Run:
@@ -110,7 +109,7 @@ EIGHT_BITS: dict[str, Prepare] = {
     "fbgemm table": fbgemm_table,
 }
 SIZES = (64, 128, 256)
-LARGE = ("power-law",)
+LARGE, LARGEST = ("power-law",), ("power-law-10m",)
 
 FAMILIES = [
     suite.Family("spmm 8 bits", suite.Target(1.0, 1.0), EIGHT_BITS, (64,), graphs=("gowalla",)),
@@ -122,6 +121,7 @@ FAMILIES = [
         {suite.OURS: ours(), "float32": float32()},
         SIZES,
         graphs=LARGE,
+        cuda_graphs=LARGEST,
     ),
     suite.Family(
         "spmm 4 bits beside 8",
@@ -129,6 +129,7 @@ FAMILIES = [
         {suite.OURS: ours(4), "8 bits": ours(8, of=4)},
         SIZES,
         graphs=LARGE,
+        cuda_graphs=LARGEST,
     ),
     suite.Family(
         "spmm 2 bits beside 8",
@@ -136,6 +137,7 @@ FAMILIES = [
         {suite.OURS: ours(2), "8 bits": ours(8, of=2)},
         SIZES,
         graphs=LARGE,
+        cuda_graphs=LARGEST,
     ),
     suite.Family(
         "spmm_int32 beside float32",

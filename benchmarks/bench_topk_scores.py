@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 K = 20
 # Users whose scores torch has in memory at once: what was fastest of 64 … 2048.
-BLOCK = 256
-CODES, WIDTH = 1_000_000, 64
+BLOCK, CUDA_BLOCK = 256, 2048
+MANY, WIDTH = 1_000_000, 64
 
 
 class Catalogue(NamedTuple):
@@ -52,16 +53,17 @@ def torch_blocks(setting: Setting) -> Run:
     """A product into one buffer, -inf where it was seen, and topk. Where that is, is found before the timer starts."""
     users, items, seen = catalogue(setting)
     row, col = seen.row_index().long(), seen.indices.long()
-    scores = users.new_empty(BLOCK, len(items))
+    step = CUDA_BLOCK if setting.device.type == "cuda" else BLOCK
+    scores = users.new_empty(step, len(items))
     places = []
-    for first in range(0, len(users), BLOCK):
-        begin, end = int(seen.indptr[first]), int(seen.indptr[min(first + BLOCK, len(users))])
+    for first in range(0, len(users), step):
+        begin, end = int(seen.indptr[first]), int(seen.indptr[min(first + step, len(users))])
         places.append((row[begin:end] - first, col[begin:end]))
     never = torch.tensor(-torch.inf, device=setting.device)
 
     def run() -> torch.Tensor:
         best = []
-        for block, masked in zip(torch.split(users, BLOCK), places, strict=True):
+        for block, masked in zip(torch.split(users, step), places, strict=True):
             part = torch.mm(block, items.T, out=scores[: len(block)])
             part.index_put_(masked, never)
             best.append(part.topk(K).values)
@@ -110,15 +112,35 @@ def faiss_asked_for_more(setting: Setting) -> Run:
     return run
 
 
+def many(setting: Setting) -> int:
+    """A million items, fewer beside a small graph."""
+    return MANY if setting.csr.nnz > 100_000 else setting.csr.rows
+
+
+def numbers(setting: Setting) -> tuple[torch.Tensor, torch.Tensor]:
+    """float32 of as many users as the size says, and of a million items."""
+    return setting.numbers(setting.width, WIDTH), setting.numbers(many(setting), WIDTH, seed=1)
+
+
+def best_of(setting: Setting, k: int) -> Run:
+    users, items = numbers(setting)
+    return lambda: ops.topk_scores(users, items, k)[0]
+
+
+def torch_best_of(setting: Setting, k: int) -> Run:
+    users, items = numbers(setting)
+    scores = users.new_empty(len(users), len(items))
+    return lambda: torch.mm(users, items.T, out=scores).topk(k).values
+
+
 def codes(setting: Setting) -> tuple[torch.Tensor, torch.Tensor]:
-    """int8 of as many users as the size says, and of a million items, fewer beside a small graph."""
+    """int8 of as many users as the size says, and of a million items."""
     random = torch.Generator(setting.device).manual_seed(0)
-    many = CODES if setting.csr.nnz > 100_000 else setting.csr.rows
 
     def rows(count: int) -> torch.Tensor:
         return torch.randint(-127, 128, (count, WIDTH), generator=random, device=setting.device, dtype=torch.int8)
 
-    return rows(setting.width), rows(many)
+    return rows(setting.width), rows(many(setting))
 
 
 def int8(setting: Setting) -> Run:
@@ -162,6 +184,7 @@ def torch_int_mm(setting: Setting) -> Run:
     return lambda: torch._int_mm(users, items.T).topk(K).values.float()
 
 
+CUDA_TARGET = suite.Target(2.0, 2.0)
 FAMILIES = [
     suite.Family(
         "topk_scores, seen items left out",
@@ -169,6 +192,7 @@ FAMILIES = [
         {suite.OURS: unseen, "torch mm + mask + topk": torch_blocks},
         sizes=(64,),
         graphs=("gowalla",),
+        cuda_target=CUDA_TARGET,
     ),
     suite.Family(
         "topk_scores, seen items left out, beside faiss",
@@ -198,8 +222,22 @@ FAMILIES = [
             sizes=(batch,),
             size="batch",
             graphs=("gowalla",),
+            cuda_target=CUDA_TARGET,
         )
         for batch, least in ((256, 4.0), (1, 1.2))
+    ),
+    *(
+        suite.Family(
+            f"topk_scores, 1M × 64, k = {k}",
+            None,
+            {suite.OURS: partial(best_of, k=k), "torch mm + topk": partial(torch_best_of, k=k)},
+            sizes=(256, 1),
+            size="batch",
+            graphs=("gowalla",),
+            cuda_target=CUDA_TARGET,
+            device="cuda",
+        )
+        for k in (20, 100)
     ),
 ]
 

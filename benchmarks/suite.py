@@ -35,6 +35,9 @@ CEILING = "ceiling"
 TURNS = 5
 # Of one implementation in one turn; a call that takes longer is made once a turn.
 TURN_SECONDS = 0.08
+# On CUDA, where time is short and figures repeat: calls follow one another in a queue, as in training, and are waited
+# for once a round.
+CUDA_TURN_SECONDS, CUDA_MOST_CALLS = 0.02, 100
 # A call that takes longer than this, or than so many times the best rival's, is timed in the first turns only.
 SLOW_SECONDS, SLOW_FACTOR, SLOW_TURNS = 0.5, 5.0, 3
 # On a larger graph than this, a rival is timed if its first call took at most so many times as long as the best one's.
@@ -76,8 +79,11 @@ class Family(NamedTuple):
             those have to show.
         graphs: the graphs, where they are not those that were asked for.
         limit_us: what a call of ours may take at most, in microseconds.
+        cuda_target: what it has to reach on CUDA.
+        device: the only one that it is measured on; any where it is empty.
         same_numbers: whether the rivals compute what ours does. Not where they are what a saving is measured against,
             such as our own product without pruning.
+        cuda_graphs: the graphs on CUDA, where they are others.
     """
 
     name: str
@@ -90,7 +96,10 @@ class Family(NamedTuple):
     huge_pages_target: Target | None = None
     graphs: tuple[str, ...] = ()
     limit_us: float | None = None
+    cuda_target: Target | None = None
+    device: str = ""
     same_numbers: bool = True
+    cuda_graphs: tuple[str, ...] = ()
 
 
 class Setting:
@@ -220,13 +229,14 @@ def synchronised(run: Run, device: torch.device) -> Run:
 
 def first_calls(make: Prepare, setting: Setting) -> tuple[Ready, Any]:
     """An implementation made ready, and what its first call returned. A quick one is called twice: caches are cold."""
-    run = synchronised(make(setting), setting.device)
+    run = make(setting)
+    waits = synchronised(run, setting.device)
     began = time.perf_counter()
-    result = run()
+    result = waits()
     seconds = time.perf_counter() - began
     if seconds < SLOW_SECONDS:
         began = time.perf_counter()
-        run()
+        waits()
         seconds = min(seconds, time.perf_counter() - began)
     return Ready(run, seconds), result
 
@@ -297,11 +307,22 @@ class Turn(NamedTuple):
 def turns(families: list[Family], graphs: list[str], device: str, huge_pages: bool) -> Iterator[Turn]:
     """All that is timed, in order: the implementations innermost."""
     for family in families:
+        if family.device not in ("", device):
+            continue
         names = timed(family, huge_pages)
-        for name in family.graphs or graphs:
+        for name in graphs_of(family, graphs, device):
             for size in family.sizes:
                 point = Point(family, name, device, size)
                 yield from (Turn(point, number, name) for number in range(TURNS) for name in names)
+
+
+def graphs_of(family: Family, graphs: list[str], device: str) -> list[str]:
+    """Where a family is measured. On CUDA a process has a graph, and families of small ones stand beside the first."""
+    own = family.graphs if device == "cpu" else family.cuda_graphs or family.graphs
+    if device == "cpu" or not own:
+        return list(own or graphs)
+    beside = [*data.SMALL] if "gowalla" in graphs else []
+    return [name for name in own if name in (*graphs, *beside)]
 
 
 def timed(family: Family, huge_pages: bool) -> tuple[str, ...]:
@@ -348,7 +369,7 @@ def about(point: Point, setting: Setting) -> dict[str, Any]:
     family, csr, device = point.family, setting.csr, setting.device
     return {
         "family": family.name,
-        "target": family.huge_pages_target if pages() == "huge" else family.target,
+        "target": target_of(family, device),
         "limit_us": family.limit_us,
         "graph": setting.graph.name,
         "nodes": csr.rows,
@@ -365,6 +386,13 @@ def about(point: Point, setting: Setting) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
         "sources": sources.digest(),
     }
+
+
+def target_of(family: Family, device: torch.device) -> Target | None:
+    """What was promised for where it runs."""
+    if device.type == "cuda":
+        return family.cuda_target
+    return family.huge_pages_target if pages() == "huge" else family.target
 
 
 def bytes_moved(setting: Setting) -> int:
@@ -390,10 +418,25 @@ def measure(benchmark: Any, turn: Turn) -> None:
     benchmark.extra_info.update(about(turn.point, found.setting), implementation=name)
     if turn.number == 0 and found.setting.device.type == "cuda":
         benchmark.extra_info["peak_bytes"] = peak_bytes(run)
+    if found.setting.device.type == "cuda":
+        benchmark.extra_info["calls"] = calls = max(1, min(CUDA_MOST_CALLS, int(CUDA_TURN_SECONDS / 2 / seconds)))
+        benchmark.pedantic(queued(run, calls), rounds=2, warmup_rounds=1)
+        return
     rounds = max(1, min(10, int(TURN_SECONDS / seconds)))
     # A call of a few microseconds is shorter than the clock's own cost.
     iterations = max(1, int(1e-3 / seconds))
     benchmark.pedantic(run, rounds=rounds, iterations=iterations, warmup_rounds=int(seconds < TURN_SECONDS))
+
+
+def queued(run: Run, calls: int) -> Run:
+    """So many calls that follow one another on the stream, and a wait."""
+
+    def all_of_them() -> None:
+        for _ in range(calls):
+            run()
+        torch.cuda.synchronize()
+
+    return all_of_them
 
 
 def peak_bytes(run: Run) -> int:
@@ -411,10 +454,10 @@ def points(benchmarks: Any) -> list[dict[str, Any]]:
     rounds: dict[str, dict[str, list[float]]] = {}
     for entry in benchmarks:
         info = dict(entry.extra_info)
-        name, peak = info.pop("implementation"), info.pop("peak_bytes", None)
+        name, peak, calls = info.pop("implementation"), info.pop("peak_bytes", None), info.pop("calls", 1)
         key = f"{info['family']} {info['graph']} {info['size']}"
         point = found.setdefault(key, {**info, "seconds": {}, "rounds": {}, "unable": {}, "peak_bytes": {}})
-        rounds.setdefault(key, {}).setdefault(name, []).extend(entry.stats.data)
+        rounds.setdefault(key, {}).setdefault(name, []).extend(round_ / calls for round_ in entry.stats.data)
         if peak is not None:
             point["peak_bytes"][name] = peak
     for key, point in found.items():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +12,7 @@ from python_tests import graphs
 from python_tests.emulated import EMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 _CUDA = ["cuda"] if torch.cuda.is_available() and gnas_ext.build_info()["cuda_loaded"] == "yes" else []
 
@@ -25,6 +27,20 @@ def backend(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     gnas_ext.set_simd_level(request.param)
     yield torch.device("cpu")
     gnas_ext.set_simd_level(before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """After a kernel that failed CUDA answers every call with an error: one of several processes starts anew."""
+    report = yield
+    if report.failed and _CUDA and "PYTEST_XDIST_WORKER" in os.environ:
+        try:
+            torch.cuda.synchronize()
+        except RuntimeError:
+            sys.stderr.write(f"{item.nodeid}\n{report.longreprtext}\n")
+            sys.stderr.flush()
+            os._exit(1)
+    return report
 
 
 @pytest.fixture(params=graphs.SMALL)

@@ -14,11 +14,13 @@ SMALL = ("empty", "isolated", "random", "duplicates", "single_row", "zero_rows",
 # emulated they take long.
 LARGE = ("one_hub", "desert")
 _SHARE = 16 if EMULATED else 1
+# Rows and columns of so many entries that CUDA takes them in pieces, beside some that it just does not.
+HUBS = "hubs"
 
 
 @cache
 def make(name: str) -> CSR:
-    """One of SMALL or LARGE."""
+    """One of SMALL or LARGE, HUBS, "square" or "hubs_among_many"."""
     random = torch.Generator().manual_seed(len(name))
 
     def drawn(high: int, count: int) -> torch.Tensor:
@@ -51,4 +53,12 @@ def make(name: str) -> CSR:
             rows = 12_000 // _SHARE
             hubs = torch.tensor([0, 1, rows // 2, rows // 2 + 1, rows - 1]).repeat_interleave(9_000 // _SHARE)
             return coo(rows, 50, hubs, drawn(rows, 2_000 // _SHARE))
+        case "hubs_among_many":  # CUDA takes some rows in pieces, and small rows several a warp
+            sizes = torch.tensor([300, 5_000, 257, 256, 1_000, 600])
+            return coo(66_001, 400, torch.arange(6).mul(13_200).repeat_interleave(sizes), drawn(66_001, 90_000))
+        case "hubs":
+            degrees = [3, 257, 0, 300, 1, 256, 5000, 2, 0, 0, 512, 7, 513, 30, 1000, 1, 0]
+            row = torch.arange(len(degrees)).repeat_interleave(torch.tensor(degrees))
+            col = drawn(90, len(row)) * drawn(2, len(row))  # half of them in column 0
+            return CSR.from_coo(row, col, None, (len(degrees), 90))
     raise ValueError(f"no graph named {name}")

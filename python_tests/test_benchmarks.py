@@ -82,6 +82,17 @@ def test_turns_go_round_all_implementations() -> None:
     assert list(suite.turns([family], ["g"], "cpu", True)) == []
 
 
+def test_on_cuda_a_family_waits_for_its_graphs() -> None:
+    family = suite.Family("copy", None, {}, graphs=("power-law",), cuda_graphs=("power-law-10m",))
+    assert suite.graphs_of(family, ["gowalla"], "cpu") == ["power-law"]
+    assert suite.graphs_of(family, ["gowalla"], "cuda") == []
+    assert suite.graphs_of(family, ["gowalla", "power-law-10m"], "cuda") == ["power-law-10m"]
+    family = suite.Family("copy", None, {}, graphs=("ten-nodes",))
+    assert suite.graphs_of(family, ["gowalla"], "cuda") == ["ten-nodes"]
+    family = suite.Family("copy", None, {})
+    assert suite.graphs_of(family, ["gowalla"], "cuda") == suite.graphs_of(family, ["gowalla"], "cpu") == ["gowalla"]
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_the_ceiling_reads_every_row() -> None:
     table_, index = torch.randint(0, 9, (50, 16)), torch.randint(0, 50, (700,), dtype=torch.int32)

@@ -27,6 +27,7 @@ __device__ inline void narrow(float x, __half* to) { *to = __float2half_rn(x); }
 
 constexpr int kWarp = 32;
 constexpr int kWarpsPerBlock = 8;
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
 // The row of this warp; rows beyond the grid are reached by striding, so any number of rows fits.
 __device__ inline int64_t first_row() {
@@ -43,6 +44,20 @@ __device__ inline void require(bool holds) {
 inline unsigned row_blocks(int64_t rows) {
   const int64_t blocks = (rows + kWarpsPerBlock - 1) / kWarpsPerBlock;
   return static_cast<unsigned>(blocks < (int64_t{1} << 30) ? blocks : int64_t{1} << 30);
+}
+
+// How many multiprocessors the GPU has. Does not wait for it; the stand-in for CUDA has few, so that work is shared
+// out.
+inline int processors() {
+#ifdef __CUDACC__
+  int device = 0;
+  int count = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return count > 0 ? count : 1;
+#else
+  return 3;
+#endif
 }
 
 // The one place where kernels are launched. Without nvcc there is a stand-in for CUDA, which runs them on the CPU.

@@ -8,8 +8,6 @@
 
 namespace gnas::cuda {
 
-constexpr unsigned kAllLanes = 0xFFFFFFFFu;
-
 __device__ inline float product(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline double product(double a, double b) { return __dmul_rn(a, b); }
 __device__ inline float sum(float a, float b) { return __fadd_rn(a, b); }

@@ -199,6 +199,19 @@ inline void* current_stream(const Tensor& t) {
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
   return stream;
 }
+// Memory that a call works in, if it needs any. Given back when the call returns: what runs later on the stream comes
+// after.
+class Scratch {
+ public:
+  Scratch(const Tensor& like, int64_t bytes) {
+    if (bytes > 0) memory_ = output_like(like, {bytes}, ScalarType::Byte);
+  }
+  void* data() const { return memory_ ? memory_->data_ptr() : nullptr; }
+
+ private:
+  OptionalTensor memory_;
+};
+
 inline void check_launch(const char* op, int error) { GNAS_CHECK(error == 0, op, ": CUDA error ", error); }
 #endif
 

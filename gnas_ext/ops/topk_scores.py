@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -119,9 +120,10 @@ def _numbers(allow: Tensor | None, items: Tensor) -> Tensor | None:
 
 
 def _refuse_nan(values: Tensor) -> None:
-    # A user with a NaN has nothing else in its row.
-    nan = values[:, 0].isnan()
-    if nan.any():
+    # A user with a NaN has nothing else in its row; the largest number of any with a NaN is NaN.
+    first = values[:, 0]
+    if len(first) and math.isnan(first.amax().item()):
+        nan = first.isnan()
         raise ValueError(f"topk_scores: a score of user {int(nan.nonzero()[0])} is NaN: are its rows finite?")
 
 

@@ -109,6 +109,16 @@ def test_matches_the_reference_where_cuts_divide_rows(backend: torch.device, gra
         check(op, graph.t(), shape, dtype, backend)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPS)
+def test_matches_the_reference_where_rows_are_taken_in_pieces(
+    backend: torch.device, op: str, dtype: torch.dtype
+) -> None:
+    csr = graphs.make(graphs.HUBS)
+    for number, shape in enumerate(((4, 4, 4), (4, 16, 16), (2, 64, 64), (5, 24, 8), (1, 128, 128), (3, 5, 17))):
+        check(op, with_index(csr, INDEX_TYPES[number % 2]), shape, dtype, backend)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=60),
@@ -182,7 +192,7 @@ def test_is_torchs_attention_where_all_edges_are_there(backend: torch.device) ->
     torch.testing.assert_close(ops.attention(full, q, k, v, bias=bias), expected)
 
 
-@pytest.mark.parametrize("name", ["random", "one_hub"])
+@pytest.mark.parametrize("name", ["random", "one_hub", "hubs"])
 @pytest.mark.parametrize("heads", [1, 3, 8])
 def test_minus_infinity_masks(backend: torch.device, heads: int, name: str) -> None:
     csr = graphs.make(name)

@@ -24,6 +24,7 @@ FORWARD: dict[str, Op] = {
     "spmm": lambda csr, x: ops.spmm(csr, x),
     "spmm_max": lambda csr, x: ops.spmm(csr, x, "max"),
     "sddmm": lambda csr, x: ops.sddmm(csr, x[: csr.rows], x),
+    "attention": lambda csr, x: ops.attention(csr.with_weight(None), x[: csr.rows], x, x),
 }
 
 
@@ -89,7 +90,7 @@ def test_the_current_stream_is_used(csr: CSR, op: str) -> None:
     assert torch.equal(got, expected)
 
 
-@pytest.mark.parametrize("op", ["spmm", "spmm_max"])
+@pytest.mark.parametrize("op", ["spmm", "spmm_max", "attention"])
 def test_no_tensor_of_edges_times_width(csr: CSR, op: str) -> None:
     x = features(csr).requires_grad_()
     csr.transposed_structure()

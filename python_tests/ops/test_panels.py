@@ -62,10 +62,11 @@ def test_spmm(graph: CSR, width: int, reduce: Reduce, backend: torch.device) -> 
     torch.testing.assert_close(divided, whole, rtol=1e-5, atol=1e-5)
 
 
-def test_spmm_against_torch(graph: CSR) -> None:
-    x = features(136)
+@pytest.mark.parametrize("width", [128, 136])  # whole registers are written past the caches
+def test_spmm_against_torch(graph: CSR, width: int, backend: torch.device) -> None:
+    x = features(width)
     assert graph.weight is not None
-    expected = torch.zeros(NODES, 136).index_add_(0, graph.row_index(), x[graph.indices] * graph.weight.unsqueeze(1))
+    expected = torch.zeros(NODES, width).index_add_(0, graph.row_index(), x[graph.indices] * graph.weight.unsqueeze(1))
     torch.testing.assert_close(ops.spmm(graph, x), expected, rtol=1e-4, atol=1e-4)
 
 

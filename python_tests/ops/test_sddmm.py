@@ -39,6 +39,15 @@ def test_matches_the_reference_where_cuts_divide_rows(backend: torch.device, gra
         expected_sddmm(graph, a, b).check(got, (dtype, width))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_matches_the_reference_where_rows_are_taken_in_pieces(backend: torch.device, dtype: torch.dtype) -> None:
+    csr = graphs.make(graphs.HUBS)
+    for width, index in product((1, 16, 64, 200, 300), INDEX_TYPES):
+        a, b = sides(csr, width, dtype)
+        got = ops.sddmm(with_index(csr, index).to(backend), a.to(backend), b.to(backend))
+        expected_sddmm(csr, a, b).check(got, (width, index))
+
+
 def test_matches_the_dense_product(backend: torch.device, graph: CSR) -> None:
     a, b = sides(graph, 19, torch.float64)
     got = ops.sddmm(graph.to(backend), a.to(backend), b.to(backend)).cpu()

@@ -60,6 +60,16 @@ def test_matches_the_oracle_where_cuts_divide_segments(backend: torch.device, gr
             expected(graph.indptr, src, reduce).check(got, (width, index, reduce))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_matches_the_oracle_where_segments_are_taken_in_pieces(backend: torch.device, dtype: torch.dtype) -> None:
+    graph = graphs.make(graphs.HUBS)
+    for width, index in ((1, torch.int64), (3, torch.int32), (16, torch.int64), (64, torch.int32), (200, torch.int64)):
+        src = entries(graph.nnz, width, dtype)
+        for reduce in REDUCES:
+            got = ops.segment_reduce(src.to(backend), pointers(graph, index).to(backend), reduce)
+            expected(graph.indptr, src, reduce).check(got, (width, index, reduce))
+
+
 @pytest.mark.parametrize("reduce", REDUCES)
 def test_matches_a_loop_in_numpy(backend: torch.device, graph: CSR, reduce: Reduce) -> None:
     functions: dict[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min}
@@ -96,7 +106,7 @@ def test_matches_the_oracle_on_any_lengths(
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("graph", [*graphs.SMALL, *graphs.LARGE], indirect=True)
+@pytest.mark.parametrize("graph", [*graphs.SMALL, *graphs.LARGE, graphs.HUBS], indirect=True)
 def test_gathering_repeats_rows(backend: torch.device, graph: CSR, dtype: torch.dtype) -> None:
     for width, index in ((1, torch.int64), (7, torch.int32), (40, torch.int64)):
         src = entries(graph.rows, width, dtype)
@@ -106,7 +116,7 @@ def test_gathering_repeats_rows(backend: torch.device, graph: CSR, dtype: torch.
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("reduce", ["max", "min"])
-@pytest.mark.parametrize("graph", [*graphs.SMALL, *graphs.LARGE], indirect=True)
+@pytest.mark.parametrize("graph", [*graphs.SMALL, *graphs.LARGE, graphs.HUBS], indirect=True)
 def test_the_first_of_the_best_wins_and_nan_over_all(backend: torch.device, graph: CSR, reduce: Reduce) -> None:
     for width, dtype, nan in ((1, torch.float32, False), (5, torch.float32, True), (40, torch.float64, True)):
         src = entries(graph.nnz, width, dtype).round()

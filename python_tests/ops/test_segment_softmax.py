@@ -65,6 +65,14 @@ def test_matches_a_loop_over_rows_where_cuts_divide_them(backend: torch.device, 
         check(graph, scores(graph, heads, dtype), backend, (heads, dtype))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_matches_a_loop_over_rows_where_they_are_taken_in_pieces(backend: torch.device, dtype: torch.dtype) -> None:
+    csr = graphs.make(graphs.HUBS)
+    for heads in (None, 3, 4, 40):
+        for index in INDEX_TYPES:
+            check(with_index(csr, index), scores(csr, heads, dtype), backend, (heads, index))
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(0, 40), max_size=8), st.sampled_from(HEADS), st.sampled_from(DTYPES))
 def test_matches_a_loop_over_rows_of_any_length(lengths: list[int], heads: int | None, dtype: torch.dtype) -> None:
@@ -161,7 +169,7 @@ def test_third_derivatives() -> None:
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("graph", [*graphs.SMALL, *graphs.LARGE], indirect=True)
+@pytest.mark.parametrize("graph", [*graphs.SMALL, *graphs.LARGE, graphs.HUBS], indirect=True)
 def test_gradients_are_those_of_the_reference(backend: torch.device, graph: CSR) -> None:
     csr = graph.to(backend)
     for heads in (1, 3, 8, 17):

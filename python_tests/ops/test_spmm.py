@@ -58,6 +58,22 @@ def test_matches_the_reference_where_cuts_divide_rows(backend: torch.device, gra
             kept_spmm(csr, x, reduce).check(got, (width, has_weight, index, reduce))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_matches_the_reference_where_rows_are_taken_in_pieces(backend: torch.device, dtype: torch.dtype) -> None:
+    for index, has_weight, width in (
+        (torch.int64, True, 1),
+        (torch.int32, False, 16),
+        (torch.int64, True, 64),
+        (torch.int64, False, 17),
+        (torch.int32, True, 200),
+    ):
+        csr = weighted(graphs.make(graphs.HUBS), dtype) if has_weight else graphs.make(graphs.HUBS)
+        x = features(csr.cols, width, dtype)
+        for reduce in REDUCES:
+            got = ops.spmm(with_index(csr, index).to(backend), x.to(backend), reduce)
+            kept_spmm(csr, x, reduce).check(got, (width, has_weight, index, reduce))
+
+
 @pytest.mark.parametrize("reduce", REDUCES)
 def test_matches_a_loop_over_rows(backend: torch.device, graph: CSR, reduce: Reduce) -> None:
     csr, x = weighted(graph, torch.float64), features(graph.cols, 37, torch.float64)

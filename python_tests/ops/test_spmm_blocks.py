@@ -65,6 +65,38 @@ def test_matches_the_reference_where_cuts_divide_rows(backend: torch.device, gra
         expected.check(ops.spmm_ragged(graph.to(backend), ops.compact_blocks(x, blocks, group).to(backend)))
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+def test_hubs_among_small_rows(backend: torch.device, groups: int) -> None:
+    plain = graphs.make("hubs_among_many")
+    csr = plain.with_weight(torch.randn(plain.nnz, generator=torch.Generator().manual_seed(0)))
+    for width, dtype in ((40, torch.bfloat16), (37, torch.float32), (200, torch.float64)):
+        typed = csr.to(dtype=dtype)
+        x = features(csr, width, dtype)
+        blocks, group = case(csr.cols, width, groups)
+        of_rows = None if group is None else group.to(backend)
+        expected = expected_spmm(typed, masked(x, blocks, group), "mean")
+        expected.check(ops.spmm_blocks(typed.to(backend), x.to(backend), blocks.to(backend), of_rows, "mean"), width)
+        expected.check(ops.spmm_ragged(typed.to(backend), ops.compact_blocks(x, blocks, group).to(backend), "mean"))
+
+
+def test_groups_of_rows_that_are_written(backend: torch.device) -> None:
+    """As the backward has them: each row of the result has its own blocks."""
+    plain = graphs.make("hubs_among_many")
+    call = torch.ops.gnas_ext.spmm_blocks
+    for width in (37, 96, 272):
+        x = features(plain, width, torch.float32)
+        blocks, group = case(plain.rows, width, 3)
+        assert group is not None
+        expected = expected_spmm(plain, x, "sum")
+        csr, mask, of_rows = plain.to(backend), blocks.to(backend), group.to(torch.uint8).to(backend)
+        graph_and_x = (csr.indptr, csr.indices, None, None, x.to(backend))
+        got = call(*graph_and_x, mask, None, of_rows, True, False, None, None, None)
+        live = column_mask(blocks, group, width)
+        zeros = torch.zeros(())
+        expected._replace(exact=torch.where(live, expected.exact, zeros.double())).check(got, width)
+        assert (got.cpu()[~live] == 0).all()
+
+
 def check_regular(backend: torch.device, cols: int, groups: int) -> None:
     """A graph of eight edges a row, 256 columns."""
     random = torch.Generator().manual_seed(0)

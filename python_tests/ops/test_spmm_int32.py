@@ -55,6 +55,13 @@ def test_where_cuts_divide_rows(way: torch.device, graph: CSR) -> None:
     check(graph, drawn(graph.cols, 77), drawn(graph.nnz, seed=1), way)
 
 
+@pytest.mark.parametrize("width", [24, 77, 300])
+def test_hubs_among_small_rows(way: torch.device, width: int) -> None:
+    csr = graphs.make("hubs_among_many")
+    for index in INDEX_TYPES:
+        check(with_index(csr, index), drawn(csr.cols, width), drawn(csr.nnz, seed=1), way, index)
+
+
 @pytest.mark.parametrize("degree", [100_000, 131_071])
 def test_the_largest_products_of_a_large_row(way: torch.device, degree: int) -> None:
     """-128 times -128 as often as always fits; 131,071 * 2^14 is 2^31 - 2^14."""

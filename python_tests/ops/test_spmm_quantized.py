@@ -68,6 +68,40 @@ def test_where_cuts_divide_rows(backend: torch.device, graph: CSR) -> None:
         torch.set_num_threads(2)
 
 
+def test_hubs_among_small_rows(backend: torch.device) -> None:
+    plain = graphs.make("hubs_among_many")
+    csr = with_index(plain, torch.int32).with_weight(numbers(plain.nnz, seed=1)).to(backend)
+    for bits, width, affine, reduce in ((8, 64, False, "sum"), (4, 17, True, "mean"), (2, 300, True, "sum")):
+        rows = reference.quantize_rows(numbers(plain.cols, width), bits, not affine)
+        check(csr.to("cpu"), rows, reduce, ops.spmm_quantized(csr, rows.to(backend), reduce), (bits, width))
+    for width in (40, 264):
+        check_requantized(csr, reference.quantize_rows(numbers(plain.cols, width), 8).to(backend), "mean")
+
+
+def test_dot_products_of_hubs_and_of_wide_rows(backend: torch.device) -> None:
+    csr, width = graphs.make("hubs_among_many"), 300
+    left = numbers(csr.rows, width, seed=1)
+    for bits, affine, number in ((8, False, 24), (8, True, 1), (8, True, width), (4, True, 17), (2, False, 40)):
+        rows = reference.quantize_rows(numbers(csr.cols, number), bits, not affine)
+        values, a = reference.dequantize_rows(rows, torch.float64), left[:, :number].contiguous()
+        got = dots(csr.to(backend), a.to(backend), rows.to(backend))
+        exact = reference.sddmm(csr, a.double(), values)
+        zero = torch.zeros(rows.rows, 1) if rows.zero is None else rows.zero.unsqueeze(1)
+        size = reference.sddmm(csr, a.double().abs(), values.abs() + 2 * zero.double().abs())
+        allowed = torch.finfo(torch.float32).eps * (number + 4) * size
+        assert ((got.cpu().double() - exact).abs() <= allowed).all(), (bits, affine, number)
+
+
+def dots(csr: CSR, a: torch.Tensor, rows: QuantizedRows) -> torch.Tensor:
+    """The gradient of the weights, as the backward asks for it."""
+    edge = torch.arange(csr.nnz, device=a.device).flip(0)
+    call = torch.ops.gnas_ext.sddmm_quantized
+    numbers = (rows.codes, rows.scale, rows.zero, None, rows.bits, rows.shape[1], None, None, None)
+    forward: torch.Tensor = call(csr.indptr, csr.indices, edge, a, *numbers)
+    assert torch.equal(forward.flip(0), call(csr.indptr, csr.indices, None, a, *numbers))
+    return forward.flip(0)
+
+
 def test_weights_are_looked_up_where_they_are_stored(backend: torch.device) -> None:
     csr = graphs.make("random")
     csr = csr.with_weight(numbers(csr.nnz, seed=1))

@@ -59,10 +59,11 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
 }
 
 #ifdef GNAS_CUDA
-using Kernel = int (*)(const AttentionArgs&, void*);
+using Kernel = int (*)(const AttentionArgs&, void*, void*);
 
 void run(const char* op, const AttentionArgs& a, const Tensor& v, Kernel kernel) {
-  check_launch(op, kernel(a, current_stream(v)));
+  const Scratch scratch(v, attention_cuda_scratch(a));
+  check_launch(op, kernel(a, scratch.data(), current_stream(v)));
 }
 #define GNAS_RUN(op, args, v, name, carry) run(op, args, v, name##_cuda)
 #else

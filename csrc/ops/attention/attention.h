@@ -61,9 +61,12 @@ inline int64_t attention_carry_width(const AttentionArgs& a) {
   return forward > backward ? forward : backward;
 }
 
+// Bytes that each of these works in.
+int64_t attention_cuda_scratch(const AttentionArgs& a);
+
 // Launch on a stream (a cudaStream_t); return a cudaError_t.
-int attention_rows_cuda(const AttentionArgs& a, void* stream);
-int attention_backward_rows_cuda(const AttentionArgs& a, void* stream);
-int attention_backward_cols_cuda(const AttentionArgs& a, void* stream);
+int attention_rows_cuda(const AttentionArgs& a, void* scratch, void* stream);
+int attention_backward_rows_cuda(const AttentionArgs& a, void* scratch, void* stream);
+int attention_backward_cols_cuda(const AttentionArgs& a, void* scratch, void* stream);
 
 }  // namespace gnas

@@ -47,7 +47,8 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
 #ifdef GNAS_CUDA
 void run(const char* op, const SddmmArgs& args, const Tensor& a) {
   const torch::stable::accelerator::DeviceGuard guard(a.get_device_index());
-  check_launch(op, sddmm_cuda(args, current_stream(a)));
+  const Scratch scratch(a, sddmm_cuda_scratch(args));
+  check_launch(op, sddmm_cuda(args, scratch.data(), current_stream(a)));
 }
 #else
 void run(const char* op, SddmmArgs args, const Tensor& a) {

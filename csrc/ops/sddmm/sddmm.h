@@ -39,6 +39,10 @@ struct SddmmArgs {
 
 GNAS_KERNEL(sddmm_edges, const SddmmArgs& args, int64_t chunk_begin, int64_t chunk_end)
 
-int sddmm_cuda(const SddmmArgs& args, void* stream);
+// Bytes that sddmm_cuda works in.
+int64_t sddmm_cuda_scratch(const SddmmArgs& args);
+
+// Launches on a stream (a cudaStream_t); returns a cudaError_t.
+int sddmm_cuda(const SddmmArgs& args, void* scratch, void* stream);
 
 }  // namespace gnas

@@ -31,7 +31,8 @@ Call prepare(const char* op, const Tensor& src, const Tensor& indptr) {
 #ifdef GNAS_CUDA
 void run(const char* op, const SegmentArgs& a, const Tensor& src, const Tensor&) {
   const torch::stable::accelerator::DeviceGuard guard(src.get_device_index());
-  check_launch(op, segment_cuda(a, current_stream(src)));
+  const Scratch scratch(src, segment_cuda_scratch(a));
+  check_launch(op, segment_cuda(a, scratch.data(), current_stream(src)));
 }
 #else
 void run(const char*, SegmentArgs a, const Tensor& src, const Tensor& indptr) {
@@ -97,7 +98,8 @@ Tensor gather_segments(const Tensor& src, const Tensor& indptr, const OptionalTe
   args.wide_index = csr.wide_index;
 #ifdef GNAS_CUDA
   const torch::stable::accelerator::DeviceGuard guard(src.get_device_index());
-  check_launch(op, gather_segments_cuda(args, current_stream(src)));
+  const Scratch scratch(src, gather_segments_cuda_scratch(args));
+  check_launch(op, gather_segments_cuda(args, scratch.data(), current_stream(src)));
 #else
   args.chunks = work_chunks(csr.rows, nnz);
   const auto kernel = GNAS_AT_LEVEL(gather_segments);

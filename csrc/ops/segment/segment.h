@@ -43,8 +43,12 @@ GNAS_KERNEL(segment_rows, const SegmentArgs& a, int64_t chunk_begin, int64_t chu
 GNAS_KERNEL(segment_carry, const SegmentArgs& a)
 GNAS_KERNEL(gather_segments, const GatherSegmentsArgs& a, int64_t chunk_begin, int64_t chunk_end)
 
+// Bytes that these work in.
+int64_t segment_cuda_scratch(const SegmentArgs& a);
+int64_t gather_segments_cuda_scratch(const GatherSegmentsArgs& a);
+
 // Launch on a stream (a cudaStream_t); return a cudaError_t.
-int segment_cuda(const SegmentArgs& a, void* stream);
-int gather_segments_cuda(const GatherSegmentsArgs& a, void* stream);
+int segment_cuda(const SegmentArgs& a, void* scratch, void* stream);
+int gather_segments_cuda(const GatherSegmentsArgs& a, void* scratch, void* stream);
 
 }  // namespace gnas

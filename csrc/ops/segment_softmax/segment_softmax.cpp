@@ -10,7 +10,8 @@ namespace {
 #ifdef GNAS_CUDA
 void run(const char* op, const SegmentSoftmaxArgs& a, const Tensor& x) {
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
-  check_launch(op, segment_softmax_cuda(a, current_stream(x)));
+  const Scratch scratch(x, segment_softmax_cuda_scratch(a));
+  check_launch(op, segment_softmax_cuda(a, scratch.data(), current_stream(x)));
 }
 #else
 void run(const char*, SegmentSoftmaxArgs a, const Tensor& x) {

@@ -30,7 +30,10 @@ GNAS_KERNEL(segment_softmax_rows, const SegmentSoftmaxArgs& a, int64_t chunk_beg
 GNAS_KERNEL(segment_softmax_carry, const SegmentSoftmaxArgs& a)
 GNAS_KERNEL(segment_softmax_pieces, const SegmentSoftmaxArgs& a, int64_t chunk_begin, int64_t chunk_end)
 
+// Bytes that segment_softmax_cuda works in.
+int64_t segment_softmax_cuda_scratch(const SegmentSoftmaxArgs& a);
+
 // Launches on a stream (a cudaStream_t); returns a cudaError_t.
-int segment_softmax_cuda(const SegmentSoftmaxArgs& a, void* stream);
+int segment_softmax_cuda(const SegmentSoftmaxArgs& a, void* scratch, void* stream);
 
 }  // namespace gnas

@@ -1,6 +1,7 @@
 // What the kernels of this room read: the arrays with their types, and an edge's weight. For spmm_simd.cpp.
 #pragma once
 
+#include "core/past.h"
 #include "core/vector.h"
 #include "ops/spmm/spmm.h"
 
@@ -20,7 +21,18 @@ struct Graph {
         select(static_cast<const I*>(args.select)),
         heads(args.heads),
         dim(args.heads > 1 ? args.width / args.heads : args.width),
+        past(writes_past(args)),
         a(args) {}
+
+  // Is the result larger than the caches, and made of whole registers of float32 that stand where they may be written
+  // past them? Not between hops: the next one reads it.
+  static bool writes_past(const SpmmArgs& args) {
+    constexpr int64_t kLanes = Lanes<float>::count;
+    return std::is_same_v<T, float> && args.hop_weight == nullptr && args.heads == 1 &&
+           args.rows * args.out_stride * static_cast<int64_t>(sizeof(float)) >= kPastBytes &&
+           args.width % kLanes == 0 && args.out_stride % kLanes == 0 &&
+           reinterpret_cast<uintptr_t>(args.out) % GNAS_VECTOR_BYTES == 0;
+  }
 
   GNAS_INLINE int64_t place(int64_t e) const { return edge == nullptr ? e : static_cast<int64_t>(edge[e]); }
   GNAS_INLINE Accumulator<T> weight_of(int64_t e, int64_t head) const {
@@ -49,6 +61,7 @@ struct Graph {
   const I* select;
   int64_t heads;
   int64_t dim;        // columns a head
+  bool past;          // sums are written past the caches
   int64_t ahead = 0;  // how many edges ahead rows are prefetched; never beyond the last edge
   const SpmmArgs& a;
 };
@@ -93,6 +106,13 @@ GNAS_INLINE void put(const Graph<T, I>& g, const Piece<T, I>& p, int64_t column,
   if (p.value != nullptr) {
     unrolled<N>([&](auto v) { store<A>(value[v], p.value + column + v * kLanes); });
     return;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (g.past) {
+      float* const to = static_cast<float*>(g.a.out) + p.row * g.a.out_stride + column;
+      unrolled<N>([&](auto v) __attribute__((always_inline)) { store_past(p.scale * value[v], to + v * kLanes); });
+      return;
+    }
   }
   const auto load_at = [](const auto* from) __attribute__((always_inline)) { return load(from); };
   const auto store_at = [](Vector<A> v, auto* to) __attribute__((always_inline)) { store_as(v, to); };

@@ -15,7 +15,8 @@ namespace {
 #ifdef GNAS_CUDA
 void run(const char* op, const SpmmArgs& a, const Tensor& x, const Tensor&) {
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
-  check_launch(op, spmm_cuda(a, current_stream(x)));
+  const Scratch scratch(x, spmm_cuda_scratch(a));
+  check_launch(op, spmm_cuda(a, scratch.data(), current_stream(x)));
 }
 #else
 // What the pieces of divided rows come to, until they are put together.

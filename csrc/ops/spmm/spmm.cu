@@ -1,4 +1,8 @@
-#include "core/device.cuh"
+#include <limits>
+
+#include "core/hubs.cuh"
+#include "core/once.cuh"
+#include "core/pack.cuh"
 #include "ops/spmm/spmm.h"
 
 namespace gnas {
@@ -6,111 +10,321 @@ namespace {
 
 using namespace cuda;
 
-// A warp takes a row and a tile of columns; lanes stand beside each other in the columns, so each gathered row is
-// read in whole lines. Edges are taken 32 at a time: a lane loads one index and weight, all lanes share them. Sums
-// run in edge order, without atomics, so they repeat exactly.
-constexpr int kColumnsPerLane = 4;
-constexpr int kTile = kWarp * kColumnsPerLane;
+// Lanes stand beside each other on a gathered row, and a warp's lanes that are left take other edges of the same row:
+// of 64 floats a warp reads two rows at once. What the lanes of different edges have is folded at the end, in a fixed
+// order. Rows of very many edges are taken in pieces.
+//
+// What hides the wait for a row is other warps: two rows under way in each of 64 warps, in 32 registers, take three
+// quarters of the time of four rows in each of 24. Longer ones also waste turns, as most rows have few edges.
+constexpr int kAhead = 2;
+constexpr int kThreads = kWarp * kWarpsPerBlock;
+constexpr unsigned kAll = 0xffffffffu;
 
 enum class Mode { sum, extreme, select };
 
-template <class T, class I, Mode mode>
-__global__ void spmm_kernel(SpmmArgs a) {
+// Columns of a lane.
+template <class T>
+constexpr int kWide = sizeof(T) == 8 ? 2 : 4;
+// Blocks on a multiprocessor, by what fits its registers.
+template <class T, class I>
+constexpr int kBlocks = sizeof(T) == 8   ? 4
+                        : sizeof(I) == 8 ? 6
+                                         : 8;
+
+struct Shape {
+  Hubs hubs;
+  void* partial;         // [pieces, width], accumulator type
+  void* partial_winner;  // [pieces, width], index type
+  unsigned front;        // blocks that take pieces
+  int lanes;             // on a row of x
+};
+
+// What the lanes of some columns have found. Extremes are those of sign * product, so that min is a max; a NaN wins
+// over all, and of equal values the first edge.
+template <class T, class I, Mode mode, int kPack>
+struct Found {
   using A = Accumulator<T>;
-  const I* indptr = static_cast<const I*>(a.indptr);
+  static constexpr bool kExtreme = mode == Mode::extreme;
+  static constexpr I kNone = std::numeric_limits<I>::max();
+
+  // `first` is the first edge that the lane will see: where all are -inf, it is the winner.
+  __device__ explicit Found(I first) {
+#pragma unroll
+    for (int c = 0; c < kPack; ++c) {
+      value.at[c] = kExtreme ? -static_cast<A>(INFINITY) : A{0};
+      if (kExtreme) winner.at[c] = first;
+    }
+  }
+
+  // Edges come in their order.
+  __device__ void add(int c, A product, I e) {
+    if constexpr (!kExtreme) {
+      value.at[c] += product;
+    } else if (value.at[c] == value.at[c] && !(product <= value.at[c])) {
+      value.at[c] = product;
+      winner.at[c] = e;
+    }
+  }
+
+  __device__ void merge(int c, A other, I at) {
+    if constexpr (!kExtreme) {
+      value.at[c] += other;
+    } else {
+      const bool nan = other != other;
+      const bool leads = nan != (value.at[c] != value.at[c]) ? nan
+                         : !nan && other != value.at[c]      ? other > value.at[c]
+                                                             : at < winner.at[c];
+      if (!leads) return;
+      value.at[c] = other;
+      winner.at[c] = at;
+    }
+  }
+
+  // Every lane has then what all lanes of its columns found.
+  __device__ void fold(int lanes) {
+    for (int apart = lanes; apart < kWarp; apart *= 2) {
+#pragma unroll
+      for (int c = 0; c < kPack; ++c) {
+        const A other = __shfl_xor_sync(kAll, value.at[c], apart);
+        merge(c, other, kExtreme ? __shfl_xor_sync(kAll, winner.at[c], apart) : I{0});
+      }
+    }
+  }
+
+  Pack<A, kPack> value;
+  Pack<I, kPack> winner;
+};
+
+// Where this lane stands.
+template <int kPack>
+struct Place {
+  __device__ Place(const SpmmArgs& a, int lanes)
+      : turn(lane() / lanes),
+        column((static_cast<int>(blockIdx.y) * lanes + lane() % lanes) * kPack),
+        inside(column < a.width) {}
+  __device__ bool writes() const { return turn == 0 && inside; }
+
+  int turn;  // which of the edges that a warp takes at once
+  int column;
+  bool inside;
+};
+
+// Edges begin … end of one row.
+template <class T, class I, Mode mode, bool kHeads, int kPack>
+__device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& at, int lanes, I begin, I end) {
+  using A = Accumulator<T>;
+  constexpr bool kPlaces = kHeads || mode == Mode::select;
   const I* indices = static_cast<const I*>(a.indices);
   const I* edge = static_cast<const I*>(a.edge);
   const T* weight = static_cast<const T*>(a.weight);
-  const T* x = static_cast<const T*>(a.x);
-  const I* select = static_cast<const I*>(a.select);
-  const int64_t dim = a.heads > 1 ? a.width / a.heads : a.width;
-  const A sign = a.reduce == Reduce::min ? A{-1} : A{1};
-  const int64_t column = static_cast<int64_t>(blockIdx.y) * kTile + lane();
-
-  for (int64_t row = first_row(); row < a.rows; row += row_stride()) {
-    const int64_t begin = indptr[row];
-    const int64_t end = indptr[row + 1];
-    require(begin >= 0 && begin <= end && end <= a.nnz);
-    A value[kColumnsPerLane] = {};
-    int64_t winner[kColumnsPerLane] = {-1, -1, -1, -1};
-    for (int64_t batch = begin; batch < end; batch += kWarp) {
-      const int64_t mine = batch + lane();
-      int64_t my_column = 0;
-      int64_t my_place = 0;
-      if (mine < end) {
-        my_column = indices[mine];
-        my_place = edge == nullptr ? mine : static_cast<int64_t>(edge[mine]);
-        require(static_cast<uint64_t>(my_column) < static_cast<uint64_t>(a.cols) &&
-                static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
-      }
-      const int count = static_cast<int>(end - batch < kWarp ? end - batch : kWarp);
-      for (int k = 0; k < count; ++k) {
-        const int64_t source = __shfl_sync(0xffffffffu, my_column, k) * a.width;
-        const int64_t place = __shfl_sync(0xffffffffu, my_place, k);
+  const T* x = static_cast<const T*>(a.x) + at.column;
+  // Checked indices are not negative, and no tile begins beyond 31 bits: a product of 32 bits each is one instruction.
+  using U = std::make_unsigned_t<I>;
+  const auto width = static_cast<uint32_t>(a.width);
+  const int groups = kWarp / lanes;
+  const int64_t head = kHeads ? at.column / (a.width / a.heads) : 0;
+  using F = Found<T, I, mode, kPack>;
+  F found(at.turn < end - begin ? begin + at.turn : F::kNone);
+  for (I batch = begin; batch < end; batch += kWarp) {
+    const I mine = batch + lane();
+    I my_source = 0;
+    I my_place = 0;
+    const A sign = mode == Mode::extreme && a.reduce == Reduce::min ? A{-1} : A{1};
+    A my_weight = sign;
+    if (mine < end) {
+      my_source = load_once(indices + mine);
+      my_place = edge == nullptr ? mine : load_once(edge + mine);
+      require(static_cast<uint64_t>(my_source) < static_cast<uint64_t>(a.cols) &&
+              static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
+      if (!kHeads && weight != nullptr) my_weight = sign * static_cast<A>(widen(weight[my_place]));
+    }
+    const int count = end - batch < kWarp ? static_cast<int>(end - batch) : kWarp;
+    for (int base = 0; base < count; base += groups * kAhead) {
+      Pack<T, kPack> ahead[kAhead];
+      A w[kAhead];
+      I source[kAhead];
+      I place[kAhead];
 #pragma unroll
-        for (int c = 0; c < kColumnsPerLane; ++c) {
-          const int64_t f = column + c * kWarp;
-          if (f >= a.width) continue;
-          // Neighbouring lanes read the same weight, or those of neighbouring heads: one or two lines a warp.
-          const A w = weight == nullptr ? A{1} : static_cast<A>(widen(weight[place * a.heads + f / dim]));
-          const A product = w * widen(x[source + f]);
-          if constexpr (mode == Mode::sum) {
-            value[c] += product;
-          } else if constexpr (mode == Mode::select) {
-            if (static_cast<int64_t>(select[source + f]) == place) value[c] += product;
-          } else {
-            // The first of equal values wins; NaN wins over all.
-            const bool leads = value[c] == value[c] && (sign * product > sign * value[c] || product != product);
-            if (winner[c] < 0 || leads) {
-              value[c] = product;
-              winner[c] = batch + k;
-            }
-          }
+      for (int u = 0; u < kAhead; ++u) {
+        const int k = base + u * groups + at.turn;
+        source[u] = __shfl_sync(kAll, my_source, k % kWarp);
+        w[u] = __shfl_sync(kAll, my_weight, k % kWarp);
+        place[u] = kPlaces ? __shfl_sync(kAll, my_place, k % kWarp) : I{0};
+        if (k < count && at.inside) {
+          ahead[u] = load<kPack>(x + static_cast<uint64_t>(static_cast<U>(source[u])) * width);
+          if (kHeads) w[u] = sign * static_cast<A>(widen(weight[static_cast<int64_t>(place[u]) * a.heads + head]));
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kAhead; ++u) {
+        const int k = base + u * groups + at.turn;
+        if (k >= count || !at.inside) continue;
+        const I* chosen = static_cast<const I*>(a.select) + static_cast<int64_t>(source[u]) * a.width + at.column;
+#pragma unroll
+        for (int c = 0; c < kPack; ++c) {
+          const A product = w[u] * static_cast<A>(widen(ahead[u].at[c]));
+          if (mode != Mode::select || chosen[c] == place[u]) found.add(c, product, batch + k);
         }
       }
     }
-    const A scale = a.reduce == Reduce::mean && end - begin > 1 ? A{1} / static_cast<A>(end - begin) : A{1};
-#pragma unroll
-    for (int c = 0; c < kColumnsPerLane; ++c) {
-      const int64_t f = column + c * kWarp;
-      if (f >= a.width) continue;
-      const int64_t place = row * a.width + f;
-      const A result = scale * value[c];
-      if (a.out != nullptr) narrow(result, static_cast<T*>(a.out) + place);
-      if (a.hop_weight != nullptr) {
-        const A* hop_weight = static_cast<const A*>(a.hop_weight);
-        const A before = a.hop == 1 ? hop_weight[0] * static_cast<A>(widen(static_cast<const T*>(a.first)[place]))
-                                    : static_cast<const A*>(a.sum)[place];
-        const A sum = before + hop_weight[a.hop] * result;
-        if (a.final != nullptr)
-          narrow(sum, static_cast<T*>(a.final) + place);
-        else
-          static_cast<A*>(a.sum)[place] = sum;
-      }
-      if (mode == Mode::extreme && a.arg != nullptr)
-        static_cast<I*>(a.arg)[row * a.width + f] = static_cast<I>(winner[c]);
-    }
   }
+  __syncwarp();
+  found.fold(lanes);
+  return found;
+}
+
+template <int kPack, class A, class T>
+__device__ inline void put_narrow(const Pack<A, kPack>& from, T* to) {
+  Pack<T, kPack> narrowed;
+#pragma unroll
+  for (int c = 0; c < kPack; ++c) narrow(from.at[c], &narrowed.at[c]);
+  store(narrowed, to);
+}
+
+// What a hop of propagate adds to the sum over hops.
+template <class T, int kPack, class A>
+__device__ inline void put_hop(const SpmmArgs& a, const Pack<A, kPack>& result, int64_t place) {
+  const A* hop_weight = static_cast<const A*>(a.hop_weight);
+  Pack<A, kPack> sum;
+  if (a.hop == 1) {
+    const Pack<T, kPack> first = load<kPack>(static_cast<const T*>(a.first) + place);
+#pragma unroll
+    for (int c = 0; c < kPack; ++c) sum.at[c] = hop_weight[0] * static_cast<A>(widen(first.at[c]));
+  } else {
+    // Not load(): this very lane writes it back.
+    sum = *reinterpret_cast<const Pack<A, kPack>*>(static_cast<const A*>(a.sum) + place);
+  }
+#pragma unroll
+  for (int c = 0; c < kPack; ++c) sum.at[c] += hop_weight[a.hop] * result.at[c];
+  if (a.final != nullptr)
+    put_narrow(sum, static_cast<T*>(a.final) + place);
+  else
+    store(sum, static_cast<A*>(a.sum) + place);
+}
+
+template <class T, class I, Mode mode, int kPack>
+__device__ void put(const SpmmArgs& a, const Place<kPack>& at, Found<T, I, mode, kPack>& found, int64_t row,
+                    int64_t degree) {
+  using A = Accumulator<T>;
+  if (!at.writes()) return;
+  const int64_t place = row * a.width + at.column;
+  if constexpr (mode == Mode::extreme) {
+    const A sign = degree == 0 ? A{0} : a.reduce == Reduce::min ? A{-1} : A{1};
+#pragma unroll
+    for (int c = 0; c < kPack; ++c) {
+      found.value.at[c] = degree == 0 ? A{0} : sign * found.value.at[c];
+      if (degree == 0) found.winner.at[c] = -1;
+    }
+    if (a.arg != nullptr) store(found.winner, static_cast<I*>(a.arg) + place);
+  } else {
+    const A scale = a.reduce == Reduce::mean && degree > 1 ? A{1} / static_cast<A>(degree) : A{1};
+#pragma unroll
+    for (int c = 0; c < kPack; ++c) found.value.at[c] *= scale;
+  }
+  if (a.out != nullptr) put_narrow(found.value, static_cast<T*>(a.out) + place);
+  if (mode == Mode::sum && a.hop_weight != nullptr) put_hop<T>(a, found.value, place);
+}
+
+template <class T, class I, Mode mode, bool kHeads, int kPack>
+__global__ void __launch_bounds__(kThreads, (kBlocks<T, I>)) spmm_kernel(SpmmArgs a, Shape shape) {
+  using A = Accumulator<T>;
+  const Part<I> part = part_of_warp(shape.hubs, shape.front, static_cast<const I*>(a.indptr), a.rows, a.nnz);
+  if (!part.any) return;
+  const Place<kPack> at(a, shape.lanes);
+  auto found = walk<T, I, mode, kHeads, kPack>(a, at, shape.lanes, part.begin, part.end);
+  if (blockIdx.x >= shape.front) {
+    put(a, at, found, row_of_warp(shape.front), part.end - part.begin);
+  } else if (at.writes()) {
+    const int64_t place = piece_of_warp() * a.width + at.column;
+    store(found.value, static_cast<A*>(shape.partial) + place);
+    if (mode == Mode::extreme) store(found.winner, static_cast<I*>(shape.partial_winner) + place);
+  }
+}
+
+// What the pieces of hubs come to, a warp a hub.
+template <class T, class I, Mode mode, int kPack>
+__global__ void spmm_hubs_kernel(SpmmArgs a, Shape shape) {
+  using A = Accumulator<T>;
+  using F = Found<T, I, mode, kPack>;
+  const Place<kPack> at(a, shape.lanes);
+  const I* indptr = static_cast<const I*>(a.indptr);
+  for (int64_t h = first_row(); h < shape.hubs.hubs(); h += row_stride()) {
+    const Hub hub = shape.hubs.hub[h];
+    F found(F::kNone);
+    for (int64_t k = at.turn; k < hub.pieces && at.inside; k += kWarp / shape.lanes) {
+      const int64_t place = (hub.first + k) * a.width + at.column;
+      const Pack<A, kPack> value = load<kPack>(static_cast<const A*>(shape.partial) + place);
+      Pack<I, kPack> winner{};
+      if (mode == Mode::extreme) winner = load<kPack>(static_cast<const I*>(shape.partial_winner) + place);
+#pragma unroll
+      for (int c = 0; c < kPack; ++c) found.merge(c, value.at[c], winner.at[c]);
+    }
+    __syncwarp();
+    found.fold(shape.lanes);
+    put(a, at, found, hub.row, static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]));
+  }
+}
+
+// Of numbers of all columns of all pieces; what stands behind them is aligned as they are.
+int64_t partial_bytes(const SpmmArgs& a, const Hubs& h, int64_t element) {
+  return (h.piece_room * a.width * element + kPackBytes - 1) / kPackBytes * kPackBytes;
+}
+
+template <class T, class I, Mode mode, int kPack>
+int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
+  Shape shape{hubs_in(a.nnz, scratch), nullptr, nullptr, 0, lanes_of((a.width + kPack - 1) / kPack)};
+  const int64_t columns = int64_t{shape.lanes} * kPack;
+  const int64_t tiles = (a.width + columns - 1) / columns;
+  if (tiles > 65535) return cudaErrorInvalidConfiguration;
+  if (shape.hubs.split > 0) {
+    shape.front = pieces_at_once(shape.hubs);
+    shape.partial = static_cast<uint8_t*>(scratch) + shape.hubs.bytes();
+    shape.partial_winner = static_cast<uint8_t*>(shape.partial) + partial_bytes(a, shape.hubs, sizeof(Accumulator<T>));
+    const int error = find_hubs<I>(shape.hubs, a.indptr, a.rows, a.nnz, on);
+    if (error != cudaSuccess) return error;
+  }
+  const dim3 grid(shape.front + row_blocks(a.rows), static_cast<unsigned>(tiles));
+  if (a.heads > 1)
+    launch(spmm_kernel<T, I, mode, true, kPack>, grid, kThreads, on, a, shape);
+  else
+    launch(spmm_kernel<T, I, mode, false, kPack>, grid, kThreads, on, a, shape);
+  if (shape.hubs.split > 0)
+    launch(spmm_hubs_kernel<T, I, mode, kPack>, dim3(hub_blocks(shape.hubs), grid.y), kThreads, on, a, shape);
+  return cudaGetLastError();
+}
+
+template <class T, class I, int kPack>
+int run_mode(const SpmmArgs& a, void* scratch, cudaStream_t on) {
+  if (a.select != nullptr) return run<T, I, Mode::select, kPack>(a, scratch, on);
+  if (a.reduce == Reduce::max || a.reduce == Reduce::min) return run<T, I, Mode::extreme, kPack>(a, scratch, on);
+  return run<T, I, Mode::sum, kPack>(a, scratch, on);
+}
+
+bool all_aligned(const SpmmArgs& a) {
+  return aligned(a.x) && aligned(a.out) && aligned(a.arg) && aligned(a.first) && aligned(a.sum) && aligned(a.final);
 }
 
 }  // namespace
 
-int spmm_cuda(const SpmmArgs& a, void* stream) {
+int64_t spmm_cuda_scratch(const SpmmArgs& a) {
+  const Hubs h = hubs_of(a.nnz);
+  const bool extreme = a.reduce == Reduce::max || a.reduce == Reduce::min;
+  return h.bytes() + partial_bytes(a, h, a.dtype == Dtype::f64 ? 8 : 4) +
+         (extreme ? partial_bytes(a, h, a.wide_index ? 8 : 4) : 0);
+}
+
+int spmm_cuda(const SpmmArgs& a, void* scratch, void* stream) {
   if (a.rows == 0 || a.width == 0) return cudaSuccess;
-  const dim3 grid(row_blocks(a.rows), static_cast<unsigned>((a.width + kTile - 1) / kTile));
-  const dim3 block(kWarp * kWarpsPerBlock);
-  const auto on = static_cast<cudaStream_t>(stream);
+  int error = cudaSuccess;
   with_types(a.dtype, a.wide_index, [&](auto element, auto index) {
     using T = decltype(element);
     using I = decltype(index);
-    if (a.select != nullptr)
-      launch(spmm_kernel<T, I, Mode::select>, grid, block, on, a);
-    else if (a.reduce == Reduce::max || a.reduce == Reduce::min)
-      launch(spmm_kernel<T, I, Mode::extreme>, grid, block, on, a);
-    else
-      launch(spmm_kernel<T, I, Mode::sum>, grid, block, on, a);
+    const auto on = static_cast<cudaStream_t>(stream);
+    // A pack belongs to one head.
+    const bool packs = a.width / a.heads % kWide<T> == 0 && all_aligned(a);
+    error = packs ? run_mode<T, I, kWide<T>>(a, scratch, on) : run_mode<T, I, 1>(a, scratch, on);
   });
-  return cudaGetLastError();
+  return error;
 }
 
 }  // namespace gnas

@@ -48,7 +48,10 @@ struct SpmmArgs {
 GNAS_KERNEL(spmm_rows, const SpmmArgs& a, int64_t chunk_begin, int64_t chunk_end)
 GNAS_KERNEL(spmm_carry, const SpmmArgs& a)
 
+// Bytes that spmm_cuda works in.
+int64_t spmm_cuda_scratch(const SpmmArgs& a);
+
 // Launches on a stream (a cudaStream_t); returns a cudaError_t.
-int spmm_cuda(const SpmmArgs& a, void* stream);
+int spmm_cuda(const SpmmArgs& a, void* scratch, void* stream);
 
 }  // namespace gnas

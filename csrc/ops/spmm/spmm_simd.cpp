@@ -66,6 +66,7 @@ void run_chunks(const SpmmArgs& a, int64_t chunk_begin, int64_t chunk_end) {
     g.ahead = wanted < a.nnz - end ? wanted : a.nnz - end;
     if (!with_whole_sum(g, [&](auto kernel) { run_chunk(g, chunk, kernel); })) run_chunk(g, chunk, reduce_piece<T, I>);
   }
+  if (g.past) finish_past();
 }
 
 template <class T, class I>

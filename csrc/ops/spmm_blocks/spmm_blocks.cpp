@@ -68,7 +68,8 @@ Call prepare(const char* op, const Tensor& indptr, const Tensor& indices, const 
 #ifdef GNAS_CUDA
 void run(const char* op, const SpmmBlocksCall& a, const Tensor& x) {
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
-  check_launch(op, spmm_blocks_cuda(a, current_stream(x)));
+  const Scratch scratch(x, spmm_blocks_cuda_scratch(a));
+  check_launch(op, spmm_blocks_cuda(a, scratch.data(), current_stream(x)));
 }
 #else
 // More than this stays in no cache: live blocks are copied side by side into huge pages, so many bytes of a row at a

@@ -107,7 +107,9 @@ struct SpmmBlocksCall {
   bool wide_index;
 };
 
+// Bytes of the device's memory that a call works in.
+int64_t spmm_blocks_cuda_scratch(const SpmmBlocksCall& a);
 // Launches on a stream (a cudaStream_t); returns a cudaError_t.
-int spmm_blocks_cuda(const SpmmBlocksCall& a, void* stream);
+int spmm_blocks_cuda(const SpmmBlocksCall& a, void* scratch, void* stream);
 
 }  // namespace gnas

@@ -1,4 +1,5 @@
 #include "core/bounds.h"
+#include "core/past.h"
 #include "core/rows.h"
 #include "core/vector.h"
 #include "ops/spmm_blocks/spmm_blocks.h"
@@ -71,23 +72,6 @@ struct Piece {
   Accumulator<T> scale;  // of a whole row: the mean divides
 };
 
-// Writes that do not first read the line into the caches, for a result that would not stay there: reading it is a fifth
-// of the time of a narrow row.
-#if GNAS_VECTOR_BYTES == 64
-GNAS_INLINE void stream(Vector<float> v, float* to) { _mm512_stream_ps(to, bit_copy<__m512>(v)); }
-#elif GNAS_VECTOR_BYTES == 32
-GNAS_INLINE void stream(Vector<float> v, float* to) { _mm256_stream_ps(to, bit_copy<__m256>(v)); }
-#endif
-template <class V, class T>
-GNAS_INLINE void stream(V v, T* to) {
-  store_as(v, to);
-}
-GNAS_INLINE void end_of_stream() {
-#if GNAS_VECTOR_BYTES > 16
-  _mm_sfence();
-#endif
-}
-
 // Where the sums of blocks go, of which `list` or, without one, their order from `block` on says which they are. Not
 // inlined: it is there for every number of blocks.
 template <class T>
@@ -104,7 +88,7 @@ __attribute__((noinline)) void put(const SpmmBlocksArgs& a, const Piece<T>& p, c
     const int64_t column = static_cast<int64_t>(a.column[at]) * kBlock;
     T* to = static_cast<T*>(a.out) + p.row * a.width + column;
     if (a.stream) {
-      unrolled<kRegisters<A>>([&](auto r) { stream(p.scale * load(sum + r * kLanes), to + r * kLanes); });
+      unrolled<kRegisters<A>>([&](auto r) { store_past(p.scale * load(sum + r * kLanes), to + r * kLanes); });
     } else if (__builtin_expect(column + kBlock <= a.width, 1)) {
       unrolled<kRegisters<A>>([&](auto r) { store_as(p.scale * load(sum + r * kLanes), to + r * kLanes); });
     } else {
@@ -253,7 +237,7 @@ GNAS_INLINE void put_zeros(const SpmmBlocksArgs& a, int64_t row) {
     const int64_t column = static_cast<int64_t>(a.dead[group * a.out_blocks + d]) * kBlock;
     if (a.stream)
       unrolled<kRegisters<Accumulator<T>>>(
-          [&](auto r) { stream(Vector<Accumulator<T>>{}, to + column + r * Lanes<Accumulator<T>>::count); });
+          [&](auto r) { store_past(Vector<Accumulator<T>>{}, to + column + r * Lanes<Accumulator<T>>::count); });
     else if (column + kBlock <= a.width)
       std::memset(to + column, 0, kBlock * sizeof(T));
     else
@@ -305,7 +289,7 @@ void run_chunks_of(const SpmmBlocksArgs& a, int64_t chunk_begin, int64_t chunk_e
     if (!with_whole_row<kMostBlocks<Accumulator<T>>>(g, [&](const auto& kernel) { run_chunk(g, chunk, kernel); }))
       run_chunk(g, chunk, [](const G& graph, const Piece<T>& p) { sum_piece(graph, p); });
   }
-  end_of_stream();
+  finish_past();
 }
 
 template <class T, class I, bool kRagged>

@@ -86,7 +86,8 @@ Tensor spmm_int32(const Tensor& indptr, const Tensor& indices, const Tensor& wei
   Tensor row = output_like(codes, {1}, ScalarType::Long);
   torch::stable::fill_(row, -1);
   a.overflow = static_cast<Fault*>(row.data_ptr());
-  check_launch(op, spmm_int32_cuda(a, current_stream(codes)));
+  const Scratch scratch(codes, spmm_int32_cuda_scratch(a));
+  check_launch(op, spmm_int32_cuda(a, scratch.data(), current_stream(codes)));
   const Tensor here = torch::stable::to(row, torch::stable::Device(torch::headeronly::DeviceType::CPU));
   check_overflow(op, Fault{*static_cast<const int64_t*>(here.data_ptr())});
 #else

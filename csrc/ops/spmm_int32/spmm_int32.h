@@ -48,7 +48,9 @@ constexpr bool fits_int32(const I* indptr, const int8_t* weight, int64_t row) {
 GNAS_KERNEL(spmm_int32_rows, const SpmmInt32Args& a, int64_t chunk_begin, int64_t chunk_end)
 GNAS_KERNEL(spmm_int32_carry, const SpmmInt32Args& a)
 
+// Bytes of the device's memory that a call works in.
+int64_t spmm_int32_cuda_scratch(const SpmmInt32Args& a);
 // Launches on a stream (a cudaStream_t); returns a cudaError_t.
-int spmm_int32_cuda(const SpmmInt32Args& a, void* stream);
+int spmm_int32_cuda(const SpmmInt32Args& a, void* scratch, void* stream);
 
 }  // namespace gnas

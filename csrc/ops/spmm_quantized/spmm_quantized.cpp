@@ -57,7 +57,8 @@ void check_finite(const char* op, const Fault& infinite) {
 #ifdef GNAS_CUDA
 void run(const char* op, SpmmQuantizedArgs a, const Tensor& codes) {
   const torch::stable::accelerator::DeviceGuard guard(codes.get_device_index());
-  check_launch(op, spmm_quantized_cuda(a, current_stream(codes)));
+  const Scratch scratch(codes, spmm_quantized_cuda_scratch(a));
+  check_launch(op, spmm_quantized_cuda(a, scratch.data(), current_stream(codes)));
 }
 #else
 // All rows of a panel, or of the whole.
@@ -160,7 +161,8 @@ Tensor sddmm_quantized(const Tensor& indptr, const Tensor& indices, const Option
                           graph.wide_index};
 #ifdef GNAS_CUDA
   const torch::stable::accelerator::DeviceGuard guard(codes.get_device_index());
-  check_launch(op, sddmm_quantized_cuda(args, current_stream(codes)));
+  const Scratch scratch(codes, sddmm_quantized_cuda_scratch(args));
+  check_launch(op, sddmm_quantized_cuda(args, scratch.data(), current_stream(codes)));
 #else
   const auto rows = GNAS_AT_LEVEL(sddmm_quantized_rows);
   for_chunks(args.chunks, [&](int64_t begin, int64_t end) { rows(args, begin, end); });

@@ -1,6 +1,10 @@
 #include "core/bits.h"
-#include "core/device.cuh"
+#include "core/bytes.cuh"
+#include "core/pack.cuh"
+#include "core/piece_sums.cuh"
 #include "core/quantize.cuh"
+#include "core/runs.cuh"
+#include "core/share.cuh"
 #include "ops/spmm_quantized/spmm_quantized.h"
 
 namespace gnas {
@@ -8,174 +12,424 @@ namespace {
 
 using namespace cuda;
 
-constexpr unsigned kAll = 0xffffffffu;
-// A lane takes as many codes as stand in four bytes.
+// As spmm (ops/spmm/spmm.cu): lanes stand beside each other on a gathered row, eight codes each, and those that are
+// left take other edges of the same row. Eight codes and not 16 bytes of them: the sums of 16 codes fill registers, and
+// of rows so small it is the number of warps that hides the wait.
+//
+// Of a table with very many rows the scales fill the second-level cache, and are worth it: 32 bytes of them are those
+// of eight rows. There codes are read as if once, so that they drive out no scales.
+constexpr int kColumns = 8;
+constexpr int kThreads = kWarp * kWarpsPerBlock;
+// Blocks on a multiprocessor, which bounds registers.
 template <int kBits>
-constexpr int kColumns = 32 / kBits;
-
-// The number that four bytes of a row make, from byte `at` on; bytes beyond the row are zero. Rows may begin anywhere.
-__device__ inline uint32_t four_bytes(const uint8_t* row, int64_t at, int64_t row_bytes) {
-  if (at + 4 <= row_bytes && (reinterpret_cast<uintptr_t>(row + at) & 3) == 0)
-    return *reinterpret_cast<const uint32_t*>(row + at);
-  uint32_t word = 0;
-  for (int b = 0; b < 4; ++b) {
-    if (at + b < row_bytes) word |= static_cast<uint32_t>(row[at + b]) << (8 * b);
-  }
-  return word;
-}
-
+constexpr int kResident = kBits == 8 ? 5 : 4;
+// Rows that a lane has under way.
 template <int kBits>
-__device__ inline float code_of(uint32_t word, int k) {
-  if constexpr (kBits == 8)
-    return static_cast<float>(static_cast<int8_t>(word >> (8 * k)));
-  else
-    return static_cast<float>(static_cast<int>((word >> (kBits * k)) & ((1u << kBits) - 1)) - (1 << (kBits - 1)));
-}
+constexpr int kAhead = kBits == 8 ? 4 : 8;
 
-// An edge's neighbour, and where its weight stands; both are checked.
-struct Entry {
-  int64_t column;
-  int64_t place;
+constexpr int64_t kScalesThatStay = int64_t{12} << 20;  // bytes, a quarter of an H100's cache
+
+struct Shape {
+  Runs runs;
+  float* partial;  // [pieces, width]
+  int lanes;       // on a row of codes
+  int tiles;       // that a row has
+  unsigned row_bytes;
+  bool whole;  // results are stored several at a time
+  bool once;   // codes are read as if once
 };
 
-template <class I>
-__device__ inline Entry entry_of(const I* indices, const I* edge, int64_t e, int64_t cols, int64_t nnz) {
-  const Entry entry{static_cast<int64_t>(indices[e]), edge == nullptr ? e : static_cast<int64_t>(edge[e])};
-  require(static_cast<uint64_t>(entry.column) < static_cast<uint64_t>(cols) &&
-          static_cast<uint64_t>(entry.place) < static_cast<uint64_t>(nnz));
-  return entry;
+template <class T>
+__device__ inline T load_codes(const uint8_t* from, bool once) {
+  return once ? load_once(reinterpret_cast<const T*>(from)) : __ldg(reinterpret_cast<const T*>(from));
 }
 
-// A warp takes a row and its columns a tile at a time; each lane has kColumns beside each other. Edges are taken 32 at
-// a time: a lane loads one factor, all lanes share them. Sums run in edge order, without atomics.
-template <int kBits, class I>
-__device__ void sum_tile(const SpmmQuantizedArgs& a, int64_t begin, int64_t end, int64_t tile,
-                         float (&sum)[kColumns<kBits>]) {
-  const I* indices = static_cast<const I*>(a.indices);
-  const I* edge = static_cast<const I*>(a.edge);
-  const uint8_t* codes = static_cast<const uint8_t*>(a.table.codes);
-  const int64_t at = tile * (kWarp * 4) + lane() * 4;  // the first of this lane's bytes
+// Eight codes, which are as many bytes as a code has bits.
+template <int kBits>
+struct Codes {
+  uint32_t word[kBits == 8 ? 2 : 1];
+};
+
+// kWhole: rows are aligned to eight codes, and have a whole number of them. Else they may begin anywhere, and bytes
+// beyond a row are zero.
+template <int kBits, bool kWhole>
+__device__ inline Codes<kBits> codes_at(const uint8_t* from, int left, bool once) {
+  Codes<kBits> codes{};
+  if constexpr (kWhole) {
+    if constexpr (kBits == 8) {
+      const uint2 both = load_codes<uint2>(from, once);
+      codes.word[0] = both.x;
+      codes.word[1] = both.y;
+    } else if constexpr (kBits == 4) {
+      codes.word[0] = load_codes<uint32_t>(from, once);
+    } else {
+      codes.word[0] = load_codes<uint16_t>(from, once);
+    }
+  } else {
+    for (int b = 0; b < kBits; ++b) {
+      if (b < left) codes.word[b / 4] |= static_cast<uint32_t>(from[b]) << (8 * (b % 4));
+    }
+  }
+  return codes;
+}
+
+// Codes as numbers, in order.
+template <int kBits>
+__device__ inline void numbers_of(const Codes<kBits>& codes, float (&x)[kColumns]) {
+  uint32_t a = codes.word[0];
+  if constexpr (kBits == 8) {
+    a ^= 0x80808080u;
+    const uint32_t b = codes.word[1] ^ 0x80808080u;
+    x[0] = byte_number<0, 128>(a), x[1] = byte_number<1, 128>(a);
+    x[2] = byte_number<2, 128>(a), x[3] = byte_number<3, 128>(a);
+    x[4] = byte_number<0, 128>(b), x[5] = byte_number<1, 128>(b);
+    x[6] = byte_number<2, 128>(b), x[7] = byte_number<3, 128>(b);
+  } else if constexpr (kBits == 4) {
+    const uint32_t b = a >> 4 & 0x0F0F0F0Fu;
+    a &= 0x0F0F0F0Fu;
+    x[0] = byte_number<0, 8>(a), x[1] = byte_number<0, 8>(b);
+    x[2] = byte_number<1, 8>(a), x[3] = byte_number<1, 8>(b);
+    x[4] = byte_number<2, 8>(a), x[5] = byte_number<2, 8>(b);
+    x[6] = byte_number<3, 8>(a), x[7] = byte_number<3, 8>(b);
+  } else {
+    // Two bytes: those beside them get the codes that stand two bits further on.
+    a |= a << 14;
+    const uint32_t b = a >> 4 & 0x03030303u;
+    a &= 0x03030303u;
+    x[0] = byte_number<0, 2>(a), x[4] = byte_number<1, 2>(a);
+    x[1] = byte_number<2, 2>(a), x[5] = byte_number<3, 2>(a);
+    x[2] = byte_number<0, 2>(b), x[6] = byte_number<1, 2>(b);
+    x[3] = byte_number<2, 2>(b), x[7] = byte_number<3, 2>(b);
+  }
+}
+
+template <int kBits>
+__device__ inline void add_codes(const Codes<kBits>& codes, float factor, float (&v)[kColumns]) {
+  float x[kColumns];
+  numbers_of<kBits>(codes, x);
+#pragma unroll
+  for (int c = 0; c < kColumns; ++c) v[c] += factor * x[c];
+}
+
+// Where an edge's weight stands.
+template <class I>
+__device__ inline int64_t place_of(const I* edge, int64_t e, int64_t nnz) {
+  if (edge == nullptr) return e;
+  const int64_t place = edge[e];
+  require(static_cast<uint64_t>(place) < static_cast<uint64_t>(nnz));
+  return place;
+}
+
+// The eight columns of this lane in a tile, and which edges of 32 it takes: turn, turn + groups …
+struct Lanes {
+  int turn;
+  int groups;
+  int at;      // first of its bytes in a row
+  int column;  // first of its columns
+  bool inside;
+};
+
+template <int kBits>
+__device__ inline Lanes lanes_in(const Shape& shape, int tile, int width) {
+  const int pack = tile * shape.lanes + lane() % shape.lanes;
+  return {lane() / shape.lanes, kWarp / shape.lanes, pack * kBits, pack * kColumns, pack * kColumns < width};
+}
+
+// What edges of a row come to in a tile of columns; each lane has its share of them then. Always in the same order.
+template <int kBits, bool kWhole, class I>
+__device__ inline Share sum_edges(const SpmmQuantizedArgs& a, const Shape& shape, const Lanes& lanes,
+                                  const Edges<I>& edges, float (&v)[kColumns]) {
+  const I* indices = static_cast<const I*>(a.indices) + edges.begin;
+  const uint8_t* codes = static_cast<const uint8_t*>(a.table.codes) + lanes.at;
+  constexpr int kRows = kAhead<kBits>;
+  I column = edges.column;
   float shift = 0;
 #pragma unroll
-  for (int k = 0; k < kColumns<kBits>; ++k) sum[k] = 0;
-  for (int64_t batch = begin; batch < end; batch += kWarp) {
-    const int64_t mine = batch + lane();
-    int64_t my_row = 0;
-    float my_factor = 0;
-    float my_shift = 0;
-    if (mine < end) {
-      const Entry entry = entry_of(indices, edge, mine, a.cols, a.nnz);
-      const float w = a.weight == nullptr ? 1.0f : a.weight[entry.place];
-      my_row = entry.column * a.table.row_bytes;
-      my_factor = w * a.table.scale[entry.column];
-      my_shift = a.table.zero == nullptr ? 0.0f : w * a.table.zero[entry.column];
+  for (int c = 0; c < kColumns; ++c) v[c] = 0;
+  for (int batch = 0; batch < edges.count; batch += kWarp) {
+    const int count = edges.count - batch < kWarp ? edges.count - batch : kWarp;
+    const I my_row = column;
+    column = column_of(indices, batch + kWarp, edges.count);
+    float my_scale = 0;
+    float my_zero = 0;
+    float my_weight = 1;
+    if (lane() < count) {
+      require(static_cast<uint64_t>(my_row) < static_cast<uint64_t>(a.cols));
+      my_scale = a.table.scale[my_row];
+      if (a.table.zero != nullptr) my_zero = a.table.zero[my_row];
+      if (a.weight != nullptr)
+        my_weight = a.weight[place_of(static_cast<const I*>(a.edge), int64_t{edges.begin} + batch + lane(), a.nnz)];
     }
-    const int count = static_cast<int>(end - batch < kWarp ? end - batch : kWarp);
-    for (int k = 0; k < count; ++k) {
-      const int64_t row = __shfl_sync(kAll, my_row, k);
-      const float factor = __shfl_sync(kAll, my_factor, k);
-      shift += __shfl_sync(kAll, my_shift, k);
-      const uint32_t word = four_bytes(codes + row, at, a.table.row_bytes);
+    for (int base = 0; base < count; base += lanes.groups * kRows) {
+      Codes<kBits> ahead[kRows];
 #pragma unroll
-      for (int c = 0; c < kColumns<kBits>; ++c) sum[c] += factor * code_of<kBits>(word, c);
+      for (int u = 0; u < kRows; ++u) {
+        const int k = base + u * lanes.groups + lanes.turn;
+        const I row = from_lane(my_row, k);
+        if (k < count && lanes.inside)
+          ahead[u] = codes_at<kBits, kWhole>(codes + offset_of(row, shape.row_bytes),
+                                             static_cast<int>(shape.row_bytes) - lanes.at, shape.once);
+      }
+      // Not multiplied before, where the codes would wait for the scales.
+#pragma unroll
+      for (int u = 0; u < kRows; ++u) {
+        const int k = base + u * lanes.groups + lanes.turn;
+        const float factor = from_lane(my_scale, k) * from_lane(my_weight, k);
+        if (k < count && lanes.inside) add_codes(ahead[u], factor, v);
+      }
     }
+    if (a.table.zero != nullptr) shift += my_weight * my_zero;
   }
-  const float scale = a.mean && end - begin > 1 ? 1.0f / static_cast<float>(end - begin) : 1.0f;
+  const Share share = sum_and_share(v, kWarp / 2, kWarp / lanes.groups);
+  if (a.table.zero != nullptr) {
+    for (int apart = kWarp / 2; apart > 0; apart /= 2) shift += __shfl_xor_sync(kAllLanes, shift, apart);
 #pragma unroll
-  for (int k = 0; k < kColumns<kBits>; ++k) sum[k] = (sum[k] + shift) * scale;
+    for (int c = 0; c < kColumns; ++c) v[c] += shift;
+  }
+  return share;
 }
 
-template <int kBits, class I>
-__global__ void spmm_quantized_kernel(SpmmQuantizedArgs a) {
-  constexpr int kMine = kColumns<kBits>;
+__device__ inline float scale_of(const SpmmQuantizedArgs& a, int64_t degree) {
+  return a.mean && degree > 1 ? 1.0f / static_cast<float>(degree) : 1.0f;
+}
+
+// The largest magnitude of a row's results, and whether all are finite.
+struct Most {
+  float magnitude = 0;
+  bool finite = true;
+  __device__ void take(float x) {
+    finite = finite && fabsf(x) <= 3.402823466e38f;
+    magnitude = fmaxf(magnitude, fabsf(x));
+  }
+};
+
+// The code of a row that is quantised again, in every lane of the warp; its scale is written.
+__device__ inline RowCode code_again(const SpmmQuantizedArgs& a, int64_t row, Most most) {
+  for (int apart = kWarp / 2; apart > 0; apart /= 2)
+    most.magnitude = fmaxf(most.magnitude, __shfl_xor_sync(kAllLanes, most.magnitude, apart));
+  if (!__all_sync(kAllLanes, most.finite) && lane() == 0) a.infinite->edge = row;
+  const RowCode code = candidate(requantizing(), {most.magnitude, 0, 0}, 0);
+  if (lane() == 0) a.scale[row] = code.scale;
+  return code;
+}
+
+// kAgain: rows are quantised again. Their scale is known when all columns are; those of several tiles are summed twice,
+// which gives the same.
+template <int kBits, bool kWhole, bool kAgain, class I>
+__global__ void __launch_bounds__(kThreads, kResident<kBits>) spmm_quantized_kernel(SpmmQuantizedArgs a, Shape shape) {
+  const int width = static_cast<int>(a.table.width);
+  const auto take = [&](const Edges<I>& edges) {
+    const bool again = kAgain && edges.piece < 0;
+    const int visits = again && shape.tiles > 1 ? 2 * shape.tiles : shape.tiles;
+    Most most;
+    RowCode code{};
+    for (int visit = 0; visit < visits; ++visit) {
+      const Lanes lanes = lanes_in<kBits>(shape, visit < shape.tiles ? visit : visit - shape.tiles, width);
+      float v[kColumns];
+      const Share share = sum_edges<kBits, kWhole, I>(a, shape, lanes, edges, v);
+      const float scale = edges.piece < 0 ? scale_of(a, edges.count) : 1.0f;
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) v[c] *= scale;
+      const int first = lanes.column + share.first;
+      const bool writes = lanes.inside && share.only;
+      if (!again) {
+        float* to = edges.piece < 0 ? a.out + edges.row * a.out_stride : shape.partial + int64_t{edges.piece} * width;
+        if (writes) store_share(v, share.count, shape.whole, to + first, width - first);
+        continue;
+      }
+      if (visit < shape.tiles) {
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c)
+          if (lanes.inside && c < share.count && first + c < width) most.take(v[c]);
+        if (visit == shape.tiles - 1) code = code_again(a, edges.row, most);
+      }
+      if (shape.tiles == 1 || visit >= shape.tiles) {
+        int8_t codes[kColumns];
+#pragma unroll
+        for (int c = 0; c < kColumns; ++c)
+          codes[c] = static_cast<int8_t>(cuda::code_of(v[c], code, requantizing(), edges.row, first + c));
+        if (writes) store_share(codes, share.count, shape.whole, a.codes + edges.row * width + first, width - first);
+      }
+    }
+  };
+  for_runs_and_pieces(shape.runs, static_cast<const I*>(a.indptr), static_cast<const I*>(a.indices), a.rows, a.nnz,
+                      take);
+}
+
+template <class I>
+__global__ void __launch_bounds__(kThreads) spmm_quantized_hubs_kernel(SpmmQuantizedArgs a, Shape shape) {
   const I* indptr = static_cast<const I*>(a.indptr);
   const int64_t width = a.table.width;
-  const int64_t tiles = (a.table.row_bytes + kWarp * 4 - 1) / (kWarp * 4);
-  for (int64_t row = first_row(); row < a.rows; row += row_stride()) {
-    const int64_t begin = indptr[row];
-    const int64_t end = indptr[row + 1];
-    require(begin >= 0 && begin <= end && end <= a.nnz);
-    float sum[kMine];
-    float most = 0;
-    bool finite = true;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      sum_tile<kBits, I>(a, begin, end, tile, sum);
-      const int64_t column = (tile * kWarp + lane()) * kMine;
-      for (int k = 0; k < kMine; ++k) {
-        if (column + k >= width) continue;
-        if (a.scale == nullptr) a.out[row * a.out_stride + column + k] = sum[k];
-        finite = finite && fabsf(sum[k]) <= 3.402823466e38f;
-        most = fmaxf(most, fabsf(sum[k]));
-      }
+  for (int64_t h = blockIdx.x; h < shape.runs.hubs.hubs(); h += gridDim.x) {
+    const Hub hub = shape.runs.hubs.hub[h];
+    sum_pieces(shape.partial, width, hub.first, hub.pieces, width);
+    if (threadIdx.x >= kWarp) continue;
+    const float* sum = shape.partial + hub.first * width;
+    const float scale = scale_of(a, static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]));
+    if (a.scale == nullptr) {
+      for (int64_t f = lane(); f < width; f += kWarp) a.out[hub.row * a.out_stride + f] = sum[f] * scale;
+      continue;
     }
-    if (a.scale == nullptr) continue;
-    // The scale is known when all columns are: those of several tiles are summed again, which gives the same.
-    for (int apart = kWarp / 2; apart > 0; apart /= 2) most = fmaxf(most, __shfl_xor_sync(kAll, most, apart));
-    if (!__all_sync(kAll, finite) && lane() == 0) a.infinite->edge = row;
-    const RowCode code = candidate(requantizing(), {most, 0, 0}, 0);
-    if (lane() == 0) a.scale[row] = code.scale;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      if (tiles > 1) sum_tile<kBits, I>(a, begin, end, tile, sum);
-      const int64_t column = (tile * kWarp + lane()) * kMine;
-      for (int k = 0; k < kMine; ++k) {
-        if (column + k >= width) continue;
-        a.codes[row * width + column + k] =
-            static_cast<int8_t>(cuda::code_of(sum[k], code, requantizing(), row, column + k));
-      }
-    }
+    Most most;
+    for (int64_t f = lane(); f < width; f += kWarp) most.take(sum[f] * scale);
+    const RowCode code = code_again(a, hub.row, most);
+    for (int64_t f = lane(); f < width; f += kWarp)
+      a.codes[hub.row * width + f] =
+          static_cast<int8_t>(cuda::code_of(sum[f] * scale, code, requantizing(), hub.row, f));
   }
 }
 
-template <int kBits, class I>
-__global__ void sddmm_quantized_kernel(SddmmQuantizedArgs a) {
-  constexpr int kMine = kColumns<kBits>;
-  const I* indptr = static_cast<const I*>(a.indptr);
-  const I* indices = static_cast<const I*>(a.indices);
-  const I* edge = static_cast<const I*>(a.edge);
-  const uint8_t* codes = static_cast<const uint8_t*>(a.table.codes);
-  const int64_t width = a.table.width;
-  for (int64_t row = first_row(); row < a.rows; row += row_stride()) {
-    const int64_t begin = indptr[row];
-    const int64_t end = indptr[row + 1];
-    require(begin >= 0 && begin <= end && end <= a.nnz);
-    const float* left = a.a + row * width;
-    for (int64_t e = begin; e < end; ++e) {
-      const Entry entry = entry_of(indices, edge, e, a.cols, a.nnz);
-      const float zero = a.table.zero == nullptr ? 0.0f : a.table.zero[entry.column];
-      const float scale = a.table.scale[entry.column];
-      float sum = 0;
-      for (int64_t at = lane() * 4; at < a.table.row_bytes; at += kWarp * 4) {
-        const uint32_t word = four_bytes(codes + entry.column * a.table.row_bytes, at, a.table.row_bytes);
-        const int64_t column = at * (8 / kBits);
-        for (int k = 0; k < kMine && column + k < width; ++k)
-          sum += left[column + k] * (scale * code_of<kBits>(word, k) + zero);
+// Lanes stand on row i of a, too, and on those of the table: an edge is theirs, and those left take other edges. A
+// hub's pieces have nothing to be put together.
+template <int kBits, bool kWhole, class I>
+__global__ void __launch_bounds__(kThreads, 4) sddmm_quantized_kernel(SddmmQuantizedArgs a, Shape shape) {
+  constexpr int kRows = kAhead<kBits>;
+  const int width = static_cast<int>(a.table.width);
+  const auto take = [&](const Edges<I>& edges) {
+    const I* indices = static_cast<const I*>(a.indices) + edges.begin;
+    for (int tile = 0; tile < shape.tiles; ++tile) {
+      const Lanes lanes = lanes_in<kBits>(shape, tile, width);
+      const uint8_t* codes = static_cast<const uint8_t*>(a.table.codes) + lanes.at;
+      float left[kColumns];
+      float left_sum = 0;
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) {
+        left[c] = lanes.column + c < width ? a.a[edges.row * width + lanes.column + c] : 0.0f;
+        left_sum += left[c];
       }
-      for (int apart = kWarp / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(kAll, sum, apart);
-      if (lane() == 0) a.out[entry.place] = sum;
+      for (int apart = shape.lanes / 2; apart > 0; apart /= 2) left_sum += __shfl_xor_sync(kAllLanes, left_sum, apart);
+      I column = edges.column;
+      for (int batch = 0; batch < edges.count; batch += kWarp) {
+        const int count = edges.count - batch < kWarp ? edges.count - batch : kWarp;
+        const I my_row = column;
+        column = column_of(indices, batch + kWarp, edges.count);
+        float my_scale = 0;
+        float my_zero = 0;
+        I my_place = 0;
+        if (lane() < count) {
+          require(static_cast<uint64_t>(my_row) < static_cast<uint64_t>(a.cols));
+          my_scale = a.table.scale[my_row];
+          if (a.table.zero != nullptr) my_zero = a.table.zero[my_row];
+          my_place =
+              static_cast<I>(place_of(static_cast<const I*>(a.edge), int64_t{edges.begin} + batch + lane(), a.nnz));
+        }
+        for (int base = 0; base < count; base += lanes.groups * kRows) {
+          Codes<kBits> ahead[kRows];
+          float dot[kRows];
+#pragma unroll
+          for (int u = 0; u < kRows; ++u) {
+            ahead[u] = {};
+            const int k = base + u * lanes.groups + lanes.turn;
+            const I row = from_lane(my_row, k);
+            if (k < count && lanes.inside)
+              ahead[u] = codes_at<kBits, kWhole>(codes + offset_of(row, shape.row_bytes),
+                                                 static_cast<int>(shape.row_bytes) - lanes.at, shape.once);
+          }
+#pragma unroll
+          for (int u = 0; u < kRows; ++u) {
+            float x[kColumns];
+            numbers_of<kBits>(ahead[u], x);
+            dot[u] = 0;
+#pragma unroll
+            for (int c = 0; c < kColumns; ++c) dot[u] += left[c] * x[c];
+          }
+          const Share share = sum_and_share(dot, shape.lanes / 2, 1);
+#pragma unroll
+          for (int c = 0; c < kRows; ++c) {
+            if (c >= share.count) continue;
+            const int k = base + (share.first + c) * lanes.groups + lanes.turn;
+            const float scale = from_lane(my_scale, k);
+            const float zero = from_lane(my_zero, k);
+            const I place = from_lane(my_place, k);
+            if (k >= count || !share.only) continue;
+            // Of several tiles, the same lane has written the one before.
+            const float before = tile == 0 ? 0.0f : a.out[place];
+            a.out[place] = before + (scale * dot[c] + zero * left_sum);
+          }
+        }
+      }
     }
-  }
+  };
+  for_runs_and_pieces(shape.runs, static_cast<const I*>(a.indptr), static_cast<const I*>(a.indices), a.rows, a.nnz,
+                      take);
+}
+
+constexpr int64_t kWidest = int64_t{1} << 27;  // columns of a row are counted in int
+
+Shape shape_of(const QuantizedTable& table, int64_t rows, int64_t nnz, void* scratch) {
+  Shape shape{};
+  shape.runs = runs_of(rows, nnz, scratch);
+  shape.lanes = lanes_of((table.width + kColumns - 1) / kColumns);
+  const int64_t columns = int64_t{shape.lanes} * kColumns;
+  shape.tiles = table.width > columns ? static_cast<int>((table.width + columns - 1) / columns) : 1;
+  shape.row_bytes = static_cast<unsigned>(table.row_bytes);
+  const int64_t scales = table.rows * (table.zero != nullptr ? 2 : 1) * static_cast<int64_t>(sizeof(float));
+  shape.once = scales > kScalesThatStay;
+  if (shape.runs.hubs.split > 0)
+    shape.partial = reinterpret_cast<float*>(static_cast<uint8_t*>(scratch) + shape.runs.hubs.bytes());
+  return shape;
+}
+
+// Calls f with the number of bits, whether rows of the table are whole packs, and a value of the index type.
+template <class F>
+void with_table(const QuantizedTable& table, bool wide_index, const F& f) {
+  const bool whole = reinterpret_cast<uintptr_t>(table.codes) % static_cast<unsigned>(table.bits) == 0 &&
+                     table.row_bytes % table.bits == 0;
+  with_bits_and_index(table.bits, wide_index, [&](auto bits, auto index) {
+    if (whole)
+      f(bits, std::true_type{}, index);
+    else
+      f(bits, std::false_type{}, index);
+  });
 }
 
 }  // namespace
 
-int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* stream) {
-  if (a.rows == 0) return cudaSuccess;
-  const auto on = static_cast<cudaStream_t>(stream);
-  with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
-    launch(spmm_quantized_kernel<decltype(bits)::value, decltype(index)>, row_blocks(a.rows), kWarp * kWarpsPerBlock,
-           on, a);
-  });
-  return cudaGetLastError();
+int64_t spmm_quantized_cuda_scratch(const SpmmQuantizedArgs& a) {
+  const Hubs h = hubs_of(a.nnz);
+  return h.bytes() + h.piece_room * a.table.width * static_cast<int64_t>(sizeof(float));
 }
 
-int sddmm_quantized_cuda(const SddmmQuantizedArgs& a, void* stream) {
+int64_t sddmm_quantized_cuda_scratch(const SddmmQuantizedArgs& a) { return hubs_of(a.nnz).bytes(); }
+
+int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream) {
   if (a.rows == 0) return cudaSuccess;
+  if (a.table.width > kWidest) return cudaErrorInvalidValue;
   const auto on = static_cast<cudaStream_t>(stream);
-  with_bits_and_index(a.table.bits, a.wide_index, [&](auto bits, auto index) {
-    launch(sddmm_quantized_kernel<decltype(bits)::value, decltype(index)>, row_blocks(a.rows), kWarp * kWarpsPerBlock,
-           on, a);
+  Shape shape = shape_of(a.table, a.rows, a.nnz, scratch);
+  shape.whole = a.table.width % kColumns == 0 && aligned(a.out) && a.out_stride % kColumns == 0 && aligned(a.codes);
+  int error = cudaSuccess;
+  with_table(a.table, a.wide_index, [&](auto bits, auto whole, auto index) {
+    using I = decltype(index);
+    constexpr int kBits = decltype(bits)::value;
+    constexpr bool kWhole = decltype(whole)::value;
+    error = find_hubs<I>(shape.runs.hubs, a.indptr, a.rows, a.nnz, on);
+    if (error != cudaSuccess) return;
+    const unsigned blocks = run_blocks(shape.runs, a.rows);
+    if (a.scale == nullptr)
+      launch(spmm_quantized_kernel<kBits, kWhole, false, I>, blocks, kThreads, on, a, shape);
+    else
+      launch(spmm_quantized_kernel<kBits, kWhole, true, I>, blocks, kThreads, on, a, shape);
+    if (shape.runs.hubs.split > 0)
+      launch(spmm_quantized_hubs_kernel<I>, blocks_of_hubs(shape.runs.hubs), kThreads, on, a, shape);
   });
-  return cudaGetLastError();
+  return error != cudaSuccess ? error : cudaGetLastError();
+}
+
+int sddmm_quantized_cuda(const SddmmQuantizedArgs& a, void* scratch, void* stream) {
+  if (a.rows == 0) return cudaSuccess;
+  if (a.table.width > kWidest) return cudaErrorInvalidValue;
+  const auto on = static_cast<cudaStream_t>(stream);
+  const Shape shape = shape_of(a.table, a.rows, a.nnz, scratch);
+  int error = cudaSuccess;
+  with_table(a.table, a.wide_index, [&](auto bits, auto whole, auto index) {
+    using I = decltype(index);
+    error = find_hubs<I>(shape.runs.hubs, a.indptr, a.rows, a.nnz, on);
+    if (error != cudaSuccess) return;
+    launch(sddmm_quantized_kernel<decltype(bits)::value, decltype(whole)::value, I>, run_blocks(shape.runs, a.rows),
+           kThreads, on, a, shape);
+  });
+  return error != cudaSuccess ? error : cudaGetLastError();
 }
 
 }  // namespace gnas

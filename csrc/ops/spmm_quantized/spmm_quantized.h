@@ -64,8 +64,11 @@ GNAS_KERNEL(spmm_quantized_rows, const SpmmQuantizedArgs& a, int64_t chunk_begin
 GNAS_KERNEL(spmm_quantized_carry, const SpmmQuantizedArgs& a)
 GNAS_KERNEL(sddmm_quantized_rows, const SddmmQuantizedArgs& a, int64_t chunk_begin, int64_t chunk_end)
 
+// Bytes of the device's memory that a call works in.
+int64_t spmm_quantized_cuda_scratch(const SpmmQuantizedArgs& a);
+int64_t sddmm_quantized_cuda_scratch(const SddmmQuantizedArgs& a);
 // Launch on a stream (a cudaStream_t); return a cudaError_t.
-int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* stream);
-int sddmm_quantized_cuda(const SddmmQuantizedArgs& a, void* stream);
+int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream);
+int sddmm_quantized_cuda(const SddmmQuantizedArgs& a, void* scratch, void* stream);
 
 }  // namespace gnas

@@ -11,8 +11,6 @@ namespace {
 // How far ahead rows are prefetched: as many edges as there are lines to be under way.
 constexpr int64_t kBytesAhead = 4 * 1024;
 constexpr int64_t kMostAhead = 64;
-// Results from this size on are written past the caches.
-constexpr int64_t kPastBytes = int64_t{32} << 20;
 
 template <class I>
 float mean_of(const SpmmQuantizedArgs& a, int64_t row) {

@@ -4,6 +4,7 @@
 // multiply-adds, and so are their scales.
 #pragma once
 
+#include "core/past.h"
 #include "ops/spmm_quantized/decode.h"
 #include "ops/spmm_quantized/spmm_quantized.h"
 
@@ -23,23 +24,6 @@ struct Piece {
   float scale;  // then multiplied with it: the mean divides
   bool past;    // written past the caches; `to` is aligned to a register then
 };
-
-// A result that no cache would hold until it is read goes to memory past them: it is not read from there first.
-GNAS_INLINE void store_past(Vector<float> v, float* to) {
-#if GNAS_VECTOR_BYTES == 64
-  _mm512_stream_ps(to, v);
-#elif GNAS_VECTOR_BYTES == 32
-  _mm256_stream_ps(to, v);
-#else
-  store<float>(v, to);
-#endif
-}
-// What was written so is there for other threads.
-GNAS_INLINE void finish_past() {
-#if GNAS_VECTOR_BYTES >= 32
-  _mm_sfence();
-#endif
-}
 
 template <class I>
 struct Chunk {

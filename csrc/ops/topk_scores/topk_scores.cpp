@@ -199,8 +199,8 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
   args.columns = static_cast<int64_t*>(columns.data_ptr());
 #ifdef GNAS_CUDA
   const torch::stable::accelerator::DeviceGuard guard(users.get_device_index());
-  const int64_t numbers = topk_scores_cuda_keys(args) * args.key_bytes() / 8;
-  const Tensor scratch = output_like(users, {numbers}, ScalarType::Long);
+  GNAS_CHECK(args.width < (int64_t{1} << 30), op, ": expected less than 2^30 columns, got ", args.width);
+  const Tensor scratch = output_like(users, {topk_scores_cuda_scratch(args)}, ScalarType::Byte);
   check_launch(op, topk_scores_cuda(args, scratch.data_ptr(), current_stream(users)));
 #else
   if (allowed) check_allow(op, *allowed, items.size(0));

@@ -1,195 +1,213 @@
-#include "core/device.cuh"
-#include "ops/topk_scores/topk_scores.h"
+// Users go in rounds. Of each: the scores of a sample of the items give each user a filter; then each block goes with a
+// tile of users through a split of the catalogue, and notes what is above their filters; then the splits are merged.
+// A round has about as many blocks as the GPU runs at once, or some times as many.
+#include <cmath>
+
+#include "ops/topk_scores/merge.cuh"
+#include "ops/topk_scores/tiles.cuh"
 
 namespace gnas {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kUsers = 4;  // a block: each item that is read is used so often
-constexpr int64_t kMostBlocks = 1024;
-constexpr int64_t kKeyBytes = int64_t{256} << 20;
+constexpr int64_t kListBytes = int64_t{256} << 20;
+constexpr int64_t kMergedBytes = int64_t{64} << 20;
+constexpr int64_t kFewestKeys = 256;  // that a list has room for
+constexpr int64_t kLeastSlack = 64;   // that a list has beyond the best and a tile
 
-template <class S>
-using Key = std::conditional_t<sizeof(S) == 8, unsigned __int128, unsigned long long>;
+// A tile, and how many of them a multiprocessor has at once.
+struct Shape {
+  int users;
+  int items;
+  int blocks;
+};
+constexpr Shape kOne{1, kRowThreads, 4};
+constexpr Shape kFew{8, kRowThreads, 4};
+constexpr Shape kSome{32, 256, 2};
+constexpr Shape kMany{128, 128, 2};
+constexpr Shape kDoubles{64, 64, 2};
 
-// The larger score first, of equal ones the smaller item: as on the CPU. 0 is no key: -inf has a larger one.
-__device__ inline unsigned long long key_of(float score, int64_t item) {
-  const unsigned bits = __float_as_uint(score + 0.0f);
-  const unsigned order = bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
-  return static_cast<unsigned long long>(order) << 32 | static_cast<unsigned>(~item);
-}
-__device__ inline unsigned __int128 key_of(double score, int64_t item) {
-  const auto bits = static_cast<unsigned long long>(__double_as_longlong(score + 0.0));
-  const unsigned long long order = bits >> 63 != 0 ? ~bits : bits | 1ull << 63;
-  return static_cast<unsigned __int128>(order) << 64 | static_cast<unsigned>(~item);
-}
-__device__ inline float score_of(unsigned long long key) {
-  const unsigned order = static_cast<unsigned>(key >> 32);
-  return __uint_as_float(order >> 31 != 0 ? order ^ 0x80000000u : ~order);
-}
-__device__ inline double score_of(unsigned __int128 key) {
-  const auto order = static_cast<unsigned long long>(key >> 64);
-  return __longlong_as_double(static_cast<long long>(order >> 63 != 0 ? order ^ 1ull << 63 : ~order));
-}
-template <class K>
-__device__ inline int64_t item_of(K key) {
-  return static_cast<int64_t>(static_cast<unsigned>(~key));
-}
+struct Plan {
+  Shape shape;
+  Round round;    // the first one; without pointers
+  int64_t users;  // of a round, in all but the last
+  int64_t slots;  // blocks that the GPU runs at once
+  int64_t room;   // lists are there for so many blocks
+  int64_t merge_blocks;
+};
 
-// Rows that do not ascend are searched as well: few scores get here.
-template <class I>
-__device__ bool excluded(const TopkScoresArgs& a, int64_t user, int64_t item) {
-  if (a.exclude_indptr == nullptr) return false;
-  const int64_t begin = static_cast<const I*>(a.exclude_indptr)[user];
-  const int64_t end = static_cast<const I*>(a.exclude_indptr)[user + 1];
-  cuda::require(begin >= 0 && begin <= end && end <= a.exclude_nnz);
-  for (int64_t e = begin; e < end; ++e)
-    if (static_cast<int64_t>(static_cast<const I*>(a.exclude_indices)[e]) == item) return true;
-  return false;
+int64_t up(int64_t number, int64_t by) { return (number + by - 1) / by; }
+
+int64_t capacity_of(const TopkScoresArgs& a, const Shape& shape) {
+  const int64_t wanted = up(a.keep + shape.items + kLeastSlack, 32) * 32;
+  return wanted > kFewestKeys ? wanted : kFewestKeys;
 }
 
-// All of a block: descending, by Batcher's bitonic network; `size` is a power of two.
-template <class K>
-__device__ void sort_descending(K* keys, int64_t size) {
-  for (int64_t run = 2; run <= size; run *= 2) {
-    for (int64_t apart = run / 2; apart > 0; apart /= 2) {
-      __syncthreads();
-      for (int64_t i = threadIdx.x; i < size; i += kThreads) {
-        const int64_t other = i ^ apart;
-        if (other <= i) continue;
-        const K first = keys[i];
-        const K second = keys[other];
-        if (((i & run) == 0) == (first < second)) {
-          keys[i] = second;
-          keys[other] = first;
-        }
-      }
-    }
+Shape shape_of(const TopkScoresArgs& a) {
+  const auto fits = [&](const Shape& shape) {
+    return shape.users * capacity_of(a, shape) * a.key_bytes() <= kListBytes;
+  };
+  if (a.rows > kFew.users) {
+    if (a.wide_score() && fits(kDoubles)) return kDoubles;
+    if (!a.wide_score() && a.rows > 2 * kSome.users && fits(kMany)) return kMany;
+    if (!a.wide_score() && fits(kSome)) return kSome;
   }
-  __syncthreads();
+  return a.rows > 1 && fits(kFew) ? kFew : kOne;
 }
 
-// Products of an item with the users of a block.
-template <class T, class S>
-__device__ void products(const T* users, int64_t count, const T* item, int64_t width, S (&out)[kUsers]) {
-  S sums[kUsers]{};
-  for (int64_t f = 0; f < width; ++f) {
-    const S x = cuda::widen(item[f]);
-    for (int u = 0; u < kUsers; ++u)
-      if (u < count) sums[u] += cuda::widen(users[u * width + f]) * x;
+// Filters cost the scores of the sample, and spare as many keys as are above the best of the sample and below those of
+// all: so its size is the root of what there is of both. A key costs about as much as 10 scores.
+void plan_sample(const TopkScoresArgs& a, const Shape& shape, Round& r) {
+  const double wanted = static_cast<double>(a.keep) + static_cast<double>(a.exclude_nnz) / static_cast<double>(a.rows);
+  const double items = std::sqrt(10.0 * wanted * static_cast<double>(a.catalogue));
+  const double most = kMostMaxima * kGroup;
+  const int64_t tiles = up(static_cast<int64_t>(items < most ? items : most), shape.items);
+  if (4 * tiles > r.item_tiles || wanted > static_cast<double>(tiles * (shape.items / kGroup))) return;
+  r.sample_tiles = static_cast<int>(tiles);
+  r.maxima_count = static_cast<int>(tiles * (shape.items / kGroup));
+}
+
+// How many splits, for the blocks of a round to end together; and how long it takes then, in tiles.
+struct Share {
+  int64_t splits;
+  int64_t time;
+};
+Share share_of(int64_t user_tiles, int64_t item_tiles, int64_t slots, int64_t room) {
+  constexpr int64_t kMostWaves = 8;
+  constexpr int64_t kBlockBesides = 2;  // what else a block takes
+  constexpr int64_t kRoundBesides = 3;
+  if (item_tiles == 0) return {0, kRoundBesides};
+  Share best{1, INT64_MAX};
+  for (int64_t waves = 1; waves <= kMostWaves; ++waves) {
+    int64_t splits = waves * slots / user_tiles;
+    if (splits > room / user_tiles) splits = room / user_tiles;
+    if (splits > item_tiles) splits = item_tiles;
+    if (splits < 1) splits = 1;
+    const int64_t time = up(user_tiles * splits, slots) * (up(item_tiles, splits) + kBlockBesides) + kRoundBesides;
+    if (time < best.time) best = {splits, time};
   }
-  for (int u = 0; u < kUsers; ++u) out[u] = sums[u];
+  return best;
 }
-__device__ void products(const int8_t* users, int64_t count, const int8_t* item, int64_t width, float (&out)[kUsers]) {
-  int sums[kUsers]{};
-  // Rows of whole words are aligned to them: torch's memory is.
-  const int64_t words =
-      width % 4 == 0 && (reinterpret_cast<uintptr_t>(users) | reinterpret_cast<uintptr_t>(item)) % 4 == 0 ? width / 4
-                                                                                                          : 0;
-  for (int64_t f = 0; f < words; ++f) {
-    const int x = reinterpret_cast<const int*>(item)[f];
-    for (int u = 0; u < kUsers; ++u)
-      if (u < count) sums[u] = __dp4a(reinterpret_cast<const int*>(users + u * width)[f], x, sums[u]);
+
+Plan plan_of(const TopkScoresArgs& a) {
+  Plan plan{};
+  plan.shape = shape_of(a);
+  plan.slots = int64_t{cuda::processors()} * plan.shape.blocks;
+  Round& r = plan.round;
+  const int64_t capacity = capacity_of(a, plan.shape);
+  const int64_t list_bytes = plan.shape.users * capacity * a.key_bytes();
+  r.capacity = static_cast<int>(capacity);
+  r.item_tiles = static_cast<int>(up(a.catalogue, plan.shape.items));
+
+  const int64_t room = kListBytes / list_bytes > 1 ? kListBytes / list_bytes : 1;
+  if (r.item_tiles > 0) plan_sample(a, plan.shape, r);
+  const int64_t maxima_bytes = int64_t{plan.shape.users} * (r.maxima_count + 1) * a.key_bytes() / 2;
+  const int64_t maxima_room = kListBytes / maxima_bytes > 1 ? kListBytes / maxima_bytes : 1;
+
+  const int64_t user_tiles = up(a.rows, plan.shape.users);
+  const int64_t fewest = up(user_tiles, room < maxima_room ? room : maxima_room);
+  constexpr int64_t kMoreRounds = 16;
+  int64_t least = INT64_MAX;
+  for (int64_t rounds = fewest; rounds < fewest + kMoreRounds && rounds <= user_tiles; ++rounds) {
+    const int64_t tiles = up(user_tiles, rounds);
+    const Share share = share_of(tiles, r.item_tiles, plan.slots, room);
+    if (rounds * share.time >= least) continue;
+    least = rounds * share.time;
+    plan.users = tiles * plan.shape.users < a.rows ? tiles * plan.shape.users : a.rows;
+    plan.room = tiles * (share.splits > 1 ? share.splits : 1);
   }
-  for (int64_t f = 4 * words; f < width; ++f)
-    for (int u = 0; u < kUsers; ++u)
-      if (u < count) sums[u] += static_cast<int>(users[u * width + f]) * static_cast<int>(item[f]);
-  for (int u = 0; u < kUsers; ++u) out[u] = static_cast<float>(sums[u]);
+  r.merge_capacity = static_cast<int>(kMergeBytes / a.key_bytes());
+  plan.merge_blocks = plan.users;
+  if (a.keep + capacity > r.merge_capacity) {
+    r.merge_capacity = static_cast<int>(2 * (a.keep + capacity));
+    const int64_t blocks = kMergedBytes / (r.merge_capacity * a.key_bytes());
+    plan.merge_blocks = blocks < 1 ? 1 : blocks < plan.users ? blocks : plan.users;
+  }
+  return plan;
 }
 
-// A block has some users and goes through the catalogue, an item a thread. What is above a user's bar is noted; when
-// there may be no room for another round, the notes are sorted, the best stay, and the worst of them is the bar.
-template <class T, class S, class I>
-__global__ void topk_scores_kernel(TopkScoresArgs a, int64_t capacity, Key<S>* scratch) {
-  __shared__ int count[kUsers];
-  __shared__ int has_nan[kUsers];
-  __shared__ S bar[kUsers];
-  const S nothing = -static_cast<S>(INFINITY);
-  Key<S>* const own = scratch + blockIdx.x * kUsers * capacity;
-  for (int64_t first = static_cast<int64_t>(blockIdx.x) * kUsers; first < a.rows;
-       first += static_cast<int64_t>(gridDim.x) * kUsers) {
-    const int64_t users = a.rows - first < kUsers ? a.rows - first : kUsers;
-    __syncthreads();
-    if (threadIdx.x < kUsers) {
-      count[threadIdx.x] = has_nan[threadIdx.x] = 0;
-      bar[threadIdx.x] = nothing;
-    }
-    __syncthreads();
-    const auto keep_best = [&](int u, bool last) {
-      Key<S>* const keys = own + u * capacity;
-      if (!last && count[u] + kThreads <= capacity) return;  // the same for all threads
-      for (int64_t i = count[u] + threadIdx.x; i < capacity; i += kThreads) keys[i] = 0;
-      sort_descending(keys, capacity);
-      if (threadIdx.x == 0 && count[u] >= a.keep) {
-        count[u] = static_cast<int>(a.keep);
-        if (a.keep > 0) bar[u] = score_of(keys[a.keep - 1]);
-      }
-      __syncthreads();
-    };
-    for (int64_t begin = 0; begin < a.catalogue; begin += kThreads) {
-      for (int u = 0; u < users; ++u) keep_best(u, false);
-      __syncthreads();  // all have looked at the counts before one goes up
-      const int64_t at = begin + threadIdx.x;
-      if (at < a.catalogue) {
-        const int64_t item = a.allow != nullptr ? a.allow[at] : at;
-        cuda::require(item >= 0 && item < a.items_count);
-        S scores[kUsers];
-        products(static_cast<const T*>(a.users) + first * a.width, users,
-                 static_cast<const T*>(a.items) + item * a.width, a.width, scores);
-        for (int u = 0; u < users; ++u) {
-          S score = scores[u];
-          if constexpr (sizeof(T) == 1) score = a.user_scale[first + u] * (a.item_scale[item] * score);
-          if (score != score) has_nan[u] = 1;
-          if (!(score > nothing) || score < bar[u] || excluded<I>(a, first + u, item)) continue;
-          own[u * capacity + atomicAdd(&count[u], 1)] = key_of(score, item);
-        }
-      }
-      __syncthreads();
-    }
-    for (int u = 0; u < users; ++u) {
-      keep_best(u, true);
-      const int64_t place = (first + u) * a.k;
-      const int64_t found = has_nan[u] != 0 ? 0 : count[u];
-      const S padding = has_nan[u] != 0 ? static_cast<S>(NAN) : nothing;
-      for (int64_t c = threadIdx.x; c < a.k; c += kThreads) {
-        static_cast<S*>(a.values)[place + c] = c < found ? score_of(own[u * capacity + c]) : padding;
-        a.columns[place + c] = c < found ? item_of(own[u * capacity + c]) : -1;
-      }
-      __syncthreads();
-    }
+// The users from `first` on: how many of them, and how the blocks are shared out.
+Round round_at(const TopkScoresArgs& a, const Plan& plan, int64_t first) {
+  Round r = plan.round;
+  r.first_user = first;
+  r.users = static_cast<int>(a.rows - first < plan.users ? a.rows - first : plan.users);
+  r.splits = static_cast<int>(share_of(up(r.users, plan.shape.users), r.item_tiles, plan.slots, plan.room).splits);
+  r.sample_splits = r.splits < r.sample_tiles ? r.splits : r.sample_tiles;
+  return r;
+}
+
+// Shares `scratch` out, for every round alike; how many bytes of it are taken.
+int64_t place(const TopkScoresArgs& a, const Plan& plan, void* scratch, Round& r) {
+  int64_t at = 0;
+  const auto take = [&](int64_t bytes) {
+    void* const found = static_cast<char*>(scratch) + at;
+    at += up(bytes, 16) * 16;
+    return found;
+  };
+  const int64_t score_bytes = a.wide_score() ? 8 : 4;
+  const int64_t lists = plan.room * plan.shape.users;
+  r.lists = take(lists * r.capacity * a.key_bytes());
+  r.counts = static_cast<int*>(take(lists * static_cast<int64_t>(sizeof(int))));
+  if (r.sample_tiles > 0) {
+    r.filters = take(plan.users * score_bytes);
+    r.maxima = take(plan.users * r.maxima_count * score_bytes);
+  }
+  if (r.merge_capacity * a.key_bytes() > kMergeBytes)
+    r.merged = take(plan.merge_blocks * r.merge_capacity * a.key_bytes());
+  return at;
+}
+
+template <class T>
+void launch_scores(const TopkScoresArgs& a, const Plan& plan, const Round& r, bool sample, cudaStream_t stream) {
+  const unsigned blocks = static_cast<unsigned>(up(r.users, plan.shape.users) * (sample ? r.sample_splits : r.splits));
+  const auto with = [&](auto kernel, int threads) { cuda::launch(kernel, blocks, threads, stream, a, r, sample); };
+  if (plan.shape.users == kOne.users) return with(rows_kernel<T, kOne.users>, kRowThreads);
+  if (plan.shape.users == kFew.users) return with(rows_kernel<T, kFew.users>, kRowThreads);
+  if constexpr (sizeof(T) == 8) {
+    with(tiles_kernel<T, 1, 1, 4>, kTileThreads);
+  } else if (plan.shape.users == kSome.users) {
+    with(tiles_kernel<T, 1, 2, 2>, kTileThreads);
+  } else {
+    with(tiles_kernel<T, 2, 2, 4>, kTileThreads);
   }
 }
 
-int64_t capacity_of(const TopkScoresArgs& a) {
-  int64_t size = 2048;
-  while (size < 2 * a.keep + kThreads) size *= 2;
-  return size;
-}
-
-int64_t blocks_of(const TopkScoresArgs& a) {
-  const int64_t room = kKeyBytes / (kUsers * capacity_of(a) * a.key_bytes());
-  const int64_t most = room < 1 ? 1 : room < kMostBlocks ? room : kMostBlocks;
-  const int64_t wanted = (a.rows + kUsers - 1) / kUsers;
-  return wanted < most ? wanted : most;
+template <class T>
+void launch_round(const TopkScoresArgs& a, const Plan& plan, const Round& r, cudaStream_t stream) {
+  using S = typename Units<T>::Score;
+  // Of few users, each has a larger block.
+  const int threads = r.users > 2 * cuda::processors() ? 256 : kMostThreads;
+  if (r.sample_tiles > 0) {
+    launch_scores<T>(a, plan, r, true, stream);
+    cuda::launch(filters_kernel<S>, static_cast<unsigned>(r.users), threads, stream, a, r);
+  }
+  if (r.item_tiles > 0) launch_scores<T>(a, plan, r, false, stream);
+  const int64_t blocks = plan.merge_blocks < r.users ? plan.merge_blocks : r.users;
+  cuda::launch(merge_kernel<S>, static_cast<unsigned>(blocks), threads, stream, a, r);
 }
 
 }  // namespace
 
-int64_t topk_scores_cuda_keys(const TopkScoresArgs& a) { return blocks_of(a) * kUsers * capacity_of(a); }
+int64_t topk_scores_cuda_scratch(const TopkScoresArgs& a) {
+  if (a.rows == 0 || a.k == 0) return 0;
+  const Plan plan = plan_of(a);
+  Round r = round_at(a, plan, 0);
+  return place(a, plan, nullptr, r);
+}
 
 int topk_scores_cuda(const TopkScoresArgs& a, void* scratch, void* stream) {
   if (a.rows == 0 || a.k == 0) return cudaSuccess;
-  const auto on = static_cast<cudaStream_t>(stream);
-  const auto launch = [&](auto element, auto score, auto index) {
-    using S = decltype(score);
-    cuda::launch(topk_scores_kernel<decltype(element), S, decltype(index)>, static_cast<unsigned>(blocks_of(a)),
-                 kThreads, on, a, capacity_of(a), static_cast<Key<S>*>(scratch));
-  };
-  if (a.bytes())
-    a.wide_index ? launch(int8_t{}, float{}, int64_t{}) : launch(int8_t{}, float{}, int32_t{});
-  else
-    cuda::with_types(a.dtype, a.wide_index,
-                     [&](auto element, auto index) { launch(element, cuda::Accumulator<decltype(element)>{}, index); });
+  const Plan plan = plan_of(a);
+  for (int64_t first = 0; first < a.rows; first += plan.users) {
+    Round r = round_at(a, plan, first);
+    place(a, plan, scratch, r);
+    const auto run = [&](auto element) {
+      launch_round<decltype(element)>(a, plan, r, static_cast<cudaStream_t>(stream));
+    };
+    if (a.bytes())
+      run(int8_t{});
+    else
+      cuda::with_types(a.dtype, false, [&](auto element, auto) { run(element); });
+  }
   return cudaGetLastError();
 }
 

@@ -67,8 +67,8 @@ GNAS_KERNEL(topk_scores_unit, const TopkScoresArgs& args, int64_t block, int64_t
 // Puts the ranges of some users together.
 GNAS_KERNEL(topk_scores_merge, const TopkScoresArgs& args, int64_t begin, int64_t end, void* scratch)
 
-// `scratch`: topk_scores_cuda_keys(args) keys.
+// `scratch`: so many bytes, aligned to 16.
+int64_t topk_scores_cuda_scratch(const TopkScoresArgs& a);
 int topk_scores_cuda(const TopkScoresArgs& a, void* scratch, void* stream);
-int64_t topk_scores_cuda_keys(const TopkScoresArgs& a);
 
 }  // namespace gnas

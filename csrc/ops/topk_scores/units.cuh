@@ -1,0 +1,88 @@
+// How scores of each element type are summed on CUDA. A unit is one number, or four int8 codes, which one instruction
+// multiplies. The sum of a score runs over its units in order, whatever kernel it is in: it does not depend on the
+// batch.
+#pragma once
+
+#include "core/device.cuh"
+
+namespace gnas {
+namespace {
+
+// Four units, which are moved together.
+template <class U>
+struct alignas(16) Quad {
+  U x[4];
+};
+
+__device__ inline float add_product(float a, float b, float sum) { return fmaf(a, b, sum); }
+__device__ inline double add_product(double a, double b, double sum) { return fma(a, b, sum); }
+__device__ inline int add_product(int a, int b, int sum) { return __dp4a(a, b, sum); }
+
+// Floats. `Raw`: four units as they lie in memory.
+template <class T>
+struct Units {
+  using Unit = cuda::Accumulator<T>;
+  using Score = Unit;
+  static constexpr int kElements = 4;  // of four units
+  static constexpr bool kScaled = false;
+
+  struct alignas(4 * sizeof(T) < 16 ? 4 * sizeof(T) : 16) Raw {
+    T x[4];
+  };
+  static __device__ Quad<Unit> widen(const Raw& raw) {
+    Quad<Unit> quad;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) quad.x[e] = cuda::widen(raw.x[e]);
+    return quad;
+  }
+  static __device__ Score score(Unit sum, float, float) { return sum; }
+};
+
+template <>
+struct Units<int8_t> {
+  using Unit = int;
+  using Score = float;
+  static constexpr int kElements = 16;
+  static constexpr bool kScaled = true;
+
+  struct alignas(16) Raw {
+    int8_t x[16];
+  };
+  static __device__ Quad<int> widen(const Raw& raw) {
+    Quad<int> quad;
+    memcpy(&quad, &raw, sizeof quad);
+    return quad;
+  }
+  static __device__ float score(int sum, float user_scale, float item_scale) {
+    return user_scale * (item_scale * static_cast<float>(sum));
+  }
+};
+
+// Can rows be read four units at a time?
+template <class T>
+__device__ bool whole_quads(const void* rows, int width) {
+  using Raw = typename Units<T>::Raw;
+  return width % Units<T>::kElements == 0 && reinterpret_cast<uintptr_t>(rows) % alignof(Raw) == 0;
+}
+
+// Four units of each of kRows rows, from element `first` on; zeros beyond the rows. row(n): where row n begins.
+template <class T, int kRows, class Row>
+__device__ void load_raw(Row row, int first, int width, bool whole, typename Units<T>::Raw (&raw)[kRows]) {
+  using Raw = typename Units<T>::Raw;
+  if (whole && first < width) {
+#pragma unroll
+    for (int n = 0; n < kRows; ++n) raw[n] = *reinterpret_cast<const Raw*>(row(n) + first);
+    return;
+  }
+#pragma unroll
+  for (int n = 0; n < kRows; ++n) {
+    raw[n] = Raw{};
+    if (whole) continue;
+#pragma unroll
+    for (int e = 0; e < Units<T>::kElements; ++e)
+      if (first + e < width) raw[n].x[e] = row(n)[first + e];
+  }
+}
+
+}  // namespace
+}  // namespace gnas
