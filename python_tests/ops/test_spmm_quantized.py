@@ -16,7 +16,7 @@ from gnas_ext import CSR, ops
 from gnas_ext.ops import reference
 from gnas_ext.ops.quantized_rows import BITS, QuantizedRows
 from python_tests import graphs
-from python_tests.emulated import refused
+from python_tests.emulated import EMULATED, refused
 from python_tests.ops.oracle import INDEX_TYPES, with_index
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def test_weights_are_looked_up_where_they_are_stored(backend: torch.device) -> N
     check(csr.t(), rows, "sum", ops.spmm_quantized(csr.t().to(backend), rows.to(backend)), "transposed")
 
 
+@pytest.mark.skipif(EMULATED, reason="panels are for the CPU's caches")
 @pytest.mark.usefixtures("two_threads")
 def test_a_large_table_is_copied_a_panel_at_a_time(backend: torch.device) -> None:
     """More than 32 MiB of codes, each row read eight times: the panels of the copy are put side by side."""
