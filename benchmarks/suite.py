@@ -156,6 +156,11 @@ class Setting:
         if self.device.type != "cpu":
             raise UnableError("runs on the CPU alone")
 
+    def wide_on_cuda(self) -> None:
+        """Refuses those who add up in bfloat16 on a GPU, where a hub's sum stops growing: their numbers are others."""
+        if self.device.type == "cuda" and self.dtype not in (torch.float32, torch.float64):
+            raise UnableError("adds up in bfloat16 on a GPU: other numbers")
+
     def messages(self, width: int | None = None, tensors: int = 1) -> None:
         """Refuses to make tensors of edges × width that memory has no room for."""
         wanted = tensors * self.csr.nnz * (width or self.width) * self.dtype.itemsize
