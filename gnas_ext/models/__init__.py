@@ -6,6 +6,7 @@ and what it returns is finished: nothing of it changes afterwards.
 
 from gnas_ext.models.base import Model
 from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models.graph_filter import GraphFilter, fit_graph_filter
 from gnas_ext.models.itemknn import ItemKNN, fit_item_knn
 from gnas_ext.models.matrix_factorization import fit_matrix_factorization
 from gnas_ext.models.popularity import (
@@ -18,12 +19,14 @@ from gnas_ext.models.popularity import (
 
 __all__ = [
     "FactorModel",
+    "GraphFilter",
     "ItemKNN",
     "Model",
     "Popularity",
     "Table",
     "decayed_counts",
     "fit_decayed_popularity",
+    "fit_graph_filter",
     "fit_item_knn",
     "fit_matrix_factorization",
     "fit_popularity",
