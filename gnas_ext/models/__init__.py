@@ -4,7 +4,7 @@ Everything here satisfies `Model`. A classic is fitted by a function, `fit_<name
 and what it returns is finished: nothing of it changes afterwards.
 """
 
-from gnas_ext.models.base import Model
+from gnas_ext.models.base import Model, Ranker
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.graph_filter import GraphFilter, fit_graph_filter
 from gnas_ext.models.itemknn import ItemKNN, fit_item_knn
@@ -23,6 +23,7 @@ __all__ = [
     "ItemKNN",
     "Model",
     "Popularity",
+    "Ranker",
     "Table",
     "decayed_counts",
     "fit_decayed_popularity",

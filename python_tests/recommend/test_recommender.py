@@ -8,7 +8,6 @@ import pytest
 
 from gnas_ext.errors import InputError
 from gnas_ext.models import FactorModel, ItemKNN, Popularity
-from gnas_ext.recommend import recommender as module
 from python_tests.recommend.conftest import ITEMS, USERS, Sample, make_sample
 
 if TYPE_CHECKING:
@@ -63,8 +62,7 @@ def test_nobody_gets_an_empty_table_of_that_form(recommender: Recommender) -> No
     assert nobody.schema == recommender.recommend("03").schema
 
 
-def test_scores_are_those_of_the_model(recommender: Recommender, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_BYTES", 4 * ITEMS)
+def test_scores_are_those_of_the_model(recommender: Recommender, kind: str) -> None:
     got = recommender.recommend(["03", "00"], k=6)
     scores = dense_scores(make_sample(kind).model)[[3, 0]]
     code = {id_: place for place, id_ in enumerate(recommender.titles.get_column("item"))}
