@@ -15,11 +15,14 @@ from gnas_ext.data.interactions import Interactions
 from gnas_ext.models import (
     Table,
     fit_decayed_popularity,
+    fit_ease,
     fit_graph_filter,
     fit_item_knn,
     fit_matrix_factorization,
     fit_popularity,
     fit_recent_popularity,
+    fit_rp3beta,
+    fit_slim,
 )
 from gnas_ext.models.response import plateau
 
@@ -45,7 +48,19 @@ def train() -> Interactions:
     )
 
 
-@pytest.fixture(params=["popularity", "recent", "decayed", "item_knn", "matrix_factorization", "graph_filter"])
+@pytest.fixture(
+    params=[
+        "popularity",
+        "recent",
+        "decayed",
+        "item_knn",
+        "matrix_factorization",
+        "graph_filter",
+        "rp3beta",
+        "ease",
+        "slim",
+    ]
+)
 def fit(request: pytest.FixtureRequest) -> Fit:
     fits: dict[str, Fit] = {
         "popularity": lambda train: fit_popularity(train, USERS, ITEMS),
@@ -53,6 +68,9 @@ def fit(request: pytest.FixtureRequest) -> Fit:
         "decayed": lambda train: fit_decayed_popularity(train, USERS, ITEMS, half_life_days=7),
         "item_knn": lambda train: fit_item_knn(train, USERS, ITEMS, neighbours=6),
         "matrix_factorization": lambda train: fit_matrix_factorization(train, USERS, ITEMS, dim=4, iterations=2),
+        "rp3beta": lambda train: fit_rp3beta(train, USERS, ITEMS, neighbours=6),
+        "ease": lambda train: fit_ease(train, USERS, ITEMS),
+        "slim": lambda train: fit_slim(train, USERS, ITEMS, neighbours=6, l2=2.0),
         "graph_filter": lambda train: fit_graph_filter(
             train,
             USERS,
