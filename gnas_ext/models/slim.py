@@ -11,7 +11,7 @@ Without l1 and bound that is the regression of EASE^R (Steck, 2019) on the chose
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -93,9 +93,7 @@ def _of_one_size(order: NDArray[np.int64], counts: NDArray[np.int64]) -> list[ND
     return blocks
 
 
-def _entries(
-    matrix: sparse.csr_array[np.float32], row: NDArray[np.int32], col: NDArray[np.int32]
-) -> NDArray[np.float32]:
+def _entries(matrix: sparse.csr_array[np.float32], row: NDArray[Any], col: NDArray[Any]) -> NDArray[np.float32]:
     """Entries of a matrix with sorted columns, at broadcast places; 0 where there is none."""
     row, col = np.broadcast_arrays(row, col)
     picked: NDArray[np.float32] = np.asarray(matrix[row.ravel(), col.ravel()], dtype=np.float32)
