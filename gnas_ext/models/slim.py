@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gnas_ext.models.itemknn import ItemKNN, fit_item_knn
+from gnas_ext.models.itemknn import ItemKNN
 from gnas_ext.models.matrix import interaction_matrix
+from gnas_ext.models.walk import fit_walk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,8 @@ def fit_slim(
     """
     if neighbours < 1 or not l1 >= 0 or not 0 < l2 < np.inf:
         raise ValueError(f"fit_slim: expected neighbours >= 1, l1 >= 0 and l2 > 0, got {neighbours}, {l1} and {l2}")
-    near = fit_item_knn(train, n_users, n_items, neighbours=neighbours, shrinkage=0.0)
+    # The cosine of two items is a walk between them.
+    near = fit_walk(train, n_users, n_items, source=0.5, user=0.0, target=0.5, neighbours=neighbours)
     matrix = interaction_matrix(train, n_users, n_items)
     counts = np.diff(near.similarity.indptr)
     # Items with as many candidates stand together: their systems are of one size.
