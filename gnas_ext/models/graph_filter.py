@@ -218,7 +218,7 @@ def fit_graph_filter(
         history,
         scales,
         constant,
-        float(rest.domain[1]),
+        float(np.float32(rest.domain[1])),
         torch.from_numpy(rest.coef.astype(np.float32)),
         vectors,
         gain[:rank].contiguous(),
