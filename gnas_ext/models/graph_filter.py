@@ -24,6 +24,7 @@ import torch
 
 from gnas_ext.graph.csr import CSR
 from gnas_ext.models.history import touched
+from gnas_ext.models.largest import largest
 from gnas_ext.models.lowpass import low_pass
 from gnas_ext.models.matrix import interaction_matrix
 from gnas_ext.models.response import lowered, split_constant
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 # Above the last eigenvalue that is known, for those that are not quite converged.
 _MARGIN = 1.02
 _LEAST = 1e-3
+# So many columns of users and of items fit in the last cache together, and spmm is fastest on them.
+_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,21 @@ class GraphFilter:
         result: Tensor = scores.T
         return result
 
+    def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+        """The k best items of each user, from blocks of scores that fit in the last cache."""
+        found = []
+        for first in range(0, max(1, len(users)), _AT_ONCE):
+            scores = self.score(users[first : first + _AT_ONCE])
+            if exclude is not None:
+                begin, end = exclude.indptr[[first, first + len(scores)]].tolist()
+                row = torch.repeat_interleave(exclude.degree()[first : first + len(scores)])
+                scores[row, exclude.indices[begin:end].long()] = -torch.inf
+            values, items = largest(scores, min(k, self.n_items))
+            if values[:, :1].isnan().any():
+                raise ValueError("GraphFilter: a score is NaN")
+            found.append((values, items.masked_fill_(values == -torch.inf, -1)))
+        return torch.cat([values for values, _ in found]), torch.cat([items for _, items in found])
+
     def size_bytes(self) -> int:
         """Bytes of the histories, the vectors, their gains and the series."""
         history = self.history
@@ -129,15 +147,12 @@ class GraphFilter:
         if len(series) == 1:
             return total
         hop = self._hop
-
-        def stretched(y: Tensor) -> Tensor:
-            moved: Tensor = spmm(hop.to_users, spmm(hop.to_items, y)).mul_(2 / self.top).sub_(y)
-            return moved
-
-        before, now = x, stretched(x)
+        # Twice the stretched product: 4 / top stands in the weights of the way back.
+        before, now = x, spmm(hop.to_users, spmm(hop.twice, x)).mul_(0.5).sub_(x)
         total.add_(now, alpha=series[1])
         for share in series[2:]:
-            before, now = now, stretched(now).mul_(2).sub_(before)
+            twice = spmm(hop.to_users, spmm(hop.twice, now)).sub_(now, alpha=2).sub_(before)
+            before, now = now, twice
             total.add_(now, alpha=share)
         return total
 
@@ -147,7 +162,7 @@ class GraphFilter:
 
     @cached_property
     def _hop(self) -> _Hop:
-        return _hop(self.history, self.scales)
+        return _hop(self.history, self.scales, self.top)
 
 
 def fit_graph_filter(
@@ -232,11 +247,13 @@ class _Hop:
     Attributes:
         to_users: B, [n_users, n_items].
         to_items: B^T, as a graph of its own: weights stand beside their entries.
+        twice: 4 / top B^T.
         out: D^e B^T.
     """
 
     to_users: CSR
     to_items: CSR
+    twice: CSR
     out: CSR
 
 
@@ -247,7 +264,7 @@ def degrees(history: History) -> tuple[Tensor, Tensor]:
     return tuple(torch.from_numpy(np.maximum(side, 1).astype(np.float32)) for side in (users, items))  # type: ignore[return-value]
 
 
-def _hop(history: History, scales: Scales) -> _Hop:
+def _hop(history: History, scales: Scales, top: float = 1.0) -> _Hop:
     user, item = degrees(history)
     entries = touched(history)
     weight = user[entries.row_index().long()] ** -scales.user_exponent
@@ -256,4 +273,4 @@ def _hop(history: History, scales: Scales) -> _Hop:
     assert t.weight is not None
     to_items = CSR(t.indptr, t.indices, t.weight, t.shape)
     after = to_items.with_weight(t.weight * item[to_items.row_index().long()] ** scales.exponent)
-    return _Hop(to_users, to_items, after)
+    return _Hop(to_users, to_items, to_items.with_weight(t.weight * (4 / top)), after)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnas_ext.data.interactions import Interactions
-from gnas_ext.models import fit_graph_filter
+from gnas_ext.errors import InputError
+from gnas_ext.evaluate import SeenItems, top_k_scores
+from gnas_ext.models import fit_graph_filter, graph_filter
 from gnas_ext.models.response import monomial, personalized_pagerank, plateau
 
 if TYPE_CHECKING:
@@ -142,3 +144,28 @@ def test_an_empty_log_scores_zero() -> None:
 def test_settings_that_make_no_filter_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_graph_filter(log(), USERS, ITEMS, response=LINEAR, **settings)
+
+
+@pytest.mark.parametrize("at_once", [7, 64])
+def test_lists_are_those_of_the_scores(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(graph_filter, "_AT_ONCE", at_once)
+    model = fit_graph_filter(log(), USERS, ITEMS, response=CHEBY, rank=4, low_weight=0.2)
+    seen = SeenItems.from_interactions(log(), USERS)
+    users = ALL[::-2].copy()
+    items, scores = top_k_scores(model, users, 50, seen)
+    expected = model.score(users).numpy().copy()
+    mine = seen.select(users)
+    expected[mine.rows(), mine.items] = -np.inf
+    for row, line in enumerate(expected):
+        order = np.lexsort((np.arange(ITEMS), -line))
+        kept = order[np.isfinite(line[order])]
+        left = 50 - len(kept)
+        np.testing.assert_allclose(scores[row], np.append(line[kept], [-np.inf] * left), rtol=1e-4, atol=1e-6)
+        assert sorted(items[row].tolist()) == sorted([*kept.tolist(), *[-1] * left])
+
+
+def test_nan_in_a_vector_is_refused_with_its_user() -> None:
+    model = fit_graph_filter(log(), USERS, ITEMS, response=CHEBY, rank=4, low_weight=0.2)
+    model.vectors[3, 1] = torch.nan
+    with pytest.raises(InputError, match="GraphFilter scores user 0 with NaN"):
+        top_k_scores(model, ALL, 5)
