@@ -183,6 +183,8 @@ def table(figures: Figures) -> str:
             was = " / ".join(f"{value:.4f}".lstrip("0") for value in published) if published else "–"
             got = " / ".join(f"{known[metric]:.4f}".lstrip("0") for metric in ("recall", "ndcg"))
             chosen = f"of {len(known['valid'])}" if known["valid"] else "published values"
+            if len(known["genotype"]) == 1:
+                chosen = "–"
             seconds = f"{known['fit_seconds']:.0f} + {known['rank_seconds']:.0f}"
             lines.append(
                 f"| {data} | {point.label} | {got} | {was} | {chosen} | {human_bytes(known['bytes'])} | {seconds} |"
