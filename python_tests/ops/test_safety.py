@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gnas_ext import CSR, ops
 from gnas_ext.ops import reference
-from python_tests.emulated import refused
+from python_tests.emulated import EMULATED, refused
 from python_tests.ops.oracle import INDEX_TYPES
 from python_tests.ops.samples import CORRUPT
 
@@ -69,6 +69,8 @@ def test_bad_row_pointers(backend: torch.device, op: str, index: torch.dtype, in
 def test_an_index_out_of_range(backend: torch.device, op: str, index: torch.dtype, wrong: int) -> None:
     if backend.type != "cpu":
         pytest.skip("on CUDA the kernel traps, which ends the process's context")
+    if EMULATED and op == "topk_scores":
+        pytest.skip("CUDA's kernel compares with what is excluded, and reads nothing by it")
     indices = torch.tensor([*INDICES[:3], wrong, INDICES[4]], dtype=index)
     for width in (1, WIDTH, 40):
         with pytest.raises(RuntimeError, match=refused(f"{op}: entry 3 of the graph is out of bounds")):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gnas_ext import CSR, ops
 from gnas_ext.graph import sample_neighbors, sample_subgraph
 from python_tests import graphs
+from python_tests.emulated import EMULATED, refused
 from python_tests.ops.oracle import INDEX_TYPES, with_index
 from python_tests.philox import Draws
 
@@ -195,7 +196,7 @@ def test_raw_calls_never_read_out_of_bounds(index: torch.dtype) -> None:
         return native(*arrays, drawn, replace, 0, 0)[0].tolist()  # type: ignore[no-any-return]
 
     assert call([0, 2, 2, 5], [2, 0], [0, 3, 3]) == [2, 3, 4]
-    refused: list[tuple[tuple[Any, ...], str]] = [
+    calls: list[tuple[tuple[Any, ...], str]] = [
         (([0, 2, 2, 5], [3, 0], [0, 3, 3]), r"nodes\[0\] is no row"),
         (([0, 2, 2, 5], [0, -1], [0, 0, 3]), r"nodes\[1\] is no row"),
         (([0, 2, 2, 5], [2, 0], [0, 0, 3]), r"nodes\[1\] is no row of the graph, or has fewer entries"),
@@ -210,6 +211,8 @@ def test_raw_calls_never_read_out_of_bounds(index: torch.dtype) -> None:
         (([0, 2, 2, 5], [2, 0], [0, 3]), r"out_indptr of shape \[3\], got \[2\]"),
         (([], [2, 0], [0, 3, 3]), r"indptr of shape \[rows \+ 1\]"),
     ]
-    for arguments, message in refused:
-        with pytest.raises(RuntimeError, match=message):
+    for arguments, message in calls:
+        if EMULATED and message.startswith("out_indptr from"):
+            continue  # CUDA's kernel looks at each row alone
+        with pytest.raises(RuntimeError, match=refused(message)):
             call(*arguments)
