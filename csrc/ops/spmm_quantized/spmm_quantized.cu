@@ -384,7 +384,8 @@ __global__ void __launch_bounds__(kThreads, 4) sddmm_quantized_kernel(SddmmQuant
                       take);
 }
 
-constexpr int64_t kWidest = int64_t{65535} * kWarp * kColumns;  // what a grid's second dimension can be
+constexpr int64_t kWidest = int64_t{1} << 27;                      // columns of a row are counted in int
+constexpr int64_t kWidestSum = int64_t{65535} * kWarp * kColumns;  // tiles are a grid's second dimension
 
 Shape shape_of(const QuantizedTable& table, int64_t rows, int64_t nnz, void* scratch) {
   Shape shape{};
@@ -435,7 +436,7 @@ int64_t sddmm_quantized_cuda_scratch(const SddmmQuantizedArgs& a) { return hubs_
 
 int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream) {
   if (a.rows == 0) return cudaSuccess;
-  if (a.table.width > kWidest) return cudaErrorInvalidValue;
+  if (a.table.width > kWidestSum) return cudaErrorInvalidValue;
   const auto on = static_cast<cudaStream_t>(stream);
   Shape shape = shape_of(a.table, a.rows, a.nnz, scratch);
   shape.whole = a.table.width % kColumns == 0 && aligned(a.out) && a.out_stride % kColumns == 0 && aligned(a.codes);
