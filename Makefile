@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops bench-recommenders install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,6 +49,14 @@ install-bench: install  ## the rivals of the benchmarks; torch-scatter takes fiv
 # A part: make bench-ops OPS=spmm,sddmm GRAPHS=gowalla SIZES=64
 bench-ops: install  ## the ops beside their rivals (make install-bench), 40 minutes; OPS=spmm GRAPHS=gowalla for a part
 	$(BIN)/python -m benchmarks --ops '$(OPS)' --graphs '$(GRAPHS)' --sizes '$(SIZES)'
+
+# A part: make bench-recommenders DATA=../shared/data POINTS=gf-cf SETS=gowalla; it goes on where it was stopped
+DATA ?= ../shared/data
+POINTS ?=
+SETS ?= gowalla,yelp2018
+
+bench-recommenders: install  ## the recommenders beside their published figures, on the splits in DATA, an hour
+	$(BIN)/python -m benchmarks.recommenders --data '$(DATA)' --points '$(POINTS)' --sets '$(SETS)'
 
 # No install: there may be no network beside a GPU.
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline

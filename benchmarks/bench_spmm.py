@@ -54,6 +54,7 @@ def torch_coo(setting: Setting, reduce: Reduce = "sum") -> Forward:
 
 
 def index_add(setting: Setting, reduce: Reduce = "sum") -> Forward:
+    setting.wide_on_cuda()
     message, row = rivals.messages(setting), setting.row
     return lambda x: x.new_zeros(setting.csr.rows, x.shape[1]).index_add_(0, row, message(x))
 

@@ -19,7 +19,7 @@ from typing import Any
 
 OURS, CEILING = "gnas_ext", "ceiling"
 # What was tried where a target is missed, and what bounds it: a heading a line of the table of targets.
-NOTES = Path(__file__).with_name("notes.md")
+NOTES, CUDA_NOTES = Path(__file__).with_name("notes.md"), Path(__file__).with_name("notes-cuda.md")
 HUGE_PAGES = ("both with huge pages", "only the rival with huge pages")
 Point = dict[str, Any]
 GRAPHS = ("ten-nodes", "thousand-nodes", "gowalla", "gowalla-like", "power-law", "power-law-10m")
@@ -221,9 +221,10 @@ def caption(result: dict[str, Any]) -> list[str]:
         return ", ".join(sorted({str(point[name]) for point in points}))
 
     graphs = {point["graph"]: f"{point['nodes']:,} nodes, {point['edges']:,} edges" for point in points}
+    cuda = any(point["device"] != "cpu" for point in points)
+    how = "calls follow one another in a queue" if cuda else f"{all_('threads')} threads, {all_('simd')}"
     return [
-        f"{result['machine']}; {all_('threads')} threads, {all_('simd')}; torch {all_('torch')}; measured on "
-        f"{all_('date')}; sources {all_('sources')}.",
+        f"{result['machine']}; {how}; torch {all_('torch')}; measured on {all_('date')}; sources {all_('sources')}.",
         "",
         *(f"- {name}: {size}" for name, size in graphs.items()),
     ]
@@ -249,15 +250,19 @@ def steps(result: dict[str, Any]) -> list[str]:
 def markdown(result: dict[str, Any]) -> str:
     """All of it."""
     points = result["points"]
-    lines = ["# Performance of the ops", "", "Written by benchmarks/table.py; `make bench-ops` measures again.", ""]
+    cuda = any(point["device"] != "cpu" for point in points)
+    title = "# Performance of the ops on CUDA" if cuda else "# Performance of the ops"
+    again = "gpu-check" if cuda else "bench-ops"
+    lines = [title, "", f"Written by benchmarks/table.py; `make {again}` measures again.", ""]
     if not points:
         return "\n".join([*lines, "Nothing was measured.", *instructions(result), *steps(result)])
     reached = targets(points)
     lines += [*caption(result), "", "## Targets", "", *reached, "", *limits(points), ""]
-    lines += missed(reached, sections(NOTES.read_text()))
+    lines += missed(reached, sections((CUDA_NOTES if cuda else NOTES).read_text()))
+    if not cuda:
+        said = "The ceiling fetches the same rows in the same order and does nothing else (benchmarks/ceiling.cpp)."
+        lines += ["", said]
     lines += [
-        "",
-        "The ceiling fetches the same rows in the same order and does nothing else (benchmarks/ceiling.cpp).",
         *instructions(result),
         *steps(result),
         *bandwidth(points),

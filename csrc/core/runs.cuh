@@ -32,7 +32,7 @@ __device__ inline I column_of(const I* row, int from, int count) {
 // What another lane has; lanes are counted round.
 template <class T>
 __device__ inline T from_lane(T x, int lane) {
-  return __shfl_sync(kAllLanes, x, lane & (kWarp - 1));
+  return __shfl_sync(kAllLanes, x, lane);
 }
 
 // How far from the first row a row stands, which is no negative number.
@@ -92,6 +92,34 @@ __device__ inline void for_runs_and_pieces(const Runs& runs, const I* indptr, co
     if (divides && static_cast<int64_t>(end) - begin > runs.hubs.split) continue;
     f(Edges<I>{row + r, begin, static_cast<int>(end - begin), piece, column});
   }
+}
+
+// Of kernels that fill a multiprocessor with warps, which hide the waits of each other: a warp takes one row, or one
+// piece, and reads no columns ahead. Calls f(edges, whether they are a piece), the latter as a constant.
+template <class I, class F>
+__device__ inline void for_row_or_piece(const Runs& runs, const I* indptr, int64_t rows, int64_t nnz, const F& f) {
+  const Hubs& hubs = runs.hubs;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  if (blockIdx.x < runs.front) {
+    const int piece = static_cast<int>(blockIdx.x) * kWarpsPerBlock + warp;
+    if (piece >= hubs.pieces()) return;
+    const HubPiece taken = hubs.piece[piece];
+    const int64_t first = indptr[taken.row];
+    const int64_t end = indptr[taken.row + 1];
+    const int64_t begin = first + taken.number * hubs.split;
+    require(first >= 0 && begin <= end && end <= nnz);
+    const int64_t count = end - begin < hubs.split ? end - begin : hubs.split;
+    f(Edges<I>{taken.row, static_cast<I>(begin), static_cast<int>(count), piece, I{0}}, std::true_type{});
+    return;
+  }
+  const int64_t row = static_cast<int64_t>(blockIdx.x - runs.front) * kWarpsPerBlock + warp;
+  if (row >= rows) return;
+  const I begin = indptr[row];
+  const I end = indptr[row + 1];
+  require(begin >= 0 && begin <= end && static_cast<int64_t>(end) <= nnz);
+  // Hubs are left to those who take their pieces.
+  if (hubs.divides(end - begin)) return;
+  f(Edges<I>{row, begin, static_cast<int>(end - begin), -1, I{0}}, std::false_type{});
 }
 
 }  // namespace gnas::cuda

@@ -17,7 +17,7 @@ from gnas_ext.evaluate.metrics import (
     precision_at_k,
     recall_at_k,
 )
-from gnas_ext.evaluate.rank import top_k
+from gnas_ext.evaluate.rank import top_k, top_k_scores
 from gnas_ext.evaluate.seen import SeenItems
 
 __all__ = [
@@ -43,4 +43,5 @@ __all__ = [
     "precision_at_k",
     "recall_at_k",
     "top_k",
+    "top_k_scores",
 ]

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from gnas_ext.errors import InputError
+from gnas_ext.graph.csr import CSR
+from gnas_ext.models.base import Ranker
 from gnas_ext.models.largest import largest
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # Bytes of a block of scores. Below 32 MB malloc gives the same memory again; above, each block is mapped anew.
 _BLOCK_BYTES = 24 << 20
+# Users at once for a model that ranks by itself: the call's own cost is lost in so many, and lists are small.
+_RANKED_AT_ONCE = 8192
 
 
 def top_k(
@@ -31,20 +35,33 @@ def top_k(
     block: int = 1024,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.int32]:
+    """The items of `top_k_scores`, without their scores."""
+    return top_k_scores(model, users, k, seen, block, progress)[0]
+
+
+def top_k_scores(
+    model: Model,
+    users: NDArray[np.int32],
+    k: int,
+    seen: SeenItems | None = None,
+    block: int = 1024,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Ranks all items for each user and keeps the first k.
 
-    Of equal scores the smaller item code comes first, so a list repeats exactly. A score of -inf means "never".
+    Of equal scores the smaller item code comes first, so a list repeats exactly. A score of -inf means "never". A model
+    that is a `Ranker`, as all with two tables of rows, is asked for its best items; of any other all scores are sorted.
 
     Args:
         model: what scores.
-        users: codes of the users, [n]; any order, repeats allowed.
+        users: codes of the users, [n]; any order, repeats allowed. Those without training items are ranked like others.
         k: length of the lists; may exceed the number of items.
         seen: items to leave out; a row for each of the model's users. Items that the model does not know are ignored.
-        block: users scored at once at most; fewer where the catalogue is large (24 MB of scores).
+        block: users scored at once at most; fewer where the catalogue is large (24 MB of scores). A Ranker gets 8,192.
         progress: called after each block with the number of users in it.
 
     Returns:
-        Item codes, best first, [n, k], int32; -1 where no item is left.
+        Item codes, best first, [n, k], int32, and their scores, [n, k], float32; -1 and -inf where no item is left.
 
     Raises:
         InputError: the model scores a user with NaN.
@@ -56,22 +73,48 @@ def top_k(
     if len(users) and not 0 <= int(users.min()) <= int(users.max()) < known:
         raise ValueError(f"top_k: expected user codes in 0 … {known - 1}, got {users.min()} … {users.max()}")
     ranked = np.full((len(users), k), -1, dtype=np.int32)
+    values = np.full((len(users), k), -np.inf, dtype=np.float32)
     if not model.n_items:
-        return ranked
+        return ranked, values
     step = max(1, min(block, _BLOCK_BYTES // (4 * model.n_items)))
+    if isinstance(model, Ranker):
+        step = _RANKED_AT_ONCE
     for first in range(0, len(users), step):
         some = users[first : first + step]
-        scores = _checked_scores(model, some)
-        if seen is not None:
-            mine = seen.select(some)
-            rows, items = mine.rows(), mine.items
-            known_items = items < model.n_items
-            scores[torch.from_numpy(rows[known_items]), torch.from_numpy(items[known_items]).long()] = -torch.inf
-        values, columns = largest(scores, min(k, model.n_items))
-        ranked[first : first + len(some), : columns.shape[1]] = columns.masked_fill_(values == -torch.inf, -1).numpy()
+        exclude = None if seen is None else _excluded(seen.select(some), model.n_items)
+        scores, items = _best(model, some, min(k, model.n_items), exclude)
+        rows = slice(first, first + len(some))
+        ranked[rows, : items.shape[1]] = items.numpy()
+        values[rows, : items.shape[1]] = scores.numpy()
         if progress is not None:
             progress(len(some))
-    return ranked
+    return ranked, values
+
+
+def _best(model: Model, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+    if isinstance(model, Ranker):
+        try:
+            return model.best(users, k, exclude)
+        except ValueError:
+            # All that can be wrong by now is a NaN: the scores say whose.
+            for user in range(len(users)):
+                _checked_scores(model, users[user : user + 1])
+            raise
+    scores = _checked_scores(model, users)
+    if exclude is not None:
+        scores[exclude.row_index().long(), exclude.indices.long()] = -torch.inf
+    values, items = largest(scores, k)
+    return values, items.masked_fill_(values == -torch.inf, -1)
+
+
+def _excluded(mine: SeenItems, n_items: int) -> CSR:
+    """What each user has seen of the items that there are, as a graph."""
+    indptr, items = mine.indptr, mine.items
+    known = items < n_items
+    if not known.all():
+        indptr = np.concatenate([[0], np.cumsum(known)])[indptr]
+        items = items[known]
+    return CSR(torch.from_numpy(indptr), torch.from_numpy(items.astype(np.int64)), None, (mine.n_users, n_items))
 
 
 def _checked_scores(model: Model, users: NDArray[np.int32]) -> Tensor:

@@ -4,8 +4,10 @@ Everything here satisfies `Model`. A classic is fitted by a function, `fit_<name
 and what it returns is finished: nothing of it changes afterwards.
 """
 
-from gnas_ext.models.base import Model
+from gnas_ext.models.base import Model, Ranker
+from gnas_ext.models.ease import ItemWeights, fit_ease
 from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models.graph_filter import GraphFilter, fit_graph_filter
 from gnas_ext.models.itemknn import ItemKNN, fit_item_knn
 from gnas_ext.models.matrix_factorization import fit_matrix_factorization
 from gnas_ext.models.popularity import (
@@ -15,17 +17,27 @@ from gnas_ext.models.popularity import (
     fit_popularity,
     fit_recent_popularity,
 )
+from gnas_ext.models.slim import fit_slim
+from gnas_ext.models.walk import fit_rp3beta, fit_walk
 
 __all__ = [
     "FactorModel",
+    "GraphFilter",
     "ItemKNN",
+    "ItemWeights",
     "Model",
     "Popularity",
+    "Ranker",
     "Table",
     "decayed_counts",
     "fit_decayed_popularity",
+    "fit_ease",
+    "fit_graph_filter",
     "fit_item_knn",
     "fit_matrix_factorization",
     "fit_popularity",
     "fit_recent_popularity",
+    "fit_rp3beta",
+    "fit_slim",
+    "fit_walk",
 ]

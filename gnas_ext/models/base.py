@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from gnas_ext.graph.csr import CSR
 
 
 class Model(Protocol):
@@ -32,4 +34,26 @@ class Model(Protocol):
 
     def size_bytes(self) -> int:
         """Bytes of everything that must be stored to score: tables, scales, priors, similarity lists."""
+        ...
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """A model that finds the best items itself, cheaper than by scoring all of them."""
+
+    def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+        """The k best items of each user.
+
+        Args:
+            users: codes, [n].
+            k: how many; may exceed the number of items.
+            exclude: row i is what users[i] does not get, [n, n_items]; None for nothing.
+
+        Returns:
+            Scores [n, k], float32, the largest first, and items [n, k], int64; of equal scores the smaller item comes
+            first. Where no item is left: -inf and -1.
+
+        Raises:
+            ValueError: a score is NaN.
+        """
         ...

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gnas_ext.ops.quantized_rows import QuantizedRows
+from gnas_ext.ops.topk_scores import topk_scores
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from gnas_ext.graph.csr import CSR
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +52,13 @@ class Table:
 
     def float(self, index: Tensor | None = None) -> Tensor:
         """All rows, or those of an index, as float32 [n, width]."""
-        rows = self.rows if index is None else self.rows[index]
-        if self.scale is None:
-            return rows
-        scale = self.scale if index is None else self.scale[index]
-        return rows.to(torch.float32) * scale[:, None]
+        if index is not None:
+            return self.select(index).float()
+        return self.rows if self.scale is None else self.rows.to(torch.float32) * self.scale[:, None]
+
+    def select(self, index: Tensor) -> Table:
+        """The table of some rows, in the order of an index."""
+        return Table(self.rows[index], None if self.scale is None else self.scale[index])
 
     def size_bytes(self) -> int:
         """Bytes of the rows and their scales."""
@@ -86,6 +93,28 @@ class FactorModel:
         """Scores of all items for each user, [len(users), n_items], float32."""
         scores = self.user.float(torch.from_numpy(users).long()) @ self.item.float().T
         return scores if self.prior is None else scores.add_(self.prior)
+
+    def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+        """The k best items of each user, as `ops.topk_scores` finds them: users x items is never in memory.
+
+        int8 rows on both sides are multiplied as they are, unless there is a prior.
+        """
+        index = torch.from_numpy(users).long()
+        left, right = self.user.select(index), self.item
+        if self.prior is None and left.scale is not None and right.scale is not None:
+            width = left.rows.shape[1]
+            return topk_scores(
+                QuantizedRows(left.rows, left.scale, None, 8, width),
+                QuantizedRows(right.rows, right.scale, None, 8, width),
+                k,
+                exclude,
+            )
+        rows, items = left.float(), right.float()
+        if self.prior is not None:
+            # One column more: 1 for a user, the prior for an item.
+            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+            items = torch.cat([items, self.prior[:, None]], 1)
+        return topk_scores(rows, items, k, exclude)
 
     def size_bytes(self) -> int:
         """Bytes of both tables, their scales and the prior."""

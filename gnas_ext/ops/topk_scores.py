@@ -48,12 +48,12 @@ def topk_scores(
     Returns:
         values [n, k], float32 (float64 for float64), the largest first, and columns [n, k], int64. Of equal scores the
         smaller item comes first. Where no item is left, the value is -inf and the column -1; a score of -inf means
-        "never", so such an item is not chosen.
+        "never", so such an item is not chosen. On CUDA, and under torch.compile, a user of whose scores one is NaN has
+        NaN for all values and -1 for all columns: to look at them here would be to wait for the GPU in each call.
 
     Raises:
-        ValueError: a shape or device does not fit, rows are affine or not of 8 bits, or a score is NaN (the message
-            names the user; what `exclude` names is looked at too, what `allow` leaves out is not). Under torch.compile,
-            where nothing can be looked at, that user's values are NaN and the columns -1.
+        ValueError: a shape or device does not fit, rows are affine or not of 8 bits, or on the CPU a score is NaN (the
+            message names the user; what `exclude` names is looked at too, what `allow` leaves out is not).
         TypeError: a dtype is another one, or users and items differ in it.
         IndexError: a number in `allow` is not that of an item.
 
@@ -84,9 +84,9 @@ def topk_scores(
         )
     seen = (None, None) if exclude is None else (exclude.indptr, exclude.indices)
     arguments = (*left, *right, *seen, _numbers(allow, right[0]), k, chunk or 0)
-    _topk_scores_out(*arguments)
+    _check(*arguments)
     best: Best = torch.ops.gnas_ext.topk_scores(*arguments)
-    if k > 0 and not torch.compiler.is_compiling():
+    if k > 0 and best[0].device.type == "cpu" and not torch.compiler.is_compiling():
         _refuse_nan(best[0])
     return best
 
@@ -127,7 +127,7 @@ def _refuse_nan(values: Tensor) -> None:
         raise ValueError(f"topk_scores: a score of user {int(nan.nonzero()[0])} is NaN: are its rows finite?")
 
 
-def _topk_scores_out(
+def _check(
     users: Tensor,
     user_scale: Tensor | None,
     items: Tensor,
@@ -137,8 +137,8 @@ def _topk_scores_out(
     allow: Tensor | None,
     k: int,
     chunk: int,
-) -> Best:
-    """The contract of topk_scores: what is refused, and what comes out. The fake kernel is this function."""
+) -> None:
+    """What topk_scores refuses."""
     for name, side, scale in (("users", users, user_scale), ("items", items, item_scale)):
         if side.dim() != 2:
             raise ValueError(f"topk_scores: expected {name} of shape [rows, width], got {list(side.shape)}")
@@ -165,6 +165,21 @@ def _topk_scores_out(
             raise ValueError(f"topk_scores: {name} is on {other.device}, users on {users.device}: move one with .to()")
     if isinstance(k, int) and k < 0:
         raise ValueError(f"topk_scores: expected k of 0 or more, got {k}")
+
+
+def _topk_scores_out(
+    users: Tensor,
+    user_scale: Tensor | None,
+    items: Tensor,
+    item_scale: Tensor | None,
+    exclude_indptr: Tensor | None,
+    exclude_indices: Tensor | None,
+    allow: Tensor | None,
+    k: int,
+    chunk: int,
+) -> Best:
+    """The contract of topk_scores: what is refused, and what comes out. The fake kernel is this function."""
+    _check(users, user_scale, items, item_scale, exclude_indptr, exclude_indices, allow, k, chunk)
     score = torch.float64 if users.dtype == torch.float64 else torch.float32
     shape = (users.shape[0], k)
     return users.new_empty(shape, dtype=score), users.new_empty(shape, dtype=torch.int64)

@@ -10,7 +10,9 @@ import torch
 from scipy import sparse
 
 from gnas_ext.errors import InputError
+from gnas_ext.models.ease import ItemWeights
 from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models.graph_filter import GraphFilter, Scales
 from gnas_ext.models.itemknn import ItemKNN
 from gnas_ext.models.popularity import Popularity
 
@@ -28,6 +30,8 @@ USER_ROWS, USER_SCALE = "user.rows", "user.scale"
 ITEM_ROWS, ITEM_SCALE = "item.rows", "item.scale"
 PRIOR = "prior"
 WEIGHT = "weight"
+NUMBERS, SERIES, VECTORS, GAIN = "filter.numbers", "filter.series", "filter.vectors", "filter.gain"
+ITEM_WEIGHT = "item.weight"
 SIMILAR_INDPTR, SIMILAR_ITEMS, SIMILARITY = "similar.indptr", "similar.items", "similar.weight"
 
 
@@ -63,7 +67,7 @@ def kind_of(model: Model) -> Kind:
 def tensors_of(model: Model, seen: SeenItems) -> dict[str, Tensor]:
     """Every tensor of a model under the name that it has in `model.safetensors`.
 
-    What an ItemKNN knows of its users is not among them: it is `seen`.
+    What an ItemKNN, a GraphFilter or ItemWeights know of their users is not among them: it is `seen`.
 
     Raises:
         InputError: a number that is not finite.
@@ -135,9 +139,8 @@ def _popularity(found: Tensors, seen: SeenItems, n_items: int) -> Popularity:
 
 
 def _item_knn_tensors(model: ItemKNN, seen: SeenItems) -> dict[str, Tensor]:
-    history, similarity = model.history, model.similarity
-    if not (np.array_equal(history.indptr, seen.indptr) and np.array_equal(history.indices, seen.items)):
-        raise ValueError("save_artefact: expected an ItemKNN whose history is `seen`, both of the same training rows")
+    similarity = model.similarity
+    _check_history(model, seen)
     if not similarity.has_canonical_format:
         raise ValueError("save_artefact: expected an ItemKNN whose similarity has sorted columns, none twice")
     return {
@@ -152,13 +155,54 @@ def _item_knn(found: Tensors, seen: SeenItems, n_items: int) -> ItemKNN:
         found.typed(name, "int32", "int64")
     indptr, items = found.rows((SIMILAR_INDPTR, SIMILAR_ITEMS), n_items, n_items)
     weight = found.vector(SIMILARITY, len(items)).numpy()
+    return ItemKNN(_history(seen, n_items), sparse.csr_array((weight, items, indptr), shape=(n_items, n_items)))
+
+
+def _filter_tensors(model: GraphFilter, seen: SeenItems) -> dict[str, Tensor]:
+    _check_history(model, seen)
+    scales = model.scales
+    exponents = (scales.user_exponent, scales.item_exponent, scales.exponent, scales.low_exponent)
+    numbers = torch.tensor([*exponents, model.constant, model.top])
+    return {NUMBERS: numbers, SERIES: model.series, VECTORS: model.vectors, GAIN: model.gain}
+
+
+def _filter(found: Tensors, seen: SeenItems, n_items: int) -> GraphFilter:
+    *exponents, constant, top = found.vector(NUMBERS, 6).tolist()
+    series, vectors = found.floats(SERIES), found.floats(VECTORS)
+    if series.dim() != 1 or len(series) == 0:
+        raise found.refuse(f"expected {SERIES} of shape [degree + 1], got {list(series.shape)}")
+    if vectors.dim() != 2 or len(vectors) != n_items:
+        raise found.refuse(f"expected {VECTORS} of shape [{n_items}, rank], got {list(vectors.shape)}")
+    if not top > 0:
+        raise found.refuse(f"{NUMBERS}: expected a largest eigenvalue above 0, got {top}")
+    gain = found.vector(GAIN, vectors.shape[1])
+    return GraphFilter(_history(seen, n_items), Scales(*exponents), constant, top, series, vectors, gain)
+
+
+def _item_weight_tensors(model: ItemWeights, seen: SeenItems) -> dict[str, Tensor]:
+    _check_history(model, seen)
+    return {ITEM_WEIGHT: model.weight}
+
+
+def _item_weights(found: Tensors, seen: SeenItems, n_items: int) -> ItemWeights:
+    weight = found.floats(ITEM_WEIGHT)
+    if weight.shape != (n_items, n_items):
+        raise found.refuse(f"expected {ITEM_WEIGHT} of shape [{n_items}, {n_items}], got {list(weight.shape)}")
+    return ItemWeights(_history(seen, n_items), weight)
+
+
+def _check_history(model: GraphFilter | ItemKNN | ItemWeights, seen: SeenItems) -> None:
+    history = model.history
+    if not (np.array_equal(history.indptr, seen.indptr) and np.array_equal(history.indices, seen.items)):
+        name = type(model).__name__
+        raise ValueError(f"save_artefact: expected {name}.history to be `seen`, both of the same training rows")
+
+
+def _history(seen: SeenItems, n_items: int) -> sparse.csr_array[np.int8]:
     ones = np.ones(len(seen.items), dtype=np.int8)
     index = sparse.get_index_dtype(maxval=max(len(seen.items), n_items))
     history = (ones, seen.items.astype(index), seen.indptr.astype(index))
-    return ItemKNN(
-        sparse.csr_array(history, shape=(seen.n_users, n_items)),
-        sparse.csr_array((weight, items, indptr), shape=(n_items, n_items)),
-    )
+    return sparse.csr_array(history, shape=(seen.n_users, n_items))
 
 
 KINDS: Mapping[str, Kind] = {
@@ -174,5 +218,7 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind("popularity", Popularity, (WEIGHT,), (), _popularity_tensors, _popularity),
         Kind("item_knn", ItemKNN, (SIMILAR_INDPTR, SIMILAR_ITEMS, SIMILARITY), (), _item_knn_tensors, _item_knn),
+        Kind("graph_filter", GraphFilter, (NUMBERS, SERIES, VECTORS, GAIN), (), _filter_tensors, _filter),
+        Kind("item_weights", ItemWeights, (ITEM_WEIGHT,), (), _item_weight_tensors, _item_weights),
     )
 }

@@ -54,7 +54,8 @@ class Manifest:
 
     Attributes:
         name: the model's name among those of `comparison`.
-        kind: "factors", "popularity" or "item_knn": which tensors there are, and how they score.
+        kind: "factors", "popularity", "item_knn", "graph_filter" or "item_weights": which tensors there are, and how
+            they score.
         genotype: what the search chose, gene by gene.
         metrics: figures of this model on the test set ("ndcg@20").
         comparison: this model and those it was measured beside.

@@ -6,23 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import torch
 
 from gnas_ext.errors import InputError
-from gnas_ext.evaluate.rank import top_k
+from gnas_ext.evaluate.rank import top_k_scores
 from gnas_ext.recommend.ids import IdTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
     from gnas_ext.evaluate.seen import SeenItems
     from gnas_ext.models.base import Model
     from gnas_ext.recommend.ids import Id
     from gnas_ext.recommend.manifest import Manifest
-
-BLOCK_BYTES = 24 << 20  # of scores at once
 
 
 class Recommender:
@@ -79,8 +74,8 @@ class Recommender:
         if k < 1:
             raise InputError(f"recommend: expected k of 1 or more, got {k}")
         codes = self._users.codes(users)
-        items = top_k(self.model, codes, min(k, self.n_items), self.seen if exclude_seen else None)
-        scores = self._scores(codes, items)
+        seen = self.seen if exclude_seen else None
+        items, scores = top_k_scores(self.model, codes, min(k, self.n_items), seen)
         user, column = np.nonzero(items >= 0)
         chosen = items[user, column]
         known = self.titles[chosen]
@@ -93,13 +88,3 @@ class Recommender:
                 "title": known.get_column("title"),
             }
         )
-
-    def _scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Scores of each user's listed items, [users, k]; a block of users at a time, never users x items."""
-        scores = np.empty(items.shape, dtype=np.float32)
-        step = max(1, BLOCK_BYTES // (4 * self.n_items))
-        for first in range(0, len(users), step):
-            rows = slice(first, first + step)
-            listed = torch.from_numpy(items[rows]).long().clamp_(min=0)
-            scores[rows] = self.model.score(users[rows]).gather(1, listed).numpy()
-        return scores

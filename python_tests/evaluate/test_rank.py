@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
-from gnas_ext.evaluate import SeenItems, rank, top_k
+from gnas_ext.evaluate import SeenItems, rank, top_k, top_k_scores
+from gnas_ext.models import FactorModel, Ranker, Table
 
 
 @dataclass
@@ -145,3 +146,58 @@ def test_lengths_below_one_are_refused(k: int, block: int) -> None:
 def test_a_model_that_breaks_its_promise_is_named() -> None:
     with pytest.raises(ValueError, match=r"expected Scores\.score to return float32 \[1, 3\], got torch\.float64"):
         top_k(Scores(torch.zeros(3, 3, dtype=torch.float64)), np.array([2], dtype=np.int32), 1)
+
+
+def factors(kind: str, rng: np.random.Generator, n_users: int = 9, n_items: int = 40) -> FactorModel:
+    """Tables of whole numbers, whose products are exact in float32 in any order."""
+
+    def table(rows: int) -> Table:
+        codes = torch.from_numpy(rng.integers(-4, 5, (rows, 6)))
+        if "int8" in kind:
+            return Table(codes.to(torch.int8), torch.from_numpy(2.0 ** rng.integers(-2, 2, rows)).float())
+        return Table(codes.float())
+
+    prior = torch.from_numpy(rng.integers(-4, 5, n_items)).float() if "prior" in kind else None
+    return FactorModel(table(n_users), table(n_items), prior)
+
+
+@pytest.mark.parametrize("kind", ["float", "float prior", "int8", "int8 prior"])
+@settings(deadline=None, max_examples=40)
+@given(k=st.integers(1, 50), seed=st.integers(0, 2**31))
+def test_tables_are_ranked_as_their_scores_are(kind: str, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    model = factors(kind, rng)
+    assert isinstance(model, Ranker)
+    users = rng.integers(0, model.n_users, 5).astype(np.int32)
+    seen = seen_by(model.n_users, [(int(u), int(i)) for u, i in np.argwhere(rng.random((9, 44)) < 0.3)])
+    scores = Scores(model.score(np.arange(model.n_users, dtype=np.int32)))
+    for got, expected in zip(top_k_scores(model, users, k, seen), top_k_scores(scores, users, k, seen), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_scores_stand_beside_their_items() -> None:
+    model = Scores(torch.tensor([[1.0, 3.0, 2.0]]))
+    items, scores = top_k_scores(model, np.array([0], dtype=np.int32), 4, seen_by(1, [(0, 2)]))
+    assert items.tolist() == [[1, 0, -1, -1]]
+    assert scores.dtype == np.float32
+    assert scores.tolist() == [[3.0, 1.0, -np.inf, -np.inf]]
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_nan_in_a_table_is_refused_with_its_user(side: str) -> None:
+    model = factors("float", np.random.default_rng(0))
+    table = model.user if side == "user" else model.item
+    table.rows[4, 1] = torch.nan
+    with pytest.raises(InputError, match=f"FactorModel scores user {4 if side == 'user' else 0} with NaN"):
+        top_k(model, np.arange(9, dtype=np.int32), 2)
+
+
+def test_tables_are_ranked_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = factors("float", np.random.default_rng(1))
+    users = np.array([3, 1, 8, 8, 0], dtype=np.int32)
+    seen = seen_by(9, [(8, 0), (8, 1), (1, 5)])
+    whole = top_k(model, users, 5, seen)
+    monkeypatch.setattr(rank, "_RANKED_AT_ONCE", 2)
+    done: list[int] = []
+    np.testing.assert_array_equal(top_k(model, users, 5, seen, progress=done.append), whole)
+    assert done == [2, 2, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,16 @@ from gnas_ext.data.interactions import Interactions
 from gnas_ext.models import (
     Table,
     fit_decayed_popularity,
+    fit_ease,
+    fit_graph_filter,
     fit_item_knn,
     fit_matrix_factorization,
     fit_popularity,
     fit_recent_popularity,
+    fit_rp3beta,
+    fit_slim,
 )
+from gnas_ext.models.response import plateau
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +48,19 @@ def train() -> Interactions:
     )
 
 
-@pytest.fixture(params=["popularity", "recent", "decayed", "item_knn", "matrix_factorization"])
+@pytest.fixture(
+    params=[
+        "popularity",
+        "recent",
+        "decayed",
+        "item_knn",
+        "matrix_factorization",
+        "graph_filter",
+        "rp3beta",
+        "ease",
+        "slim",
+    ]
+)
 def fit(request: pytest.FixtureRequest) -> Fit:
     fits: dict[str, Fit] = {
         "popularity": lambda train: fit_popularity(train, USERS, ITEMS),
@@ -50,6 +68,19 @@ def fit(request: pytest.FixtureRequest) -> Fit:
         "decayed": lambda train: fit_decayed_popularity(train, USERS, ITEMS, half_life_days=7),
         "item_knn": lambda train: fit_item_knn(train, USERS, ITEMS, neighbours=6),
         "matrix_factorization": lambda train: fit_matrix_factorization(train, USERS, ITEMS, dim=4, iterations=2),
+        "rp3beta": lambda train: fit_rp3beta(train, USERS, ITEMS, neighbours=6),
+        "ease": lambda train: fit_ease(train, USERS, ITEMS),
+        "slim": lambda train: fit_slim(train, USERS, ITEMS, neighbours=6, l2=2.0),
+        "graph_filter": lambda train: fit_graph_filter(
+            train,
+            USERS,
+            ITEMS,
+            response=partial(plateau, 5, 1.5),
+            exponent=0.4,
+            rank=3,
+            low_weight=0.2,
+            low_exponent=0.4,
+        ),
     }
     return fits[request.param]
 
@@ -62,7 +93,7 @@ def stored_bytes(value: Any) -> int:
         return sum(array.size * array.itemsize for array in (value.data, value.indices, value.indptr))
     if dataclasses.is_dataclass(value):
         return sum(stored_bytes(getattr(value, field.name)) for field in dataclasses.fields(value))
-    assert value is None or isinstance(value, int), f"the suite does not know how {type(value)} is stored"
+    assert value is None or isinstance(value, int | float), f"the suite does not know how {type(value)} is stored"
     return 0
 
 

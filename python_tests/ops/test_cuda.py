@@ -25,6 +25,8 @@ FORWARD: dict[str, Op] = {
     "spmm_max": lambda csr, x: ops.spmm(csr, x, "max"),
     "sddmm": lambda csr, x: ops.sddmm(csr, x[: csr.rows], x),
     "attention": lambda csr, x: ops.attention(csr.with_weight(None), x[: csr.rows], x, x),
+    "topk_scores": lambda csr, x: torch.cat([part.double() for part in ops.topk_scores(x[: csr.rows], x, 10, csr)]),
+    "topk_scores_one": lambda csr, x: ops.topk_scores(x[:1], x, 10)[0],
 }
 
 

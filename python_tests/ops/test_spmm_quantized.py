@@ -134,9 +134,9 @@ def test_a_large_result_goes_past_the_caches(backend: torch.device) -> None:
     csr = CSR.from_coo(row, torch.randint(40, (50_000,), generator=random), None, (rows, 40))
     table = reference.quantize_rows(numbers(40, width), 8)
     got = ops.spmm_quantized(csr.to(backend), table.to(backend)).cpu()
-    torch.testing.assert_close(
-        got, ops.spmm(csr, reference.dequantize_rows(table, torch.float64).float()), rtol=1e-4, atol=1e-3
-    )
+    exact = reference.spmm(csr, reference.dequantize_rows(table, torch.float64), "sum").float()
+    # A row of twenty thousand sums.
+    torch.testing.assert_close(got, exact, rtol=1e-4, atol=2e-2)
 
 
 Case = tuple[list[list[float]], list[tuple[int, float]]]
@@ -229,9 +229,8 @@ def small() -> tuple[CSR, QuantizedRows, torch.Tensor, torch.Tensor]:
 def test_gradients_are_those_of_spmm_over_the_dequantised_rows(backend: torch.device, reduce: QuantizedReduce) -> None:
     csr, rows, master, weight = small()
     gradient = numbers(4, 9, seed=2)
-    out = ops.spmm_quantized(
-        csr.with_weight(weight.to(backend)).to(backend), rows.to(backend), reduce, master=master.to(backend)
-    )
+    there = csr.to(backend).with_weight(weight.to(backend))
+    out = ops.spmm_quantized(there, rows.to(backend), reduce, master=master.to(backend))
     got = torch.autograd.grad(out, (weight, master), gradient.to(backend))
     values = reference.dequantize_rows(rows, torch.float64).float().requires_grad_()
     theirs = ops.spmm(csr.with_weight(weight), values, reduce)

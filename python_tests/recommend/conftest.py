@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 from gnas_ext.data.interactions import Interactions, Step
 from gnas_ext.evaluate.compare import ModelResult
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models import FactorModel, Table, fit_item_knn, fit_popularity
+from gnas_ext.models import FactorModel, Table, fit_ease, fit_graph_filter, fit_item_knn, fit_popularity
+from gnas_ext.models.response import plateau
 from gnas_ext.recommend import Provenance, load, save_artefact
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 USERS, ITEMS, WIDTH = 12, 30, 5
 # What an artefact can hold: two tables of either type, or a classic.
-KINDS = ("int8", "float32", "popularity", "item_knn")
+KINDS = ("int8", "float32", "popularity", "item_knn", "graph_filter", "item_weights")
 
 
 @dataclass
@@ -57,6 +59,11 @@ def make_model(kind: str, train: Interactions) -> Model:
         return fit_popularity(train, USERS, ITEMS)
     if kind == "item_knn":
         return fit_item_knn(train, USERS, ITEMS, neighbours=4)
+    if kind == "item_weights":
+        return fit_ease(train, USERS, ITEMS, l2=2.0)
+    if kind == "graph_filter":
+        point: dict[str, Any] = {"exponent": 0.4, "rank": 3, "low_weight": 0.2, "low_exponent": 0.4}
+        return fit_graph_filter(train, USERS, ITEMS, response=partial(plateau, 4, 1.5), **point)
     return make_factors(kind)
 
 

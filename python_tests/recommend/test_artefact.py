@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from dataclasses import replace
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file
 
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models import FactorModel, ItemKNN, Popularity, Table, fit_item_knn
+from gnas_ext.models import FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity, Table, fit_item_knn
 from gnas_ext.recommend import is_artefact, load
 from python_tests.recommend.conftest import ITEMS, KINDS, USERS, WIDTH, Sample, make_factors, make_sample
 
@@ -45,6 +46,15 @@ def arrays(model: Model) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.ge
             for name, matrix in matrices.items()
             for part in ("data", "indices", "indptr")
         }
+    if isinstance(model, GraphFilter):
+        scales = np.array([*dataclasses.astuple(model.scales), model.constant, model.top], dtype=np.float32)
+        return {
+            "scales": scales,
+            "history": model.history.indices,
+            **{name: getattr(model, name).numpy() for name in ("series", "vectors", "gain")},
+        }
+    if isinstance(model, ItemWeights):
+        return {"history": model.history.indices, "weight": model.weight.numpy()}
     assert isinstance(model, FactorModel)
     parts = (model.user.rows, model.user.scale, model.item.rows, model.item.scale, model.prior)
     return {str(place): part.numpy() for place, part in enumerate(parts) if part is not None}
@@ -89,8 +99,9 @@ def test_the_bytes_are_those_of_the_stored_tensors(tmp_path: Path, kind: str) ->
     assert load(folder).manifest.size_bytes == sum(array.nbytes for array in stored(folder).values())
 
 
-def test_the_bytes_of_an_item_knn_are_its_tensors_and_its_history(tmp_path: Path) -> None:
-    sample = make_sample("item_knn")
+@pytest.mark.parametrize("kind", ["item_knn", "item_weights"])
+def test_the_bytes_of_a_model_with_histories_are_its_tensors_and_those(tmp_path: Path, kind: str) -> None:
+    sample = make_sample(kind)
     folder = sample.save(tmp_path / "a")
     pairs = len(sample.arguments["seen"].items)
     history = pairs * (1 + 4) + (USERS + 1) * 4  # a one and a column a pair, and row pointers
@@ -105,7 +116,7 @@ def test_the_history_of_an_item_knn_is_stored_once(tmp_path: Path) -> None:
 def test_an_item_knn_of_another_history_is_refused(tmp_path: Path) -> None:
     sample = make_sample("item_knn")
     other = fit_item_knn(sample.train.select(np.arange(59)), USERS, ITEMS)
-    with pytest.raises(ValueError, match="whose history is `seen`"):
+    with pytest.raises(ValueError, match=r"expected ItemKNN\.history to be `seen`"):
         sample.save(tmp_path / "a", model=other)
 
 
@@ -123,7 +134,7 @@ def test_a_model_of_another_class_is_refused(tmp_path: Path, sample: Sample) -> 
     class Stranger:
         n_users, n_items = USERS, ITEMS
 
-    with pytest.raises(TypeError, match="expected a model of the classes FactorModel, Popularity, ItemKNN, got Stran"):
+    with pytest.raises(TypeError, match=r"expected a model of the classes FactorModel, .*, got Stranger"):
         sample.save(tmp_path / "a", model=Stranger())
 
 
@@ -134,6 +145,8 @@ def test_a_model_of_another_class_is_refused(tmp_path: Path, sample: Sample) -> 
         ("float32", "Rows have 5 numbers of 32 bits."),
         ("popularity", "everybody is recommended the same"),
         ("item_knn", "pairs of similar items."),
+        ("graph_filter", "filtered over the graph"),
+        ("item_weights", "a weight for each pair of items."),
     ],
 )
 def test_the_card_says_how_items_are_scored(tmp_path: Path, kind: str, says: str) -> None:
@@ -339,8 +352,10 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path, kind: str) 
     sample = make_sample(kind)
     if isinstance(sample.model, ItemKNN):
         sample.model.similarity.data[3] = np.inf
-    elif isinstance(sample.model, Popularity):
+    elif isinstance(sample.model, Popularity | ItemWeights):
         sample.model.weight[3] = torch.inf
+    elif isinstance(sample.model, GraphFilter):
+        sample.model.vectors[3] = torch.inf
     elif isinstance(sample.model, FactorModel) and sample.model.prior is not None:
         sample.model.prior[3] = torch.inf
     with pytest.raises(InputError, match="is not finite"):

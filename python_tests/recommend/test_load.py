@@ -37,7 +37,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_sample("int8").save(tmp_path_factory.mktemp("shared") / "a")
 
 
-@pytest.fixture(scope="module", params=["popularity", "item_knn"])
+@pytest.fixture(scope="module", params=["popularity", "item_knn", "graph_filter", "item_weights"])
 def shared_classic(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_sample(request.param).save(tmp_path_factory.mktemp("shared") / "a")
 
@@ -284,6 +284,13 @@ def test_tensors_that_do_not_fit_together_are_refused(
 @pytest.mark.parametrize(
     ("kind", "tensor", "change", "message"),
     [
+        ("graph_filter", "filter.numbers", put(5, 0.0), "filter.numbers: expected a largest eigenvalue above 0"),
+        ("graph_filter", "filter.numbers", lambda a: a[1:], "expected filter.numbers of shape [6], got [5]"),
+        ("graph_filter", "filter.series", lambda a: a[:0], "expected filter.series of shape [degree + 1], got [0]"),
+        ("graph_filter", "filter.series", put(1, np.nan), "filter.series: expected finite numbers"),
+        ("graph_filter", "filter.vectors", lambda a: a[1:], "expected filter.vectors of shape [30, rank], got [29, 3]"),
+        ("graph_filter", "filter.gain", lambda a: a[1:], "expected filter.gain of shape [3], got [2]"),
+        ("item_weights", "item.weight", lambda a: a[1:], "expected item.weight of shape [30, 30], got [29, 30]"),
         ("popularity", "weight", put(3, np.nan), "weight: expected finite numbers"),
         ("popularity", "weight", put(3, -np.inf), "weight: expected finite numbers"),
         ("popularity", "weight", lambda a: a[1:], "expected weight of shape [30], got [29]"),
@@ -415,7 +422,10 @@ def test_a_newer_schema_names_no_other_package(folder: Path) -> None:
         (lambda m: m.update(n_users=True), "field 'n_users': expected a whole number >= 0, got True"),
         (lambda m: m.update(n_users=13), "seen.safetensors: expected indptr of length 14 (rows + 1), got 13"),
         (lambda m: m.update(n_items=31), "says 12 users and 31 items, model.safetensors has 12 and 30"),
-        (lambda m: m.update(kind="forest"), "expected a kind of factors, popularity, item_knn, got 'forest'"),
+        (
+            lambda m: m.update(kind="forest"),
+            "popularity, item_knn, graph_filter, item_weights, got 'forest'",
+        ),
         (lambda m: m.pop("kind"), "field 'kind' is missing"),
         (lambda m: m.update(size_bytes=1), "says 1 bytes, model.safetensors has 498"),
         (lambda m: m.update(metrics={"a": "b"}), "metrics: field 'a': expected a number or null, got 'b'"),

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from gnas_ext.errors import InputError
-from gnas_ext.models import FactorModel, ItemKNN, Popularity
-from gnas_ext.recommend import recommender as module
+from gnas_ext.models import FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity
 from python_tests.recommend.conftest import ITEMS, USERS, Sample, make_sample
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ def dense_scores(model: Model) -> np.ndarray[tuple[int, ...], np.dtype[np.float6
         return np.tile(model.weight.double().numpy(), (USERS, 1))
     if isinstance(model, ItemKNN):
         return model.history.toarray().astype(np.float64) @ model.similarity.toarray().astype(np.float64)
+    if isinstance(model, GraphFilter | ItemWeights):
+        return model.score(np.arange(USERS, dtype=np.int32)).double().numpy()
     assert isinstance(model, FactorModel)
     assert model.prior is not None
     return (model.user.float().double() @ model.item.float().double().T + model.prior.double()).numpy()
@@ -63,8 +64,7 @@ def test_nobody_gets_an_empty_table_of_that_form(recommender: Recommender) -> No
     assert nobody.schema == recommender.recommend("03").schema
 
 
-def test_scores_are_those_of_the_model(recommender: Recommender, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_BYTES", 4 * ITEMS)
+def test_scores_are_those_of_the_model(recommender: Recommender, kind: str) -> None:
     got = recommender.recommend(["03", "00"], k=6)
     scores = dense_scores(make_sample(kind).model)[[3, 0]]
     code = {id_: place for place, id_ in enumerate(recommender.titles.get_column("item"))}

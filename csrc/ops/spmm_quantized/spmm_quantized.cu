@@ -14,25 +14,22 @@ using namespace cuda;
 
 // As spmm (ops/spmm/spmm.cu): lanes stand beside each other on a gathered row, eight codes each, and those that are
 // left take other edges of the same row. Eight codes and not 16 bytes of them: the sums of 16 codes fill registers, and
-// of rows so small it is the number of warps that hides the wait.
+// of rows so small it is the number of warps that hides the wait. So few rows are under way a lane.
 //
 // Of a table with very many rows the scales fill the second-level cache, and are worth it: 32 bytes of them are those
 // of eight rows. There codes are read as if once, so that they drive out no scales.
 constexpr int kColumns = 8;
 constexpr int kThreads = kWarp * kWarpsPerBlock;
-// Blocks on a multiprocessor, which bounds registers.
-template <int kBits>
-constexpr int kResident = kBits == 8 ? 5 : 4;
-// Rows that a lane has under way.
-template <int kBits>
-constexpr int kAhead = kBits == 8 ? 4 : 8;
+constexpr int kAhead = 2;     // rows that a lane has under way
+constexpr int kResident = 6;  // blocks on a multiprocessor, which bounds registers
 
 constexpr int64_t kScalesThatStay = int64_t{12} << 20;  // bytes, a quarter of an H100's cache
 
 struct Shape {
   Runs runs;
   float* partial;  // [pieces, width]
-  int lanes;       // on a row of codes
+  int lanes;       // on a row of codes, a power of two
+  int lanes_log;   // which one
   int tiles;       // that a row has
   unsigned row_bytes;
   bool whole;  // results are stored several at a time
@@ -111,6 +108,9 @@ __device__ inline void add_codes(const Codes<kBits>& codes, float factor, float 
   for (int c = 0; c < kColumns; ++c) v[c] += factor * x[c];
 }
 
+// How a table's rows are read: from anywhere, byte by byte; or eight codes at once, perhaps as if once.
+enum class Read { bytes, packs, packs_once };
+
 // Where an edge's weight stands.
 template <class I>
 __device__ inline int64_t place_of(const I* edge, int64_t e, int64_t nnz) {
@@ -131,58 +131,78 @@ struct Lanes {
 
 template <int kBits>
 __device__ inline Lanes lanes_in(const Shape& shape, int tile, int width) {
-  const int pack = tile * shape.lanes + lane() % shape.lanes;
-  return {lane() / shape.lanes, kWarp / shape.lanes, pack * kBits, pack * kColumns, pack * kColumns < width};
+  const int pack = (tile << shape.lanes_log) + (lane() & (shape.lanes - 1));
+  return {lane() >> shape.lanes_log, kWarp >> shape.lanes_log, pack * kBits, pack * kColumns, pack * kColumns < width};
+}
+
+// What the zeros of rows come to, which is the same in all columns. Apart from codes, whose sums need the registers.
+template <class I>
+__device__ inline float sum_zeros(const SpmmQuantizedArgs& a, const Edges<I>& edges) {
+  float sum = 0;
+#pragma unroll 1
+  for (int k = lane(); k < edges.count; k += kWarp) {
+    const I e = edges.begin + static_cast<I>(k);
+    const float zero = a.table.zero[static_cast<const I*>(a.indices)[e]];
+    sum += a.weight == nullptr ? zero : a.weight[place_of(static_cast<const I*>(a.edge), e, a.nnz)] * zero;
+  }
+  __syncwarp();
+  for (int apart = kWarp / 2; apart > 0; apart /= 2) sum += __shfl_xor_sync(kAllLanes, sum, apart);
+  return sum;
 }
 
 // What edges of a row come to in a tile of columns; each lane has its share of them then. Always in the same order.
-template <int kBits, bool kWhole, class I>
+template <int kBits, Read kRead, class I>
 __device__ inline Share sum_edges(const SpmmQuantizedArgs& a, const Shape& shape, const Lanes& lanes,
                                   const Edges<I>& edges, float (&v)[kColumns]) {
-  const I* indices = static_cast<const I*>(a.indices) + edges.begin;
+  const I* indices = static_cast<const I*>(a.indices);
   const uint8_t* codes = static_cast<const uint8_t*>(a.table.codes) + lanes.at;
-  constexpr int kRows = kAhead<kBits>;
-  I column = edges.column;
-  float shift = 0;
 #pragma unroll
   for (int c = 0; c < kColumns; ++c) v[c] = 0;
+  Codes<kBits> ahead[kAhead] = {};
   for (int batch = 0; batch < edges.count; batch += kWarp) {
     const int count = edges.count - batch < kWarp ? edges.count - batch : kWarp;
-    const I my_row = column;
-    column = column_of(indices, batch + kWarp, edges.count);
+    I my_row = 0;
     float my_scale = 0;
-    float my_zero = 0;
     float my_weight = 1;
     if (lane() < count) {
+      const I e = edges.begin + static_cast<I>(batch + lane());
+      my_row = load_once(indices + e);
+      if (a.weight != nullptr) my_weight = a.weight[place_of(static_cast<const I*>(a.edge), e, a.nnz)];
       require(static_cast<uint64_t>(my_row) < static_cast<uint64_t>(a.cols));
-      my_scale = a.table.scale[my_row];
-      if (a.table.zero != nullptr) my_zero = a.table.zero[my_row];
-      if (a.weight != nullptr)
-        my_weight = a.weight[place_of(static_cast<const I*>(a.edge), int64_t{edges.begin} + batch + lane(), a.nnz)];
+      my_scale = __ldg(a.table.scale + my_row);
     }
-    for (int base = 0; base < count; base += lanes.groups * kRows) {
-      Codes<kBits> ahead[kRows];
+    const int readable = lanes.inside ? count : 0;
+    const auto read = [&](int base) {
+      I row[kAhead];
 #pragma unroll
-      for (int u = 0; u < kRows; ++u) {
-        const int k = base + u * lanes.groups + lanes.turn;
-        const I row = from_lane(my_row, k);
-        if (k < count && lanes.inside)
-          ahead[u] = codes_at<kBits, kWhole>(codes + offset_of(row, shape.row_bytes),
-                                             static_cast<int>(shape.row_bytes) - lanes.at, shape.once);
-      }
-      // Not multiplied before, where the codes would wait for the scales.
+      for (int u = 0; u < kAhead; ++u) row[u] = from_lane(my_row, base + u * lanes.groups + lanes.turn);
 #pragma unroll
-      for (int u = 0; u < kRows; ++u) {
-        const int k = base + u * lanes.groups + lanes.turn;
-        const float factor = from_lane(my_scale, k) * from_lane(my_weight, k);
-        if (k < count && lanes.inside) add_codes(ahead[u], factor, v);
-      }
+      for (int u = 0; u < kAhead; ++u)
+        if (base + u * lanes.groups + lanes.turn < readable)
+          ahead[u] = codes_at<kBits, kRead != Read::bytes>(codes + offset_of(row[u], shape.row_bytes),
+                                                           static_cast<int>(shape.row_bytes) - lanes.at,
+                                                           kRead == Read::packs_once);
+    };
+    // The first codes are under way before their scales are waited for.
+    read(0);
+    const float my_factor = my_scale * my_weight;
+    for (int base = 0;;) {
+      // The factor of an edge beyond the last one is zero, and codes that were not read are numbers.
+      float factor[kAhead];
+#pragma unroll
+      for (int u = 0; u < kAhead; ++u) factor[u] = from_lane(my_factor, base + u * lanes.groups + lanes.turn);
+      add_codes(ahead[0], factor[0], v);
+#pragma unroll
+      for (int u = 1; u < kAhead; ++u)
+        if (base + u * lanes.groups < count) add_codes(ahead[u], factor[u], v);
+      base += kAhead * lanes.groups;
+      if (base >= count) break;
+      read(base);
     }
-    if (a.table.zero != nullptr) shift += my_weight * my_zero;
   }
-  const Share share = sum_and_share(v, kWarp / 2, kWarp / lanes.groups);
+  const Share share = sum_and_share(v, kWarp / 2, shape.lanes);
   if (a.table.zero != nullptr) {
-    for (int apart = kWarp / 2; apart > 0; apart /= 2) shift += __shfl_xor_sync(kAllLanes, shift, apart);
+    const float shift = sum_zeros(a, edges);
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) v[c] += shift;
   }
@@ -214,46 +234,56 @@ __device__ inline RowCode code_again(const SpmmQuantizedArgs& a, int64_t row, Mo
 }
 
 // kAgain: rows are quantised again. Their scale is known when all columns are; those of several tiles are summed twice,
-// which gives the same.
-template <int kBits, bool kWhole, bool kAgain, class I>
-__global__ void __launch_bounds__(kThreads, kResident<kBits>) spmm_quantized_kernel(SpmmQuantizedArgs a, Shape shape) {
+// which gives the same. Else a tile is the grid's second dimension.
+template <int kBits, Read kRead, bool kAgain, class I>
+__global__ void __launch_bounds__(kThreads, kResident) spmm_quantized_kernel(SpmmQuantizedArgs a, Shape shape) {
   const int width = static_cast<int>(a.table.width);
-  const auto take = [&](const Edges<I>& edges) {
-    const bool again = kAgain && edges.piece < 0;
-    const int visits = again && shape.tiles > 1 ? 2 * shape.tiles : shape.tiles;
-    Most most;
-    RowCode code{};
-    for (int visit = 0; visit < visits; ++visit) {
-      const Lanes lanes = lanes_in<kBits>(shape, visit < shape.tiles ? visit : visit - shape.tiles, width);
-      float v[kColumns];
-      const Share share = sum_edges<kBits, kWhole, I>(a, shape, lanes, edges, v);
-      const float scale = edges.piece < 0 ? scale_of(a, edges.count) : 1.0f;
+  const auto scaled_sum = [&](const Edges<I>& edges, bool mean, const Lanes& lanes, float (&v)[kColumns]) {
+    const Share share = sum_edges<kBits, kRead, I>(a, shape, lanes, edges, v);
+    if (mean) {
+      const float scale = scale_of(a, edges.count);
 #pragma unroll
       for (int c = 0; c < kColumns; ++c) v[c] *= scale;
-      const int first = lanes.column + share.first;
-      const bool writes = lanes.inside && share.only;
-      if (!again) {
-        float* to = edges.piece < 0 ? a.out + edges.row * a.out_stride : shape.partial + int64_t{edges.piece} * width;
-        if (writes) store_share(v, share.count, shape.whole, to + first, width - first);
-        continue;
-      }
-      if (visit < shape.tiles) {
-#pragma unroll
-        for (int c = 0; c < kColumns; ++c)
-          if (lanes.inside && c < share.count && first + c < width) most.take(v[c]);
-        if (visit == shape.tiles - 1) code = code_again(a, edges.row, most);
-      }
-      if (shape.tiles == 1 || visit >= shape.tiles) {
-        int8_t codes[kColumns];
-#pragma unroll
-        for (int c = 0; c < kColumns; ++c)
-          codes[c] = static_cast<int8_t>(cuda::code_of(v[c], code, requantizing(), edges.row, first + c));
-        if (writes) store_share(codes, share.count, shape.whole, a.codes + edges.row * width + first, width - first);
-      }
     }
+    return share;
   };
-  for_runs_and_pieces(shape.runs, static_cast<const I*>(a.indptr), static_cast<const I*>(a.indices), a.rows, a.nnz,
-                      take);
+  for_row_or_piece(
+      shape.runs, static_cast<const I*>(a.indptr), a.rows, a.nnz, [&](const Edges<I>& edges, auto is_piece) {
+        constexpr bool kPiece = decltype(is_piece)::value;
+        float v[kColumns];
+        if constexpr (kPiece || !kAgain) {
+          for (int tile = kAgain ? 0 : blockIdx.y; tile < shape.tiles; ++tile) {
+            const Lanes lanes = lanes_in<kBits>(shape, tile, width);
+            const Share share = scaled_sum(edges, a.mean && !kPiece, lanes, v);
+            float* to = kPiece ? shape.partial + int64_t{edges.piece} * width : a.out + edges.row * a.out_stride;
+            const int first = lanes.column + share.first;
+            if (lanes.inside && share.only) store_share(v, share.count, shape.whole, to + first, width - first);
+            if (!kAgain) break;
+          }
+        } else {
+          const int visits = shape.tiles > 1 ? 2 * shape.tiles : 1;
+          Most most;
+          RowCode code{};
+          for (int visit = 0; visit < visits; ++visit) {
+            const Lanes lanes = lanes_in<kBits>(shape, visit < shape.tiles ? visit : visit - shape.tiles, width);
+            const Share share = scaled_sum(edges, a.mean, lanes, v);
+            const int first = lanes.column + share.first;
+            if (visit < shape.tiles) {
+#pragma unroll
+              for (int c = 0; c < kColumns; ++c)
+                if (lanes.inside && c < share.count && first + c < width) most.take(v[c]);
+              if (visit == shape.tiles - 1) code = code_again(a, edges.row, most);
+            }
+            if (shape.tiles > 1 && visit < shape.tiles) continue;
+            int8_t codes[kColumns];
+#pragma unroll
+            for (int c = 0; c < kColumns; ++c)
+              codes[c] = static_cast<int8_t>(cuda::code_of(v[c], code, requantizing(), edges.row, first + c));
+            if (lanes.inside && share.only)
+              store_share(codes, share.count, shape.whole, a.codes + edges.row * width + first, width - first);
+          }
+        }
+      });
 }
 
 template <class I>
@@ -283,7 +313,7 @@ __global__ void __launch_bounds__(kThreads) spmm_quantized_hubs_kernel(SpmmQuant
 // hub's pieces have nothing to be put together.
 template <int kBits, bool kWhole, class I>
 __global__ void __launch_bounds__(kThreads, 4) sddmm_quantized_kernel(SddmmQuantizedArgs a, Shape shape) {
-  constexpr int kRows = kAhead<kBits>;
+  constexpr int kRows = kBits == 8 ? 4 : 8;  // under way, of a lane
   const int width = static_cast<int>(a.table.width);
   const auto take = [&](const Edges<I>& edges) {
     const I* indices = static_cast<const I*>(a.indices) + edges.begin;
@@ -354,12 +384,14 @@ __global__ void __launch_bounds__(kThreads, 4) sddmm_quantized_kernel(SddmmQuant
                       take);
 }
 
-constexpr int64_t kWidest = int64_t{1} << 27;  // columns of a row are counted in int
+constexpr int64_t kWidest = int64_t{1} << 27;                      // columns of a row are counted in int
+constexpr int64_t kWidestSum = int64_t{65535} * kWarp * kColumns;  // tiles are a grid's second dimension
 
 Shape shape_of(const QuantizedTable& table, int64_t rows, int64_t nnz, void* scratch) {
   Shape shape{};
   shape.runs = runs_of(rows, nnz, scratch);
   shape.lanes = lanes_of((table.width + kColumns - 1) / kColumns);
+  while (1 << shape.lanes_log < shape.lanes) ++shape.lanes_log;
   const int64_t columns = int64_t{shape.lanes} * kColumns;
   shape.tiles = table.width > columns ? static_cast<int>((table.width + columns - 1) / columns) : 1;
   shape.row_bytes = static_cast<unsigned>(table.row_bytes);
@@ -383,6 +415,16 @@ void with_table(const QuantizedTable& table, bool wide_index, const F& f) {
   });
 }
 
+template <int kBits, Read kRead, class I>
+void launch_rows(const SpmmQuantizedArgs& a, const Shape& shape, cudaStream_t on) {
+  const unsigned blocks = shape.runs.front + row_blocks(a.rows);
+  const dim3 grid(blocks, static_cast<unsigned>(shape.tiles));
+  if (a.scale == nullptr)
+    launch(spmm_quantized_kernel<kBits, kRead, false, I>, grid, kThreads, on, a, shape);
+  else
+    launch(spmm_quantized_kernel<kBits, kRead, true, I>, blocks, kThreads, on, a, shape);
+}
+
 }  // namespace
 
 int64_t spmm_quantized_cuda_scratch(const SpmmQuantizedArgs& a) {
@@ -394,7 +436,7 @@ int64_t sddmm_quantized_cuda_scratch(const SddmmQuantizedArgs& a) { return hubs_
 
 int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream) {
   if (a.rows == 0) return cudaSuccess;
-  if (a.table.width > kWidest) return cudaErrorInvalidValue;
+  if (a.table.width > kWidestSum) return cudaErrorInvalidValue;
   const auto on = static_cast<cudaStream_t>(stream);
   Shape shape = shape_of(a.table, a.rows, a.nnz, scratch);
   shape.whole = a.table.width % kColumns == 0 && aligned(a.out) && a.out_stride % kColumns == 0 && aligned(a.codes);
@@ -405,11 +447,12 @@ int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream)
     constexpr bool kWhole = decltype(whole)::value;
     error = find_hubs<I>(shape.runs.hubs, a.indptr, a.rows, a.nnz, on);
     if (error != cudaSuccess) return;
-    const unsigned blocks = run_blocks(shape.runs, a.rows);
-    if (a.scale == nullptr)
-      launch(spmm_quantized_kernel<kBits, kWhole, false, I>, blocks, kThreads, on, a, shape);
+    if (!kWhole)
+      launch_rows<kBits, Read::bytes, I>(a, shape, on);
+    else if (shape.once)
+      launch_rows<kBits, Read::packs_once, I>(a, shape, on);
     else
-      launch(spmm_quantized_kernel<kBits, kWhole, true, I>, blocks, kThreads, on, a, shape);
+      launch_rows<kBits, Read::packs, I>(a, shape, on);
     if (shape.runs.hubs.split > 0)
       launch(spmm_quantized_hubs_kernel<I>, blocks_of_hubs(shape.runs.hubs), kThreads, on, a, shape);
   });

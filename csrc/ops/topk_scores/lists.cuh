@@ -36,8 +36,6 @@ __device__ inline int hidden(int number) {
   return number;
 }
 
-constexpr int kGroup = 4;  // items of which the sample keeps the largest score
-
 template <class S, int kUsers>
 struct Own {
   S filter[kUsers];

@@ -9,7 +9,8 @@ namespace gnas {
 namespace {
 
 constexpr int kTileThreads = 256;
-constexpr int kStep = 16;  // units of each row that are in shared memory at a time
+constexpr int kTileGroup = 4;  // items of which the sample keeps the largest score
+constexpr int kStep = 16;      // units of each row that are in shared memory at a time
 
 // Many users. A thread has 4 · kUserQuads users by 4 · kItemQuads items in registers; a warp 4 × 8 threads; a block
 // kUserWarps by as many warps as are left.
@@ -196,14 +197,14 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
       for (int i = 0; i < Of::kOwnUsers; ++i) {
         const int user = tile_user + own_user + Of::user(i);
         if (user >= r.users) continue;
-        S* const to = static_cast<S*>(r.maxima) + int64_t{user} * r.maxima_count + tile * (Of::kItems / kGroup);
+        S* const to = static_cast<S*>(r.maxima) + int64_t{user} * r.maxima_count + tile * (Of::kItems / kTileGroup);
 #pragma unroll
         for (int q = 0; q < kItemQuads; ++q) {
           S most = kNever<S>;
 #pragma unroll
           for (int j = 4 * q; j < 4 * q + 4; ++j)
             if ((inside >> j & 1) != 0) most = larger(most, scores[i][j]);
-          to[(own_item + 32 * q) / kGroup] = most;
+          to[(own_item + 32 * q) / kTileGroup] = most;
         }
       }
       continue;
@@ -245,9 +246,15 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
 // Few users: a thread an item, whose row a warp puts into shared memory, 32 rows at a time. The GPU waits for memory,
 // so the next rows are under way meanwhile.
 constexpr int kRowThreads = 128;
+constexpr int kRowGroup = 16;  // items of which the sample keeps the largest score
+
+// Rows of int8 are short: for as many bytes to be under way, there are more blocks.
+template <class T, int kUsers>
+constexpr int kRowBlocks = sizeof(T) == 1 && kUsers == 1 ? 7 : 4;
 
 template <class T, int kUsers>
-__global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, Round r, bool sample) {
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks<T, kUsers>)
+    rows_kernel(TopkScoresArgs a, Round r, bool sample) {
   using U = Units<T>;
   using Unit = typename U::Unit;
   using S = typename U::Score;
@@ -278,6 +285,13 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
   typename U::Raw raw[kQuads];
   int next_tile = tiles.begin;
   int next_step = 0;
+  float next_scale = 0;
+  float user_scale[kUsers]{};
+  if constexpr (U::kScaled) {
+#pragma unroll
+    for (int u = 0; u < kUsers; ++u)
+      if (first + u < r.users) user_scale[u] = a.user_scale[r.first_user + first + u];
+  }
   const auto read = [&] {
     const int64_t begin = place_of(r, sample, next_tile) * kItems + warp_row;
     const int lane = hidden(threadIdx.x) % cuda::kWarp;
@@ -285,6 +299,8 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
       return static_cast<const T*>(a.items) + item_at(a, begin + (n * cuda::kWarp + lane) / kQuads) * a.width;
     };
     load_raw<T>(row, (next_step * kUnits + lane % kQuads * 4) * kPerUnit, width, whole, raw);
+    if constexpr (U::kScaled)
+      if (next_step == 0) next_scale = a.item_scale[item_at(a, begin + lane)];
     if (++next_step == steps) {
       next_step = 0;
       ++next_tile;
@@ -294,6 +310,7 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
   if (tiles.begin < tiles.end) read();
   for (int tile = tiles.begin; tile < tiles.end; ++tile) {
     Unit sums[kUsers]{};
+    const float item_scale = next_scale;
     for (int step = 0; step < steps; ++step) {
 #pragma unroll
       for (int n = 0; n < kQuads; ++n) {
@@ -325,19 +342,14 @@ __global__ void __launch_bounds__(kRowThreads, 4) rows_kernel(TopkScoresArgs a, 
     }
     const int64_t at = place_of(r, sample, tile) * kItems + threadIdx.x;
     const bool inside = at < a.catalogue;
-    float item_scale = 0;
-    if constexpr (U::kScaled) item_scale = a.item_scale[item_at(a, at)];
 #pragma unroll
     for (int u = 0; u < kUsers; ++u) {
-      float user_scale = 0;
-      if constexpr (U::kScaled) user_scale = first + u < r.users ? a.user_scale[r.first_user + first + u] : 0.0f;
-      const S score = U::score(sums[u], user_scale, item_scale);
+      const S score = U::score(sums[u], user_scale[u], item_scale);
       if (sample) {
         S most = inside && score == score ? score : kNever<S>;
-        for (int apart = 1; apart < kGroup; apart *= 2) most = larger(most, __shfl_xor_sync(kAllLanes, most, apart));
-        if (threadIdx.x % kGroup == 0 && first + u < r.users)
-          static_cast<S*>(
-              r.maxima)[int64_t{first + u} * r.maxima_count + tile * (kItems / kGroup) + threadIdx.x / kGroup] = most;
+        for (int apart = 1; apart < kRowGroup; apart *= 2) most = larger(most, __shfl_xor_sync(kAllLanes, most, apart));
+        S* const to = static_cast<S*>(r.maxima) + int64_t{first + u} * r.maxima_count + tile * (kItems / kRowGroup);
+        if (threadIdx.x % kRowGroup == 0 && first + u < r.users) to[threadIdx.x / kRowGroup] = most;
       } else if (inside && first + u < r.users && !(score <= own.filter[u])) {
         if (score != score) own.has_nan[u] = 1;
         const int slot = own.template reserve<kItems>(r, u, 1, tile);

@@ -14,17 +14,19 @@ constexpr int64_t kMergedBytes = int64_t{64} << 20;
 constexpr int64_t kFewestKeys = 256;  // that a list has room for
 constexpr int64_t kLeastSlack = 64;   // that a list has beyond the best and a tile
 
-// A tile, and how many of them a multiprocessor has at once.
+// A tile, how many of them a multiprocessor has at once, and the items of a group.
 struct Shape {
   int users;
   int items;
   int blocks;
+  int group;
 };
-constexpr Shape kOne{1, kRowThreads, 4};
-constexpr Shape kFew{8, kRowThreads, 4};
-constexpr Shape kSome{32, 256, 2};
-constexpr Shape kMany{128, 128, 2};
-constexpr Shape kDoubles{64, 64, 2};
+constexpr Shape kOne{1, kRowThreads, kRowBlocks<float, 1>, kRowGroup};
+constexpr Shape kOneOfBytes{1, kRowThreads, kRowBlocks<int8_t, 1>, kRowGroup};
+constexpr Shape kFew{8, kRowThreads, kRowBlocks<float, 8>, kRowGroup};
+constexpr Shape kSome{32, 256, 2, kTileGroup};
+constexpr Shape kMany{128, 128, 2, kTileGroup};
+constexpr Shape kDoubles{64, 64, 2, kTileGroup};
 
 struct Plan {
   Shape shape;
@@ -51,7 +53,8 @@ Shape shape_of(const TopkScoresArgs& a) {
     if (!a.wide_score() && a.rows > 2 * kSome.users && fits(kMany)) return kMany;
     if (!a.wide_score() && fits(kSome)) return kSome;
   }
-  return a.rows > 1 && fits(kFew) ? kFew : kOne;
+  if (a.rows > 1 && fits(kFew)) return kFew;
+  return a.bytes() ? kOneOfBytes : kOne;
 }
 
 // Filters cost the scores of the sample, and spare as many keys as are above the best of the sample and below those of
@@ -59,11 +62,11 @@ Shape shape_of(const TopkScoresArgs& a) {
 void plan_sample(const TopkScoresArgs& a, const Shape& shape, Round& r) {
   const double wanted = static_cast<double>(a.keep) + static_cast<double>(a.exclude_nnz) / static_cast<double>(a.rows);
   const double items = std::sqrt(10.0 * wanted * static_cast<double>(a.catalogue));
-  const double most = kMostMaxima * kGroup;
+  const double most = kMostMaxima * shape.group;
   const int64_t tiles = up(static_cast<int64_t>(items < most ? items : most), shape.items);
-  if (4 * tiles > r.item_tiles || wanted > static_cast<double>(tiles * (shape.items / kGroup))) return;
+  if (4 * tiles > r.item_tiles || wanted > static_cast<double>(tiles * (shape.items / shape.group))) return;
   r.sample_tiles = static_cast<int>(tiles);
-  r.maxima_count = static_cast<int>(tiles * (shape.items / kGroup));
+  r.maxima_count = static_cast<int>(tiles * (shape.items / shape.group));
 }
 
 // How many splits, for the blocks of a round to end together; and how long it takes then, in tiles.

@@ -18,7 +18,8 @@ __device__ inline float add_product(float a, float b, float sum) { return fmaf(a
 __device__ inline double add_product(double a, double b, double sum) { return fma(a, b, sum); }
 __device__ inline int add_product(int a, int b, int sum) { return __dp4a(a, b, sum); }
 
-// Floats. `Raw`: four units as they lie in memory.
+// `Raw`: four units as they lie in memory. Narrow elements stand in whole words there: one by one they would take a
+// register each, and instructions to part and to join them.
 template <class T>
 struct Units {
   using Unit = cuda::Accumulator<T>;
@@ -26,17 +27,51 @@ struct Units {
   static constexpr int kElements = 4;  // of four units
   static constexpr bool kScaled = false;
 
-  struct alignas(4 * sizeof(T) < 16 ? 4 * sizeof(T) : 16) Raw {
+  struct alignas(16) Raw {
     T x[4];
   };
+  static __device__ void put(Raw& raw, int e, T element) { raw.x[e] = element; }
   static __device__ Quad<Unit> widen(const Raw& raw) {
     Quad<Unit> quad;
 #pragma unroll
-    for (int e = 0; e < 4; ++e) quad.x[e] = cuda::widen(raw.x[e]);
+    for (int e = 0; e < 4; ++e) quad.x[e] = raw.x[e];
     return quad;
   }
   static __device__ Score score(Unit sum, float, float) { return sum; }
 };
+
+template <class T>
+struct Halves {
+  using Unit = float;
+  using Score = float;
+  static constexpr int kElements = 4;
+  static constexpr bool kScaled = false;
+
+  struct alignas(8) Raw {
+    unsigned x[2];
+  };
+  static __device__ void put(Raw& raw, int e, T element) {
+    unsigned short bits;
+    memcpy(&bits, &element, sizeof bits);
+    raw.x[e / 2] |= static_cast<unsigned>(bits) << (16 * (e % 2));
+  }
+  static __device__ Quad<float> widen(const Raw& raw) {
+    Quad<float> quad;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const auto bits = static_cast<unsigned short>(raw.x[e / 2] >> (16 * (e % 2)));
+      T element;
+      memcpy(&element, &bits, sizeof bits);
+      quad.x[e] = cuda::widen(element);
+    }
+    return quad;
+  }
+  static __device__ float score(float sum, float, float) { return sum; }
+};
+template <>
+struct Units<__half> : Halves<__half> {};
+template <>
+struct Units<__nv_bfloat16> : Halves<__nv_bfloat16> {};
 
 template <>
 struct Units<int8_t> {
@@ -46,11 +81,15 @@ struct Units<int8_t> {
   static constexpr bool kScaled = true;
 
   struct alignas(16) Raw {
-    int8_t x[16];
+    unsigned x[4];
   };
+  static __device__ void put(Raw& raw, int e, int8_t code) {
+    raw.x[e / 4] |= static_cast<unsigned>(static_cast<uint8_t>(code)) << (8 * (e % 4));
+  }
   static __device__ Quad<int> widen(const Raw& raw) {
     Quad<int> quad;
-    memcpy(&quad, &raw, sizeof quad);
+#pragma unroll
+    for (int e = 0; e < 4; ++e) quad.x[e] = static_cast<int>(raw.x[e]);
     return quad;
   }
   static __device__ float score(int sum, float user_scale, float item_scale) {
@@ -78,9 +117,10 @@ __device__ void load_raw(Row row, int first, int width, bool whole, typename Uni
   for (int n = 0; n < kRows; ++n) {
     raw[n] = Raw{};
     if (whole) continue;
+    const T* const from = row(n) + first;
 #pragma unroll
     for (int e = 0; e < Units<T>::kElements; ++e)
-      if (first + e < width) raw[n].x[e] = row(n)[first + e];
+      if (first + e < width) Units<T>::put(raw[n], e, from[e]);
   }
 }
 

@@ -9,6 +9,11 @@ from gnas_ext.search.recommender.classic import build_classic, classic_recipes, 
 from gnas_ext.search.recommender.find import Found, choose, find, retrain
 from gnas_ext.search.recommender.objective import Goal, Objective
 from gnas_ext.search.recommender.space import lightgcn_recipes, recipes, recommender_space
+from gnas_ext.search.recommender.training_free import (
+    build_training_free,
+    training_free_recipes,
+    training_free_space,
+)
 
 __all__ = [
     "Built",
@@ -17,6 +22,7 @@ __all__ = [
     "Objective",
     "build",
     "build_classic",
+    "build_training_free",
     "choose",
     "classic_recipes",
     "classic_space",
@@ -27,4 +33,6 @@ __all__ = [
     "recommender_space",
     "retrain",
     "train_genotype",
+    "training_free_recipes",
+    "training_free_space",
 ]

@@ -10,10 +10,14 @@ import torch
 
 from gnas_ext.compress.quantize import quantize_model
 from gnas_ext.data.interactions import n_items, n_users
+from gnas_ext.errors import InputError
 from gnas_ext.graph.bipartite import bipartite, decay
 from gnas_ext.models.lightgcn import LightGCN
 from gnas_ext.models.prior import time_prior
+from gnas_ext.search.recommender.classic import FAMILIES as CLASSICS
 from gnas_ext.search.recommender.classic import build_classic, is_classic
+from gnas_ext.search.recommender.training_free import FAMILIES as TRAINING_FREE
+from gnas_ext.search.recommender.training_free import build_training_free, is_training_free
 from gnas_ext.train.loop import TrainOptions, fit
 
 if TYPE_CHECKING:
@@ -60,7 +64,7 @@ def build(
     """Makes the model that a genotype names, of whatever kind, as it is shipped.
 
     Args:
-        genotype: values of the genes of `recommender_space` or of `classic_space`.
+        genotype: values of the genes of `recommender_space`, `classic_space` or `training_free_space`.
         train: the touches; nothing else is seen.
         validate: scores a model, to stop by; as in `train.fit`. Not asked for classics, nor are the following.
         epochs: passes at most.
@@ -68,9 +72,16 @@ def build(
         seconds: of training at most; the step at hand is finished.
         seed: of all draws, of classics too.
         on_epoch: called after each pass.
+
+    Raises:
+        InputError: the family is none of ours, or, of a training-free one, a gene has no such value.
     """
     if is_classic(genotype):
         return Built(build_classic(genotype, train, seed))
+    if is_training_free(genotype):
+        return Built(build_training_free(genotype, train, seed))
+    if "family" in genotype:
+        raise InputError(f"gene 'family': expected one of {[*CLASSICS, *TRAINING_FREE]}, got {genotype['family']!r}")
     fitted = train_genotype(
         genotype,
         train,

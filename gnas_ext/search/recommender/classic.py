@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
 
-_FAMILIES = ("popularity", "decayed_popularity", "item_knn", "matrix_factorization")
+FAMILIES = ("popularity", "decayed_popularity", "item_knn", "matrix_factorization")
 
 
 def classic_space(train: Interactions) -> SearchSpace:
@@ -35,7 +35,7 @@ def classic_space(train: Interactions) -> SearchSpace:
     days = span_days(train)
     factors = {"family": ["matrix_factorization"]}
     genes: dict[str, Gene] = {
-        "family": Categorical([name for name in _FAMILIES if name != "decayed_popularity" or days is not None]),
+        "family": Categorical([name for name in FAMILIES if name != "decayed_popularity" or days is not None]),
         "neighbours": Categorical([10, 20, 50, 100, 200], ordered=True, when={"family": ["item_knn"]}),
         "shrinkage": Categorical([0, 3, 10, 30, 100], ordered=True, when={"family": ["item_knn"]}),
         "dim": Categorical([4, 8, 16, 32, 64, 128], ordered=True, when=factors),
@@ -56,7 +56,7 @@ def classic_recipes(space: SearchSpace) -> list[dict[str, Any]]:
 
 def is_classic(genotype: Mapping[str, Any]) -> bool:
     """Whether a genotype is one of `classic_space`."""
-    return genotype.get("family") in _FAMILIES
+    return genotype.get("family") in FAMILIES
 
 
 def build_classic(genotype: Mapping[str, Any], train: Interactions, seed: int = 0) -> Model:
@@ -92,4 +92,4 @@ def build_classic(genotype: Mapping[str, Any], train: Interactions, seed: int = 
                 seed=seed,
             )
             return quantize_model(model, int(genotype["bits"]))
-    raise ValueError(f"build_classic: expected a family of {', '.join(_FAMILIES)}, got {genotype['family']!r}")
+    raise ValueError(f"build_classic: expected a family of {', '.join(FAMILIES)}, got {genotype['family']!r}")

@@ -1,0 +1,229 @@
+"""Do the recommenders reach their published figures? All of `make bench-recommenders`.
+
+    python -m benchmarks.recommenders --data ../shared/data --points gf-cf,chebycf --sets gowalla
+
+A point is a model family with its candidates. Where there is one candidate its values are published ones; where there
+are several, each is built from training and ranked on validation, and the best NDCG@20 is taken. That one is built from
+training and validation together and ranked on test, once: full ranking, all test users, training items left out.
+
+What is done is kept after each step, candidate by candidate, and not done again; --again forgets a point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from gnas_ext.data.split_files import read_split
+from gnas_ext.evaluate import evaluate, human_bytes
+from gnas_ext.search.recommender import build
+from gnas_ext.search.recommender.training_free import (
+    CHEBYCF,
+    GF_CF,
+    RP3BETA,
+    SLIM,
+    TURBO_CF_LINEAR,
+    TURBO_CF_SECOND,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gnas_ext.data.interactions import Interactions, Split
+
+    Genotype = Mapping[str, Any]
+
+HERE = Path(__file__).resolve().parent
+FOUND = HERE / "results" / "recommenders" / "figures.json"
+DOCS = HERE.parent / "docs" / "recommenders.md"
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+SETS = ("gowalla", "yelp2018")
+K = 20
+
+
+class Point(NamedTuple):
+    """A family with what may be chosen from, and what is published of it.
+
+    Attributes:
+        label: for the table.
+        candidates: genotypes by data set; "" for all others.
+        published: recall and NDCG by data set.
+    """
+
+    label: str
+    candidates: Mapping[str, Sequence[Genotype]]
+    published: Mapping[str, tuple[float, float]]
+
+
+def each(genotype: Genotype, **values: Sequence[Any]) -> list[Genotype]:
+    """The genotype with every combination of some genes' values."""
+    made: list[Genotype] = [genotype]
+    for name, options in values.items():
+        made = [{**one, name: value} for one in made for value in options]
+    return made
+
+
+KNN = {"family": "item_knn", "neighbours": 100, "shrinkage": 10}
+FACTORS = {"family": "matrix_factorization", "dim": 64, "unseen_weight": 0.1, "regularization": 10.0, "bits": 32}
+POINTS: Mapping[str, Point] = {
+    "gf-cf": Point("GF-CF", {"": [GF_CF]}, {"gowalla": (0.1849, 0.1518), "yelp2018": (0.0697, 0.0571)}),
+    "chebycf": Point("ChebyCF", {"": [CHEBYCF]}, {"gowalla": (0.1941, 0.1616)}),
+    "turbo-cf": Point("Turbo-CF", {"gowalla": [TURBO_CF_LINEAR], "": [TURBO_CF_SECOND]}, {}),
+    "rp3beta": Point(
+        "RP3beta",
+        {"": each(RP3BETA, alpha=[0.4, 0.6], beta=[0.4, 0.6], neighbours=[200])},
+        {"gowalla": (0.183, 0.152), "yelp2018": (0.067, 0.056)},
+    ),
+    "slim": Point(
+        "SLIM, preselected neighbours",
+        {"": each(SLIM, l2=[100.0, 1000.0], neighbours=[100])},
+        {"gowalla": (0.1699, 0.1382), "yelp2018": (0.0646, 0.0541)},
+    ),
+    "item-knn": Point(
+        "ItemKNN",
+        {"": each(KNN, neighbours=[50, 200])},
+        {"gowalla": (0.157, 0.1214), "yelp2018": (0.0639, 0.0531)},
+    ),
+    "ials": Point("iALS, 64 floats", {"": each(FACTORS, regularization=[3.1622776601683795, 10.0])}, {}),
+    "popularity": Point("popularity", {"": [{"family": "popularity"}]}, {}),
+}
+
+
+def measured(genotype: Genotype, train: Interactions, target: Interactions) -> dict[str, Any]:
+    """A genotype built and ranked: metrics, bytes, and seconds of the clock and of the processor."""
+    start, busy = time.perf_counter(), time.process_time()
+    model = build(genotype, train).model
+    fitted = time.perf_counter()
+    metrics = evaluate(model, train, target, (K,))
+    return {
+        "recall": metrics[f"recall@{K}"],
+        "ndcg": metrics[f"ndcg@{K}"],
+        "bytes": model.size_bytes(),
+        "fit_seconds": fitted - start,
+        "rank_seconds": time.perf_counter() - fitted,
+        "cpu_seconds": time.process_time() - busy,
+    }
+
+
+class Figures:
+    """What was found so far: a file that is written anew after each step.
+
+    Args:
+        path: of the file; it need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.all: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def of(self, data: str, point: str) -> dict[str, Any]:
+        """What is known of a point on a data set; to be filled and kept."""
+        return self.all.setdefault(f"{data}/{point}", {"valid": []})
+
+    def forget(self, data: str, point: str) -> None:
+        """Begins a point anew."""
+        self.all.pop(f"{data}/{point}", None)
+
+    def keep(self) -> None:
+        """Writes the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        waiting = self.path.with_suffix(".tmp")
+        waiting.write_text(json.dumps(self.all, indent=1, sort_keys=True) + "\n")
+        waiting.replace(self.path)
+
+
+def run(data: str, name: str, split: Split, figures: Figures) -> None:
+    """Measures what is not known of a point yet."""
+    point, known = POINTS[name], figures.of(data, name)
+    candidates = [dict(one) for one in point.candidates.get(data, point.candidates.get("", []))]
+    if len(candidates) > 1:
+        done = [entry["genotype"] for entry in known["valid"]]
+        for genotype in candidates:
+            if genotype not in done:
+                known["valid"].append({"genotype": genotype, **measured(genotype, split.train, split.valid)})
+                figures.keep()
+                say(data, name, "valid", genotype, known["valid"][-1])
+        tried = [entry for entry in known["valid"] if entry["genotype"] in candidates]
+        chosen = max(tried, key=lambda entry: entry["ndcg"])["genotype"]
+    else:
+        (chosen,) = candidates
+    if known.get("genotype") != chosen:
+        known |= measured(chosen, split.train_and_valid, split.test)
+        known |= {"genotype": chosen, "threads": torch.get_num_threads(), "date": str(datetime.date.today())}
+        figures.keep()
+    say(data, name, "test", chosen, known)
+
+
+def say(data: str, name: str, part: str, genotype: Genotype, found: Mapping[str, Any]) -> None:
+    """A line for whoever waits."""
+    genes = " ".join(f"{gene}={value}" for gene, value in genotype.items() if gene != "family")
+    print(f"{data} {name} {part}: {found['recall']:.4f} / {found['ndcg']:.4f}  {genes}", flush=True)
+
+
+def table(figures: Figures) -> str:
+    """All that is known, as Markdown."""
+    lines = [
+        "| Data | Model | Recall@20 / NDCG@20 | Published | Chosen on validation | Bytes | Fit + rank, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for data in SETS:
+        for name, point in POINTS.items():
+            known = figures.all.get(f"{data}/{name}", {})
+            if "genotype" not in known:
+                continue
+            published = point.published.get(data)
+            was = " / ".join(f"{value:.4f}".lstrip("0") for value in published) if published else "–"
+            got = " / ".join(f"{known[metric]:.4f}".lstrip("0") for metric in ("recall", "ndcg"))
+            chosen = f"of {len(known['valid'])}" if known["valid"] else "published values"
+            if len(known["genotype"]) == 1:
+                chosen = "–"
+            seconds = f"{known['fit_seconds']:.0f} + {known['rank_seconds']:.0f}"
+            lines.append(
+                f"| {data} | {point.label} | {got} | {was} | {chosen} | {human_bytes(known['bytes'])} | {seconds} |"
+            )
+    return "\n".join(lines)
+
+
+def write_table(figures: Figures, path: Path) -> None:
+    """Puts the table between its marks in a document."""
+    text = path.read_text()
+    before, rest = text.split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n\n{table(figures)}\n\n{END}{rest.split(END)[1]}")
+
+
+def main() -> None:
+    """Runs what is asked for and writes the document."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--data", type=Path, required=True, help="folder with gowalla/ and yelp2018/")
+    arguments.add_argument("--points", default="", help=f"of {', '.join(POINTS)}; all by default")
+    arguments.add_argument("--sets", default=",".join(SETS))
+    arguments.add_argument("--again", action="store_true", help="measure also what is known")
+    arguments.add_argument("--found", type=Path, default=FOUND)
+    arguments.add_argument("--docs", type=Path, default=DOCS)
+    given = arguments.parse_args()
+    names = given.points.split(",") if given.points else list(POINTS)
+    unknown = [name for name in names if name not in POINTS]
+    if unknown:
+        sys.exit(f"--points: unknown {', '.join(unknown)}; there are {', '.join(POINTS)}")
+    torch.set_num_threads(min(torch.get_num_threads(), os.cpu_count() or 1))
+    figures = Figures(given.found)
+    for data in given.sets.split(","):
+        folder = given.data / data
+        split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
+        for name in names:
+            if given.again:
+                figures.forget(data, name)
+            run(data, name, split, figures)
+            write_table(figures, given.docs)
+
+
+if __name__ == "__main__":
+    main()
