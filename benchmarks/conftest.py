@@ -43,6 +43,14 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One that was stopped before its first round has no figures, and would keep all others from being saved."""
+    measured = getattr(session.config, "_benchmarksession", None)
+    if measured is not None:
+        measured.benchmarks = [one for one in measured.benchmarks if one.stats.data]
+
+
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """The machine's name is nobody's business."""
     machine_info.pop("node", None)

@@ -177,9 +177,8 @@ def benchmarks(check: Check) -> None:
         options = ["--graphs", graph, "--device", device, "--sizes", sizes]
         command = [*suite, *options, f"--benchmark-json={check.latest}"]
         check.run(f"benchmarks: {graph}", command, check.given.seconds)
-        if check.latest.exists():
+        if check.latest.exists() and check.latest.stat().st_size:
             check.keep({"points": json.loads(check.latest.read_text())["points"]})
-            check.latest.unlink()
     print(table.markdown(json.loads(check.kept.read_text())), flush=True)
 
 
