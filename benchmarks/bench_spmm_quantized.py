@@ -121,6 +121,7 @@ FAMILIES = [
         {suite.OURS: ours(), "float32": float32()},
         SIZES,
         graphs=LARGE,
+        cuda_target=suite.Target(2.0, 2.0),
         cuda_graphs=LARGEST,
     ),
     suite.Family(

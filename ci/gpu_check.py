@@ -81,7 +81,8 @@ class Check:
         took = f"{time.monotonic() - began:.0f} s"
         last = next((line.strip("= ") for line in reversed(text.splitlines()) if line.strip("= ")), "")[:160]
         how = "stopped after" if status is None else "failed after" if status else "passed in"
-        self.note(name, f"{how} {took}: {last}", failed=status != 0)
+        said = "" if "/" in last and status == 0 else f": {last}"  # a build ends with a path of its machine
+        self.note(name, f"{how} {took}{said}", failed=status != 0)
         return status == 0
 
     def note(self, name: str, text: str, failed: bool = False) -> None:

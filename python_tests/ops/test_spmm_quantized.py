@@ -71,7 +71,12 @@ def test_where_cuts_divide_rows(backend: torch.device, graph: CSR) -> None:
 def test_hubs_among_small_rows(backend: torch.device) -> None:
     plain = graphs.make("hubs_among_many")
     csr = with_index(plain, torch.int32).with_weight(numbers(plain.nnz, seed=1)).to(backend)
-    for bits, width, affine, reduce in ((8, 64, False, "sum"), (4, 17, True, "mean"), (2, 300, True, "sum")):
+    cases: tuple[tuple[int, int, bool, QuantizedReduce], ...] = (
+        (8, 64, False, "sum"),
+        (4, 17, True, "mean"),
+        (2, 300, True, "sum"),
+    )
+    for bits, width, affine, reduce in cases:
         rows = reference.quantize_rows(numbers(plain.cols, width), bits, not affine)
         check(csr.to("cpu"), rows, reduce, ops.spmm_quantized(csr, rows.to(backend), reduce), (bits, width))
     for width in (40, 264):
