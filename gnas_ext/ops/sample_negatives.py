@@ -37,7 +37,7 @@ def sample_negatives(
         family: 32 bits that keep two uses of one seed apart. A step of training has a seed, or a family, of its own.
 
     Returns:
-        [batch, count] in users' dtype, with replacement. A user who knows all items (or all that have a weight) gets -1.
+        [batch, count] in users' dtype, with replacement. A user who knows all items (or all with a weight) gets -1.
 
     Raises:
         ValueError: a shape, device or number does not fit, or the columns of a row do not ascend. That is looked at
@@ -60,7 +60,7 @@ def sample_negatives(
     if not isinstance(known, int) and not torch.compiler.is_compiling():
         if not known.ascends():
             raise ValueError(
-                "sample_negatives: expected known with ascending columns in each row, and none twice: use graph.coalesce"
+                "sample_negatives: expected known with ascending columns in a row, and none twice: use graph.coalesce"
             )
         _check_users(users, known.rows)
     out: Tensor = torch.ops.gnas_ext.sample_negatives(*arguments)

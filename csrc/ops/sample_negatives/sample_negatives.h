@@ -76,30 +76,28 @@ GNAS_ANYWHERE Philox first_draws(const NegativeArgs& a, int64_t block) {
                     static_cast<uint32_t>(a.seed), static_cast<uint32_t>(a.seed >> 32));
 }
 
-// The item whose share of the weights holds `at`: the first with a running sum above it. Never beyond the last one.
-GNAS_ANYWHERE int64_t item_at(const NegativeArgs& a, int64_t at) {
+// How many of `size` places in turn come before the first for which `before` is false. Without branches, which a search
+// for a random number would mispredict every other time.
+template <class F>
+GNAS_ANYWHERE int64_t places_before(int64_t size, const F& before) {
   int64_t low = 0;
-  for (int64_t high = a.items - 1; low < high;) {
-    const int64_t middle = low + (high - low) / 2;
-    if (a.cumulative[middle] <= at)
-      low = middle + 1;
-    else
-      high = middle;
+  for (int64_t left = size; left > 0;) {
+    const int64_t step = (left + 1) / 2;
+    low += step & -static_cast<int64_t>(before(low + step - 1));
+    left -= step;
   }
   return low;
 }
 
+// The item whose share of the weights holds `at`: the first with a running sum above it. Never beyond the last one.
+GNAS_ANYWHERE int64_t item_at(const NegativeArgs& a, int64_t at) {
+  return places_before(a.items - 1, [&](int64_t item) { return a.cumulative[item] <= at; });
+}
+
 template <class I>
 GNAS_ANYWHERE bool is_positive(const I* row, int64_t size, int64_t item) {
-  int64_t low = 0;
-  for (int64_t high = size; low < high;) {
-    const int64_t middle = low + (high - low) / 2;
-    if (static_cast<int64_t>(row[middle]) < item)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < size && static_cast<int64_t>(row[low]) == item;
+  const int64_t place = places_before(size, [&](int64_t m) { return static_cast<int64_t>(row[m]) < item; });
+  return place < size && static_cast<int64_t>(row[place]) == item;
 }
 
 // An item that is not among the `size` positives of row, each as likely as another; -1 where there is none. Exact with
@@ -108,15 +106,7 @@ template <class I>
 GNAS_ANYWHERE int64_t draw_evenly(const NegativeArgs& a, const I* row, int64_t size, NegativeDraws& draws) {
   if (a.items <= size) return -1;
   const int64_t at = static_cast<int64_t>(draw_below(draws, static_cast<uint64_t>(a.items - size)));
-  int64_t low = 0;
-  for (int64_t high = size; low < high;) {
-    const int64_t middle = low + (high - low) / 2;
-    if (static_cast<int64_t>(row[middle]) - middle <= at)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return at + low;
+  return at + places_before(size, [&](int64_t m) { return static_cast<int64_t>(row[m]) - m <= at; });
 }
 
 // The same, as likely as its weight says. A positive is drawn again; after kNegativeTries of them a number below the
