@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from typing import Any
 
@@ -142,7 +143,8 @@ def chi_square(counts: torch.Tensor, shares: torch.Tensor) -> float:
     seen = shares > 0
     expected = counts.sum() * shares[seen]
     freedom = int(seen.sum()) - 1
-    return float(((counts[seen] - expected) ** 2 / expected).sum() - freedom) / max(2 * freedom, 1) ** 0.5
+    total = float(((counts[seen] - expected) ** 2 / expected).sum())
+    return (total - freedom) / math.sqrt(max(2 * freedom, 1))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
