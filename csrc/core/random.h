@@ -34,6 +34,28 @@ GNAS_ANYWHERE Philox philox4x32(Philox counter, uint32_t key0, uint32_t key1) {
   return counter;
 }
 
+// A whole number from 0 to end - 1, each as likely as the other; end is 1 or more. `draws.next()` is 32 even bits.
+template <class Source>
+GNAS_ANYWHERE uint64_t draw_below(Source& draws, uint64_t end) {
+  if (end <= 0xFFFFFFFFu) {  // by multiplication, and again where the few that are one too many fall (Lemire, 2019)
+    const uint32_t size = static_cast<uint32_t>(end);
+    uint64_t product = uint64_t{draws.next()} * size;
+    if (static_cast<uint32_t>(product) < size) {
+      const uint32_t surplus = (0u - size) % size;
+      while (static_cast<uint32_t>(product) < surplus) product = uint64_t{draws.next()} * size;
+    }
+    return product >> 32;
+  }
+  uint64_t mask = end - 1;
+  for (int shift = 1; shift < 64; shift *= 2) mask |= mask >> shift;
+  uint64_t drawn;
+  do {
+    const uint64_t high = draws.next();
+    drawn = (high << 32 | draws.next()) & mask;
+  } while (drawn >= end);
+  return drawn;
+}
+
 // The numbers of one stream in turn: 2^34 of them for each of 2^64 streams and 2^32 families under a seed.
 class Draws {
  public:
@@ -56,25 +78,7 @@ class Draws {
   }
 
   // A whole number from 0 to end - 1, each as likely as the other; end is 1 or more.
-  GNAS_ANYWHERE uint64_t below(uint64_t end) {
-    if (end <= 0xFFFFFFFFu) {  // by multiplication, and again where the few that are one too many fall (Lemire, 2019)
-      const uint32_t size = static_cast<uint32_t>(end);
-      uint64_t product = uint64_t{next()} * size;
-      if (static_cast<uint32_t>(product) < size) {
-        const uint32_t surplus = (0u - size) % size;
-        while (static_cast<uint32_t>(product) < surplus) product = uint64_t{next()} * size;
-      }
-      return product >> 32;
-    }
-    uint64_t mask = end - 1;
-    for (int shift = 1; shift < 64; shift *= 2) mask |= mask >> shift;
-    uint64_t drawn;
-    do {
-      const uint64_t high = next();
-      drawn = (high << 32 | next()) & mask;
-    } while (drawn >= end);
-    return drawn;
-  }
+  GNAS_ANYWHERE uint64_t below(uint64_t end) { return draw_below(*this, end); }
 
   // In [0, 1), of 24 bits.
   GNAS_ANYWHERE float uniform() { return static_cast<float>(next() >> 8) * 0x1p-24f; }

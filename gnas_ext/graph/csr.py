@@ -56,7 +56,21 @@ class Later(NamedTuple):
         return Later(moved)
 
 
-Kept: TypeAlias = "Structure | Order | Later"
+class Fact(NamedTuple):
+    """What was found out about the entries, once; as true on every device.
+
+    Attributes:
+        holds: is it so?
+    """
+
+    holds: bool
+
+    def to(self, device: torch.device | str | None) -> Fact:
+        """Itself."""
+        return self
+
+
+Kept: TypeAlias = "Structure | Order | Later | Fact"
 
 
 class CSR:
@@ -241,6 +255,13 @@ class CSR:
         rows = torch.arange(self.rows, device=self.device, dtype=self.indptr.dtype)
         return torch.repeat_interleave(rows, self.degree().long(), output_size=self.nnz)
 
+    def ascends(self) -> bool:
+        """Do the columns of each row ascend, and does none come twice? Found once and kept."""
+        kept = self._kept.get("ascends")
+        if not isinstance(kept, Fact):
+            kept = self._kept["ascends"] = Fact(bool(ascending(self.indptr, self.indices).all()))
+        return kept.holds
+
     def transposed_structure(self) -> Structure:
         """The entries of the transpose and where each one's weight is stored; computed once and kept."""
         kept = self._kept.get("transpose")
@@ -359,6 +380,15 @@ class CSR:
         weight = "none" if self.stored_weight is None else str(self.stored_weight.dtype).removeprefix("torch.")
         index = str(self.indptr.dtype).removeprefix("torch.")
         return f"CSR(shape={self.shape}, nnz={self.nnz}, index={index}, weight={weight}, device={self.device})"
+
+
+def ascending(indptr: Tensor, indices: Tensor) -> Tensor:
+    """For each entry, [nnz]: is its column above that of the entry before it, or is it the first of its row?"""
+    above = indices[1:] > indices[:-1]
+    ascends = torch.cat([above.new_ones(min(len(indices), 1)), above])
+    begins = indptr[:-1]
+    ascends[begins[begins < len(indices)].long()] = True
+    return ascends
 
 
 def _check_types(indptr: Tensor, indices: Tensor, weight: Tensor | None) -> None:

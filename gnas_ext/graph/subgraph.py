@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import torch
 
-from gnas_ext.graph.csr import CSR, Structure
+from gnas_ext.graph.csr import CSR, Structure, ascending
 from gnas_ext.graph.sample import weight_of
 from gnas_ext.ops import k_core as peel
 from gnas_ext.ops import sample_neighbors as draw
@@ -65,14 +65,14 @@ def coalesce(csr: CSR, reduce: Merge = "sum") -> CSR:
     """
     if reduce not in get_args(Merge):
         raise ValueError(f"coalesce: expected reduce in {', '.join(get_args(Merge))}, got {reduce!r}")
-    if bool(_ascends(csr.indptr, csr.indices).all()):
+    if csr.ascends():
         return csr
     # Sorting by column and then, stably, by row.
     by_col = csr.transposed_structure()
     indptr, indices, order = transpose(by_col.indptr, by_col.indices, csr.rows)
     place = order if by_col.edge is None else by_col.edge.index_select(0, order)  # among the stored weights
     weight = csr.stored_weight
-    first = _ascends(indptr, indices)
+    first = ascending(indptr, indices)
     if bool(first.all()):
         merged = None if weight is None else weight.index_select(0, place)
         return CSR._unchecked(Structure(indptr, indices, None), merged, csr.shape, {})
@@ -152,12 +152,3 @@ def k_core(csr: CSR, k: int, k_cols: int | None = None) -> Core:
     )
     left, edge = induced_subgraph(csr, rows, cols)
     return Core(left, rows, cols, edge)
-
-
-def _ascends(indptr: Tensor, indices: Tensor) -> Tensor:
-    """For each entry, [nnz]: is its column above that of the entry before it, or is it the first of its row?"""
-    above = indices[1:] > indices[:-1]
-    ascends = torch.cat([above.new_ones(min(len(indices), 1)), above])
-    begins = indptr[:-1]
-    ascends[begins[begins < len(indices)].long()] = True
-    return ascends

@@ -16,6 +16,7 @@ from gnas_ext.ops.k_core import k_core
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.quantize_rows import dequantize_rows, fake_quantize_rows, quantize_rows
 from gnas_ext.ops.quantized_rows import QuantizedRows
+from gnas_ext.ops.sample_negatives import sample_negatives
 from gnas_ext.ops.sample_neighbors import sample_neighbors
 from gnas_ext.ops.scatter import ScatterPlan, scatter, scatter_arg
 from gnas_ext.ops.sddmm import sddmm
@@ -56,6 +57,7 @@ __all__ = [
     "propagate",
     "prune",
     "quantize_rows",
+    "sample_negatives",
     "sample_neighbors",
     "scatter",
     "scatter_arg",

@@ -148,7 +148,7 @@ def edge_dropout_mask(
     nnz = edges if isinstance(edges, int) else edges.nnz
     if not 0 <= nnz < 1 << 34:
         raise ValueError(f"edge_dropout_mask: expected 0 to 2^34 - 1 edges, got {nnz}")
-    seed, stream = _signed(seed), _signed(stream)
+    seed, stream = signed(seed), signed(stream)
     if not undirected:
         like = torch.empty(0, device=device) if isinstance(edges, int) else edges.indptr
         return cast("Tensor", torch.ops.gnas_ext.edge_dropout(like, nnz, p, seed, stream))
@@ -171,7 +171,7 @@ def packed(op: str, mask: Tensor, nnz: int) -> Tensor:
     return pack_mask(mask)
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """64 bits as torch takes them."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 

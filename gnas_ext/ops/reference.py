@@ -275,3 +275,14 @@ def block_linear(x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor | None = 
     dense = mask.double().repeat_interleave(block, 0).repeat_interleave(block, 1)[:out, :width]
     y = x.double() @ (weight.double() * dense).t()
     return (y if bias is None else y + bias.double()).to(x.dtype)
+
+
+def negative_shares(users: Tensor, known: CSR | int, cumulative: Tensor | None = None) -> Tensor:
+    """How often `ops.sample_negatives` draws each item, [batch, items], in float64; zeros where no item is left."""
+    items = known if isinstance(known, int) else known.cols
+    weight = torch.ones(items).double() if cumulative is None else cumulative.double().diff(prepend=torch.zeros(1))
+    left = weight.expand(len(users), items).clone()
+    if not isinstance(known, int):
+        for row, user in enumerate(users.tolist()):
+            left[row, known.indices[int(known.indptr[user]) : int(known.indptr[user + 1])].long()] = 0
+    return left / left.sum(1, keepdim=True).clamp(min=1)
