@@ -20,7 +20,11 @@ constexpr int kAhead = 2;
 constexpr int kThreads = kWarp * kWarpsPerBlock;
 constexpr unsigned kAll = 0xffffffffu;
 
-enum class Mode { sum, extreme, select };
+enum class Mode { sum, max, min, select };
+constexpr bool is_extreme(Mode mode) { return mode == Mode::max || mode == Mode::min; }
+// Where an edge's weight stands: nowhere, at the edge, at its place, or with those of other heads. What is not asked
+// for takes no registers, which are what the number of warps hangs on.
+enum class Weights { none, edge, place, heads };
 
 // Columns of a lane.
 template <class T>
@@ -39,28 +43,29 @@ struct Shape {
   int lanes;             // on a row of x
 };
 
-// What the lanes of some columns have found. Extremes are those of sign * product, so that min is a max; a NaN wins
-// over all, and of equal values the first edge.
+// What the lanes of some columns have found. Of extremes a NaN wins over all, and of equal values the first edge.
 template <class T, class I, Mode mode, int kPack>
 struct Found {
   using A = Accumulator<T>;
-  static constexpr bool kExtreme = mode == Mode::extreme;
+  static constexpr bool kExtreme = is_extreme(mode);
   static constexpr I kNone = std::numeric_limits<I>::max();
 
-  // `first` is the first edge that the lane will see: where all are -inf, it is the winner.
+  // `first` is the first edge that the lane will see: where none is better than what is there at first, it has won.
   __device__ explicit Found(I first) {
 #pragma unroll
     for (int c = 0; c < kPack; ++c) {
-      value.at[c] = kExtreme ? -static_cast<A>(INFINITY) : A{0};
-      if (kExtreme) winner.at[c] = first;
+      value.at[c] = !kExtreme ? A{0} : static_cast<A>(mode == Mode::min ? INFINITY : -INFINITY);
+      winner.at[c] = kExtreme ? first : I{0};
     }
   }
+
+  __device__ static bool better(A one, A other) { return mode == Mode::min ? one < other : one > other; }
 
   // Edges come in their order.
   __device__ void add(int c, A product, I e) {
     if constexpr (!kExtreme) {
       value.at[c] += product;
-    } else if (value.at[c] == value.at[c] && !(product <= value.at[c])) {
+    } else if (value.at[c] == value.at[c] && (better(product, value.at[c]) || product != product)) {
       value.at[c] = product;
       winner.at[c] = e;
     }
@@ -72,7 +77,7 @@ struct Found {
     } else {
       const bool nan = other != other;
       const bool leads = nan != (value.at[c] != value.at[c]) ? nan
-                         : !nan && other != value.at[c]      ? other > value.at[c]
+                         : !nan && other != value.at[c]      ? better(other, value.at[c])
                                                              : at < winner.at[c];
       if (!leads) return;
       value.at[c] = other;
@@ -101,7 +106,7 @@ struct Place {
   __device__ Place(const SpmmArgs& a, int lanes)
       : turn(lane() / lanes),
         column((static_cast<int>(blockIdx.y) * lanes + lane() % lanes) * kPack),
-        inside(column < a.width) {}
+        inside(column < static_cast<int>(a.width)) {}
   __device__ bool writes() const { return turn == 0 && inside; }
 
   int turn;  // which of the edges that a warp takes at once
@@ -110,10 +115,12 @@ struct Place {
 };
 
 // Edges begin … end of one row.
-template <class T, class I, Mode mode, bool kHeads, int kPack>
+template <class T, class I, Mode mode, Weights weights, int kPack>
 __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& at, int lanes, I begin, I end) {
   using A = Accumulator<T>;
+  constexpr bool kHeads = weights == Weights::heads;
   constexpr bool kPlaces = kHeads || mode == Mode::select;
+  constexpr bool kOne = weights == Weights::edge || weights == Weights::place;
   const I* indices = static_cast<const I*>(a.indices);
   const I* edge = static_cast<const I*>(a.edge);
   const T* weight = static_cast<const T*>(a.weight);
@@ -129,14 +136,15 @@ __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& 
     const I mine = batch + lane();
     I my_source = 0;
     I my_place = 0;
-    const A sign = mode == Mode::extreme && a.reduce == Reduce::min ? A{-1} : A{1};
-    A my_weight = sign;
+    A my_weight = 1;
     if (mine < end) {
       my_source = load_once(indices + mine);
-      my_place = edge == nullptr ? mine : load_once(edge + mine);
-      require(static_cast<uint64_t>(my_source) < static_cast<uint64_t>(a.cols) &&
-              static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
-      if (!kHeads && weight != nullptr) my_weight = sign * static_cast<A>(widen(weight[my_place]));
+      require(static_cast<uint64_t>(my_source) < static_cast<uint64_t>(a.cols));
+      if (weights == Weights::place || kPlaces) {
+        my_place = edge == nullptr ? mine : load_once(edge + mine);
+        require(static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
+      }
+      if (kOne) my_weight = static_cast<A>(widen(weight[weights == Weights::edge ? mine : my_place]));
     }
     const int count = end - batch < kWarp ? static_cast<int>(end - batch) : kWarp;
     for (int base = 0; base < count; base += groups * kAhead) {
@@ -147,12 +155,12 @@ __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& 
 #pragma unroll
       for (int u = 0; u < kAhead; ++u) {
         const int k = base + u * groups + at.turn;
-        source[u] = __shfl_sync(kAll, my_source, k % kWarp);
-        w[u] = __shfl_sync(kAll, my_weight, k % kWarp);
-        place[u] = kPlaces ? __shfl_sync(kAll, my_place, k % kWarp) : I{0};
+        source[u] = __shfl_sync(kAll, my_source, static_cast<unsigned>(k) % kWarp);
+        w[u] = kOne ? __shfl_sync(kAll, my_weight, static_cast<unsigned>(k) % kWarp) : A{1};
+        place[u] = kPlaces ? __shfl_sync(kAll, my_place, static_cast<unsigned>(k) % kWarp) : I{0};
         if (k < count && at.inside) {
           ahead[u] = load<kPack>(x + static_cast<uint64_t>(static_cast<U>(source[u])) * width);
-          if (kHeads) w[u] = sign * static_cast<A>(widen(weight[static_cast<int64_t>(place[u]) * a.heads + head]));
+          if (kHeads) w[u] = static_cast<A>(widen(weight[static_cast<int64_t>(place[u]) * a.heads + head]));
         }
       }
 #pragma unroll
@@ -162,7 +170,8 @@ __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& 
         const I* chosen = static_cast<const I*>(a.select) + static_cast<int64_t>(source[u]) * a.width + at.column;
 #pragma unroll
         for (int c = 0; c < kPack; ++c) {
-          const A product = w[u] * static_cast<A>(widen(ahead[u].at[c]));
+          const A x_at = static_cast<A>(widen(ahead[u].at[c]));
+          const A product = weights == Weights::none ? x_at : w[u] * x_at;
           if (mode != Mode::select || chosen[c] == place[u]) found.add(c, product, batch + k);
         }
       }
@@ -208,12 +217,12 @@ __device__ void put(const SpmmArgs& a, const Place<kPack>& at, Found<T, I, mode,
   using A = Accumulator<T>;
   if (!at.writes()) return;
   const int64_t place = row * a.width + at.column;
-  if constexpr (mode == Mode::extreme) {
-    const A sign = degree == 0 ? A{0} : a.reduce == Reduce::min ? A{-1} : A{1};
+  if constexpr (is_extreme(mode)) {
 #pragma unroll
     for (int c = 0; c < kPack; ++c) {
-      found.value.at[c] = degree == 0 ? A{0} : sign * found.value.at[c];
-      if (degree == 0) found.winner.at[c] = -1;
+      if (degree != 0) continue;
+      found.value.at[c] = 0;
+      found.winner.at[c] = -1;
     }
     if (a.arg != nullptr) store(found.winner, static_cast<I*>(a.arg) + place);
   } else {
@@ -225,19 +234,19 @@ __device__ void put(const SpmmArgs& a, const Place<kPack>& at, Found<T, I, mode,
   if (mode == Mode::sum && a.hop_weight != nullptr) put_hop<T>(a, found.value, place);
 }
 
-template <class T, class I, Mode mode, bool kHeads, int kPack>
+template <class T, class I, Mode mode, Weights weights, int kPack>
 __global__ void __launch_bounds__(kThreads, (kBlocks<T, I>)) spmm_kernel(SpmmArgs a, Shape shape) {
   using A = Accumulator<T>;
   const Part<I> part = part_of_warp(shape.hubs, shape.front, static_cast<const I*>(a.indptr), a.rows, a.nnz);
   if (!part.any) return;
   const Place<kPack> at(a, shape.lanes);
-  auto found = walk<T, I, mode, kHeads, kPack>(a, at, shape.lanes, part.begin, part.end);
+  auto found = walk<T, I, mode, weights, kPack>(a, at, shape.lanes, part.begin, part.end);
   if (blockIdx.x >= shape.front) {
     put(a, at, found, row_of_warp(shape.front), part.end - part.begin);
   } else if (at.writes()) {
     const int64_t place = piece_of_warp() * a.width + at.column;
     store(found.value, static_cast<A*>(shape.partial) + place);
-    if (mode == Mode::extreme) store(found.winner, static_cast<I*>(shape.partial_winner) + place);
+    if (is_extreme(mode)) store(found.winner, static_cast<I*>(shape.partial_winner) + place);
   }
 }
 
@@ -255,7 +264,7 @@ __global__ void spmm_hubs_kernel(SpmmArgs a, Shape shape) {
       const int64_t place = (hub.first + k) * a.width + at.column;
       const Pack<A, kPack> value = load<kPack>(static_cast<const A*>(shape.partial) + place);
       Pack<I, kPack> winner{};
-      if (mode == Mode::extreme) winner = load<kPack>(static_cast<const I*>(shape.partial_winner) + place);
+      if (is_extreme(mode)) winner = load<kPack>(static_cast<const I*>(shape.partial_winner) + place);
 #pragma unroll
       for (int c = 0; c < kPack; ++c) found.merge(c, value.at[c], winner.at[c]);
     }
@@ -284,10 +293,20 @@ int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
     if (error != cudaSuccess) return error;
   }
   const dim3 grid(shape.front + row_blocks(a.rows), static_cast<unsigned>(tiles));
-  if (a.heads > 1)
-    launch(spmm_kernel<T, I, mode, true, kPack>, grid, kThreads, on, a, shape);
-  else
-    launch(spmm_kernel<T, I, mode, false, kPack>, grid, kThreads, on, a, shape);
+  const auto start = [&](auto kernel) { launch(kernel, grid, kThreads, on, a, shape); };
+  if (a.heads > 1) {
+    start(spmm_kernel<T, I, mode, Weights::heads, kPack>);
+  } else if (kPack == 1 || mode == Mode::select) {
+    // Rare: one kernel for what has weights.
+    a.weight == nullptr ? start(spmm_kernel<T, I, mode, Weights::none, kPack>)
+                        : start(spmm_kernel<T, I, mode, Weights::place, kPack>);
+  } else if (a.weight == nullptr) {
+    start(spmm_kernel<T, I, mode, Weights::none, kPack>);
+  } else if (a.edge == nullptr) {
+    start(spmm_kernel<T, I, mode, Weights::edge, kPack>);
+  } else {
+    start(spmm_kernel<T, I, mode, Weights::place, kPack>);
+  }
   if (shape.hubs.split > 0)
     launch(spmm_hubs_kernel<T, I, mode, kPack>, dim3(hub_blocks(shape.hubs), grid.y), kThreads, on, a, shape);
   return cudaGetLastError();
@@ -296,7 +315,8 @@ int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
 template <class T, class I, int kPack>
 int run_mode(const SpmmArgs& a, void* scratch, cudaStream_t on) {
   if (a.select != nullptr) return run<T, I, Mode::select, kPack>(a, scratch, on);
-  if (a.reduce == Reduce::max || a.reduce == Reduce::min) return run<T, I, Mode::extreme, kPack>(a, scratch, on);
+  if (a.reduce == Reduce::max) return run<T, I, Mode::max, kPack>(a, scratch, on);
+  if (a.reduce == Reduce::min) return run<T, I, Mode::min, kPack>(a, scratch, on);
   return run<T, I, Mode::sum, kPack>(a, scratch, on);
 }
 
