@@ -31,7 +31,7 @@ def written_out(folder: Path) -> list[str]:
     for name in ("CMakeLists.txt", "pyproject.toml", ".clang-format"):
         shutil.copy(ROOT / name, folder)
     (folder / "python_tests" / "ops").mkdir(parents=True)
-    for name in ("__init__.py", "conftest.py", "graphs.py", "ops/__init__.py"):
+    for name in ("__init__.py", "conftest.py", "emulated.py", "graphs.py", "ops/__init__.py"):
         shutil.copy(ROOT / "python_tests" / name, folder / "python_tests" / name)
     files = FILES.findall(DOCUMENT.read_text())
     for name, text in files:
