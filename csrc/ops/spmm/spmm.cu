@@ -22,8 +22,8 @@ constexpr unsigned kAll = 0xffffffffu;
 
 enum class Mode { sum, max, min, select };
 constexpr bool is_extreme(Mode mode) { return mode == Mode::max || mode == Mode::min; }
-// Where an edge's weight stands: nowhere, at the edge, at its place, or with those of other heads. What is not asked
-// for takes no registers, which are what the number of warps hangs on.
+// Where an edge's weight stands: nowhere, at the edge, at its place (if at all), or with those of other heads. What is
+// not asked for takes no registers, which are what the number of warps hangs on.
 enum class Weights { none, edge, place, heads };
 
 // Columns of a lane.
@@ -144,7 +144,8 @@ __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& 
         my_place = edge == nullptr ? mine : load_once(edge + mine);
         require(static_cast<uint64_t>(my_place) < static_cast<uint64_t>(a.nnz));
       }
-      if (kOne) my_weight = static_cast<A>(widen(weight[weights == Weights::edge ? mine : my_place]));
+      if (weights == Weights::edge) my_weight = widen(weight[mine]);
+      if (weights == Weights::place && weight != nullptr) my_weight = widen(weight[my_place]);
     }
     const int count = end - batch < kWarp ? static_cast<int>(end - batch) : kWarp;
     for (int base = 0; base < count; base += groups * kAhead) {
@@ -296,15 +297,11 @@ int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
   const auto start = [&](auto kernel) { launch(kernel, grid, kThreads, on, a, shape); };
   if (a.heads > 1) {
     start(spmm_kernel<T, I, mode, Weights::heads, kPack>);
-  } else if (kPack == 1 || mode == Mode::select) {
-    // Rare: one kernel for what has weights.
-    a.weight == nullptr ? start(spmm_kernel<T, I, mode, Weights::none, kPack>)
-                        : start(spmm_kernel<T, I, mode, Weights::place, kPack>);
-  } else if (a.weight == nullptr) {
+  } else if (a.weight == nullptr && a.edge == nullptr) {
     start(spmm_kernel<T, I, mode, Weights::none, kPack>);
-  } else if (a.edge == nullptr) {
+  } else if (a.edge == nullptr && kPack > 1 && mode != Mode::select) {
     start(spmm_kernel<T, I, mode, Weights::edge, kPack>);
-  } else {
+  } else {  // places are looked at where there are no weights too: one that is out of range is refused
     start(spmm_kernel<T, I, mode, Weights::place, kPack>);
   }
   if (shape.hubs.split > 0)
