@@ -18,7 +18,6 @@ struct SomeEdges {
 template <int kAhead, class I, class F>
 __device__ inline void for_edges(const I* indices, const I* edge, int64_t begin, int64_t end, int64_t cols, int64_t nnz,
                                  int turn, int turns, bool places, const F& f) {
-  constexpr unsigned kAll = 0xffffffffu;
   for (int64_t batch = begin; batch < end; batch += kWarp) {
     const int64_t mine = batch + lane();
     I my_source = 0;
@@ -36,8 +35,8 @@ __device__ inline void for_edges(const I* indices, const I* edge, int64_t begin,
       for (int u = 0; u < kAhead; ++u) {
         const int k = base + u * turns + turn;
         some.live[u] = k < count;
-        some.source[u] = __shfl_sync(kAll, my_source, k % kWarp);
-        some.place[u] = places ? __shfl_sync(kAll, my_place, k % kWarp) : I{0};
+        some.source[u] = __shfl_sync(kAllLanes, my_source, static_cast<unsigned>(k) % kWarp);
+        some.place[u] = places ? __shfl_sync(kAllLanes, my_place, static_cast<unsigned>(k) % kWarp) : I{0};
       }
       f(some);
     }

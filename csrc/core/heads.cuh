@@ -91,16 +91,4 @@ __device__ inline Pack<Accumulator<T>, kCount> widen(const Pack<T, kCount>& pack
   return wide;
 }
 
-template <int kCount, class T, class A>
-__device__ inline void store_scaled(const Pack<A, kCount>& pack, A scale, T* to) {
-  Pack<T, kCount> narrowed;
-#pragma unroll
-  for (int c = 0; c < kCount; ++c) narrow(scale * pack.at[c], &narrowed.at[c]);
-  store(narrowed, to);
-}
-template <int kCount, class T, class A>
-__device__ inline void store_narrow(const Pack<A, kCount>& pack, T* to) {
-  store_scaled(pack, A{1}, to);
-}
-
 }  // namespace gnas::cuda

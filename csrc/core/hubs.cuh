@@ -169,13 +169,6 @@ __device__ inline Part<I> part_of_warp(const Hubs& h, unsigned front, const I* i
   return part;
 }
 
-// Blocks of a kernel that puts pieces together, a warp a hub.
-inline unsigned hub_blocks(const Hubs& h) {
-  constexpr int64_t kMost = 1024;
-  const int64_t wanted = (h.hub_room + kWarpsPerBlock - 1) / kWarpsPerBlock;
-  return static_cast<unsigned>(wanted < kMost ? wanted : kMost);
-}
-
 // Blocks of a kernel that puts pieces together, a block a hub, where hubs may have thousands of pieces.
 inline unsigned blocks_of_hubs(const Hubs& h) {
   constexpr int64_t kMost = 1024;

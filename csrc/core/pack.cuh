@@ -49,6 +49,19 @@ __device__ inline void store(const Pack<T, kCount>& pack, T* to) {
   }
 }
 
+// Rounded to the type of memory.
+template <int kCount, class T, class A>
+__device__ inline void store_scaled(const Pack<A, kCount>& pack, A scale, T* to) {
+  Pack<T, kCount> narrowed;
+#pragma unroll
+  for (int c = 0; c < kCount; ++c) narrow(scale * pack.at[c], &narrowed.at[c]);
+  store(narrowed, to);
+}
+template <int kCount, class T, class A>
+__device__ inline void store_narrow(const Pack<A, kCount>& pack, T* to) {
+  store_scaled(pack, A{1}, to);
+}
+
 inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % kPackBytes == 0; }
 
 // Lanes that stand beside each other on a row of `packs` packs: a power of two. The warp's other lanes take other rows.

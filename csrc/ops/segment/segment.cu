@@ -1,5 +1,4 @@
-#include "core/extreme.cuh"
-#include "core/heads.cuh"
+#include "core/found.cuh"
 #include "core/hub_sums.cuh"
 #include "core/teams.cuh"
 #include "ops/segment/segment.h"
@@ -32,6 +31,7 @@ struct Place {
         turns(team / shape.lanes),
         column((static_cast<int64_t>(blockIdx.y) * shape.lanes + lane() % shape.lanes) * kPack),
         inside(column < width) {}
+  __device__ bool writes() const { return turn == 0 && inside; }
 
   int turn;
   int turns;
@@ -39,149 +39,81 @@ struct Place {
   bool inside;
 };
 
-template <class T, class I, bool extreme, int kPack>
-struct Columns {
+// Entries begin … end of one segment: every lane of the team has then what all of them found in its columns.
+template <class T, class I, Fold fold, int kPack>
+__device__ Found<Accumulator<T>, I, fold, kPack> walk(const SegmentArgs& a, const Place<kPack>& at, int lanes,
+                                                      int64_t begin, int64_t end) {
   using A = Accumulator<T>;
-  static constexpr int kWinners = extreme ? kPack : 1;
-
-  __device__ Columns(const SegmentArgs& args, const Shape& shape, int team)
-      : a(args), at(shape, args.width, team), sign(args.reduce == Reduce::min ? A{-1} : A{1}) {}
-
-  __device__ void clear() {
+  const T* src = static_cast<const T*>(a.src) + at.column;
+  const int64_t first = begin + at.turn;
+  Found<A, I, fold, kPack> found(first < end ? static_cast<I>(first) : kNowhere<I>);
+  for (int64_t base = first; base < end && at.inside; base += kAhead * at.turns) {
+    Pack<T, kPack> ahead[kAhead];
 #pragma unroll
-    for (int c = 0; c < kPack; ++c) {
-      value.at[c] = 0;
-      winner.at[c % kWinners] = -1;
+    for (int u = 0; u < kAhead; ++u)
+      if (base + u * at.turns < end) ahead[u] = load<kPack>(src + (base + u * at.turns) * a.width);
+#pragma unroll
+    for (int u = 0; u < kAhead; ++u) {
+      if (base + u * at.turns >= end) continue;
+#pragma unroll
+      for (int c = 0; c < kPack; ++c)
+        found.add(c, static_cast<A>(widen(ahead[u].at[c])), static_cast<I>(base + u * at.turns));
     }
   }
-  __device__ void merge(int c, A other, I other_winner) {
-    if (!extreme) {
-      value.at[c] += other;
-    } else if (leads(sign, other, other_winner, value.at[c], winner.at[c % kWinners])) {
-      value.at[c] = other;
-      winner.at[c % kWinners] = other_winner;
-    }
-  }
-  __device__ void walk(int64_t begin, int64_t end) {
-    const T* src = static_cast<const T*>(a.src) + at.column;
-    for (int64_t base = begin + at.turn; base < end && at.inside; base += kAhead * at.turns) {
-      Pack<T, kPack> ahead[kAhead];
-#pragma unroll
-      for (int u = 0; u < kAhead; ++u)
-        if (base + u * at.turns < end) ahead[u] = load<kPack>(src + (base + u * at.turns) * a.width);
-#pragma unroll
-      for (int u = 0; u < kAhead; ++u) {
-        if (base + u * at.turns >= end) continue;
-#pragma unroll
-        for (int c = 0; c < kPack; ++c)
-          merge(c, static_cast<A>(widen(ahead[u].at[c])), static_cast<I>(base + u * at.turns));
-      }
-    }
-    __syncwarp();
-  }
-  // Then every lane has what all lanes of its columns and its team found.
-  __device__ void fold_lanes(int lanes, int team) {
-    for (int apart = lanes; apart < team; apart *= 2) {
-#pragma unroll
-      for (int c = 0; c < kPack; ++c) {
-        const A other = __shfl_xor_sync(kAllLanes, value.at[c], apart);
-        merge(c, other, extreme ? __shfl_xor_sync(kAllLanes, winner.at[c % kWinners], apart) : I{0});
-      }
-    }
-  }
-  __device__ bool writes() const { return at.turn == 0 && at.inside; }
+  __syncwarp();
+  found.fold_lanes(lanes, lanes * at.turns);
+  return found;
+}
 
-  __device__ void put_partial(const Shape& shape, int64_t piece) const {
-    if (!writes()) return;
-    const int64_t to = piece * a.width + at.column;
-    store(value, static_cast<A*>(shape.partial) + to);
-    if constexpr (extreme) store(winner, static_cast<I*>(shape.partial_winner) + to);
+template <class T, class I, Fold fold, int kPack>
+__device__ void put(const SegmentArgs& a, Found<Accumulator<T>, I, fold, kPack>& found, int64_t row, int64_t column,
+                    int64_t entries) {
+  using A = Accumulator<T>;
+  const int64_t to = row * a.width + column;
+  if (found.kExtreme && entries == 0) found.none();
+  const A scale = a.reduce == Reduce::mean && entries > 1 ? A{1} / static_cast<A>(entries) : A{1};
+  store_scaled(found.value, scale, static_cast<T*>(a.out) + to);
+  if constexpr (found.kExtreme) {
+    if (a.arg != nullptr) store(found.winner, static_cast<I*>(a.arg) + to);
   }
-  __device__ void put(int64_t row, int64_t entries) const {
-    if (!writes() || row < 0) return;
-    const A scale = a.reduce == Reduce::mean && entries > 1 ? A{1} / static_cast<A>(entries) : A{1};
-    const int64_t to = row * a.width + at.column;
-    store_scaled(value, scale, static_cast<T*>(a.out) + to);
-    if constexpr (extreme) {
-      if (a.arg != nullptr) store(winner, static_cast<I*>(a.arg) + to);
-    }
-  }
+}
 
-  const SegmentArgs& a;
-  Place<kPack> at;
-  A sign;
-  Pack<A, kPack> value;
-  Pack<I, kWinners> winner;
-};
-
-template <class T, class I, bool extreme, int kPack>
+template <class T, class I, Fold fold, int kPack>
 __global__ void __launch_bounds__(kThreads, 4) segment_kernel(SegmentArgs a, Shape shape) {
   const I* indptr = static_cast<const I*>(a.indptr);
   if (blockIdx.x < shape.front) {
-    Columns<T, I, extreme, kPack> mine(a, shape, kWarp);
+    const Place<kPack> at(shape, a.width, kWarp);
     for_pieces(shape.hubs, shape.front, indptr, [&](int64_t, int64_t begin, int64_t end, int64_t piece) {
-      mine.clear();
-      mine.walk(begin, end);
-      mine.fold_lanes(shape.lanes, kWarp);
-      mine.put_partial(shape, piece);
+      const auto found = walk<T, I, fold, kPack>(a, at, shape.lanes, begin, end);
+      if (at.writes()) found.put(shape.partial, shape.partial_winner, piece * a.width + at.column);
     });
     return;
   }
-  Columns<T, I, extreme, kPack> mine(a, shape, shape.team);
+  const Place<kPack> at(shape, a.width, shape.team);
   for_team_rows(shape.hubs, shape.front, indptr, a.rows, a.nnz, shape.team,
                 [&](int64_t row, int64_t begin, int64_t end) {
-                  mine.clear();
-                  mine.walk(begin, end);
-                  mine.fold_lanes(shape.lanes, shape.team);
-                  mine.put(row, end - begin);
+                  auto found = walk<T, I, fold, kPack>(a, at, shape.lanes, begin, end);
+                  if (at.writes() && row >= 0) put<T, I, fold, kPack>(a, found, row, at.column, end - begin);
                 });
 }
 
-// Max and min of hubs: a block takes a hub and columns; as in sum_pieces_kernel, its warps take pieces by turns.
-template <class T, class I>
-__global__ void merge_extremes_kernel(SegmentArgs a, Shape shape) {
-  using A = Accumulator<T>;
-  __shared__ A values[kWarpsPerBlock][kWarp];
-  __shared__ I winners[kWarpsPerBlock][kWarp];
-  const A sign = a.reduce == Reduce::min ? A{-1} : A{1};
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  const int64_t column = static_cast<int64_t>(blockIdx.y) * kWarp + lane();
+template <class T, class I, Fold fold>
+__global__ void segment_hubs_kernel(SegmentArgs a, Shape shape) {
+  using F = Found<Accumulator<T>, I, fold, 1>;
+  const I* indptr = static_cast<const I*>(a.indptr);
+  const int64_t column = column_of_lane();
+  const bool inside = column < a.width;
   for (int64_t number = blockIdx.x; number < shape.hubs.hubs(); number += gridDim.x) {
     const Hub hub = shape.hubs.hub[number];
-    A value = 0;
-    I winner = -1;
-    const auto merge = [&](A other, I other_winner) {
-      if (!leads(sign, other, other_winner, value, winner)) return;
-      value = other;
-      winner = other_winner;
-    };
-    if (column < a.width) {
-#pragma unroll 4
-      for (int64_t k = warp; k < hub.pieces; k += kWarpsPerBlock) {
-        const int64_t from = (hub.first + k) * a.width + column;
-        merge(static_cast<const A*>(shape.partial)[from], static_cast<const I*>(shape.partial_winner)[from]);
-      }
-    }
-    values[warp][lane()] = value;
-    winners[warp][lane()] = winner;
-    __syncthreads();
-    if (warp == 0 && column < a.width) {
-      for (int w = 1; w < kWarpsPerBlock; ++w) merge(values[w][lane()], winners[w][lane()]);
-      narrow(value, static_cast<T*>(a.out) + hub.row * a.width + column);
-      if (a.arg != nullptr) static_cast<I*>(a.arg)[hub.row * a.width + column] = winner;
-    }
-    __syncthreads();
+    F found = fold_pieces(
+        hub, inside, F(kNowhere<I>),
+        [&](int64_t piece) { return F::of(shape.partial, shape.partial_winner, piece * a.width + column); },
+        [](F& all, const F& other) { all.merge(other); });
+    if (!first_warp() || !inside) continue;
+    const int64_t entries = static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]);
+    put<T, I, fold, 1>(a, found, hub.row, column, entries);
   }
 }
-
-// What a sum is multiplied by.
-template <class A, class I>
-struct Scale {
-  const I* indptr;  // null: nothing, for sums
-  __device__ A operator()(int64_t row) const {
-    return indptr == nullptr ? A{1} : A{1} / static_cast<A>(indptr[row + 1] - indptr[row]);
-  }
-};
 
 template <class T, class I, int kPack, bool selects>
 __global__ void __launch_bounds__(kThreads, 4) gather_segments_kernel(GatherSegmentsArgs a, Shape shape) {
@@ -228,30 +160,25 @@ int prepare(const Args& a, int pack, void* scratch, cudaStream_t on, Shape& shap
   return find_hubs<I>(shape.hubs, a.indptr, a.rows, a.nnz, on);
 }
 
-template <class T, class I, int kPack>
+template <class T, class I, Fold fold, int kPack>
 int run(const SegmentArgs& a, void* scratch, cudaStream_t on) {
-  using A = Accumulator<T>;
   Shape shape{};
   dim3 grid;
   const int error = prepare<I>(a, kPack, scratch, on, shape, grid);
   if (error != cudaSuccess) return error;
   if (shape.hubs.split > 0) {
     shape.partial = static_cast<uint8_t*>(scratch) + shape.hubs.bytes();
-    shape.partial_winner = static_cast<A*>(shape.partial) + shape.hubs.piece_room * a.width;
+    shape.partial_winner = static_cast<Accumulator<T>*>(shape.partial) + shape.hubs.piece_room * a.width;
   }
-  if (a.reduce != Reduce::max && a.reduce != Reduce::min) {
-    launch(segment_kernel<T, I, false, kPack>, grid, kThreads, on, a, shape);
-    const Scale<A, I> scale{a.reduce == Reduce::mean ? static_cast<const I*>(a.indptr) : nullptr};
-    return sum_pieces<T>(shape.hubs, shape.partial, a.width, scale, a.out, on);
-  }
-  launch(segment_kernel<T, I, true, kPack>, grid, kThreads, on, a, shape);
-  if (shape.hubs.split > 0) {
-    const int64_t tiles = (a.width + kWarp - 1) / kWarp;
-    if (tiles > 65535) return cudaErrorInvalidConfiguration;
-    launch(merge_extremes_kernel<T, I>, dim3(blocks_of_hubs(shape.hubs), static_cast<unsigned>(tiles)), kThreads, on, a,
-           shape);
-  }
-  return cudaGetLastError();
+  launch(segment_kernel<T, I, fold, kPack>, grid, kThreads, on, a, shape);
+  return launch_hubs(segment_hubs_kernel<T, I, fold>, shape.hubs, a.width, on, a, shape);
+}
+
+template <class T, class I, int kPack>
+int run(const SegmentArgs& a, void* scratch, cudaStream_t on) {
+  if (a.reduce == Reduce::max) return run<T, I, Fold::max, kPack>(a, scratch, on);
+  if (a.reduce == Reduce::min) return run<T, I, Fold::min, kPack>(a, scratch, on);
+  return run<T, I, Fold::sum, kPack>(a, scratch, on);
 }
 
 template <class T, class I, int kPack>

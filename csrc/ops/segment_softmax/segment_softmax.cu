@@ -11,7 +11,6 @@ using namespace cuda;
 // take further entries. Rows of the usual length stay in registers between the two looks at them. Rows of very many
 // entries are taken in pieces: what each comes to, what they come to together, and then what is written. All folds run
 // in a fixed order, without atomics.
-constexpr unsigned kAll = 0xffffffffu;
 constexpr int kHeld = 4;  // entries that a lane keeps, and has under way at once
 constexpr int kThreads = kWarp * kWarpsPerBlock;
 // Blocks on a multiprocessor: a lane has little under way, so that many are wanted.
@@ -53,8 +52,8 @@ struct Sum {
   // Over lanes that are so far apart, and twice as far, and so on.
   __device__ void add_lanes(int apart, int until) {
     for (; apart < until; apart *= 2) {
-      const A other_maximum = backward ? A{0} : __shfl_xor_sync(kAll, maximum, apart);
-      add(other_maximum, __shfl_xor_sync(kAll, sum, apart));
+      const A other_maximum = backward ? A{0} : __shfl_xor_sync(kAllLanes, maximum, apart);
+      add(other_maximum, __shfl_xor_sync(kAllLanes, sum, apart));
     }
   }
 };
@@ -157,7 +156,7 @@ struct Lane {
       // The maximum first: then each entry that is held needs one exp.
       A highest = sum.maximum > highest_of(held) ? sum.maximum : highest_of(held);
       for (int lanes = tile; lanes < team; lanes *= 2) {
-        const A other = __shfl_xor_sync(kAll, highest, lanes);
+        const A other = __shfl_xor_sync(kAllLanes, highest, lanes);
         if (other > highest) highest = other;
       }
       sum.raise(highest);
@@ -167,7 +166,7 @@ struct Lane {
         sum.sum += held.x[u];
       }
     }
-    for (int lanes = tile; lanes < team; lanes *= 2) sum.sum += __shfl_xor_sync(kAll, sum.sum, lanes);
+    for (int lanes = tile; lanes < team; lanes *= 2) sum.sum += __shfl_xor_sync(kAllLanes, sum.sum, lanes);
     const A scale = backward ? A{1} : scale_of(sum);
     write(e, end, [&](int u) { return backward ? share(held, u, sum, scale) : held.x[u] * scale; });
     write_entries(e + kHeld * step, end, sum, scale);

@@ -1,8 +1,5 @@
-#include <limits>
-
-#include "core/hubs.cuh"
-#include "core/once.cuh"
-#include "core/pack.cuh"
+#include "core/found.cuh"
+#include "core/hub_sums.cuh"
 #include "ops/spmm/spmm.h"
 
 namespace gnas {
@@ -18,10 +15,9 @@ using namespace cuda;
 // quarters of the time of four rows in each of 24. Longer ones also waste turns, as most rows have few edges.
 constexpr int kAhead = 2;
 constexpr int kThreads = kWarp * kWarpsPerBlock;
-constexpr unsigned kAll = 0xffffffffu;
 
+// select: the sum of the edges that were chosen.
 enum class Mode { sum, max, min, select };
-constexpr bool is_extreme(Mode mode) { return mode == Mode::max || mode == Mode::min; }
 // Where an edge's weight stands: nowhere, at the edge, at its place (if at all), or with those of other heads. What is
 // not asked for takes no registers, which are what the number of warps hangs on.
 enum class Weights { none, edge, place, heads };
@@ -43,62 +39,9 @@ struct Shape {
   int lanes;             // on a row of x
 };
 
-// What the lanes of some columns have found. Of extremes a NaN wins over all, and of equal values the first edge.
+constexpr Fold fold_of(Mode mode) { return mode == Mode::max ? Fold::max : mode == Mode::min ? Fold::min : Fold::sum; }
 template <class T, class I, Mode mode, int kPack>
-struct Found {
-  using A = Accumulator<T>;
-  static constexpr bool kExtreme = is_extreme(mode);
-  static constexpr I kNone = std::numeric_limits<I>::max();
-
-  // `first` is the first edge that the lane will see: where none is better than what is there at first, it has won.
-  __device__ explicit Found(I first) {
-#pragma unroll
-    for (int c = 0; c < kPack; ++c) {
-      value.at[c] = !kExtreme ? A{0} : static_cast<A>(mode == Mode::min ? INFINITY : -INFINITY);
-      winner.at[c] = kExtreme ? first : I{0};
-    }
-  }
-
-  __device__ static bool better(A one, A other) { return mode == Mode::min ? one < other : one > other; }
-
-  // Edges come in their order.
-  __device__ void add(int c, A product, I e) {
-    if constexpr (!kExtreme) {
-      value.at[c] += product;
-    } else if (value.at[c] == value.at[c] && (better(product, value.at[c]) || product != product)) {
-      value.at[c] = product;
-      winner.at[c] = e;
-    }
-  }
-
-  __device__ void merge(int c, A other, I at) {
-    if constexpr (!kExtreme) {
-      value.at[c] += other;
-    } else {
-      const bool nan = other != other;
-      const bool leads = nan != (value.at[c] != value.at[c]) ? nan
-                         : !nan && other != value.at[c]      ? better(other, value.at[c])
-                                                             : at < winner.at[c];
-      if (!leads) return;
-      value.at[c] = other;
-      winner.at[c] = at;
-    }
-  }
-
-  // Every lane has then what all lanes of its columns found.
-  __device__ void fold(int lanes) {
-    for (int apart = lanes; apart < kWarp; apart *= 2) {
-#pragma unroll
-      for (int c = 0; c < kPack; ++c) {
-        const A other = __shfl_xor_sync(kAll, value.at[c], apart);
-        merge(c, other, kExtreme ? __shfl_xor_sync(kAll, winner.at[c], apart) : I{0});
-      }
-    }
-  }
-
-  Pack<A, kPack> value;
-  Pack<I, kPack> winner;
-};
+using FoundBy = Found<Accumulator<T>, I, fold_of(mode), kPack>;
 
 // Where this lane stands.
 template <int kPack>
@@ -116,7 +59,7 @@ struct Place {
 
 // Edges begin … end of one row.
 template <class T, class I, Mode mode, Weights weights, int kPack>
-__device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& at, int lanes, I begin, I end) {
+__device__ FoundBy<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& at, int lanes, I begin, I end) {
   using A = Accumulator<T>;
   constexpr bool kHeads = weights == Weights::heads;
   constexpr bool kPlaces = kHeads || mode == Mode::select;
@@ -130,8 +73,7 @@ __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& 
   const auto width = static_cast<uint32_t>(a.width);
   const int groups = kWarp / lanes;
   const int64_t head = kHeads ? at.column / (a.width / a.heads) : 0;
-  using F = Found<T, I, mode, kPack>;
-  F found(at.turn < end - begin ? begin + at.turn : F::kNone);
+  FoundBy<T, I, mode, kPack> found(at.turn < end - begin ? begin + at.turn : kNowhere<I>);
   for (I batch = begin; batch < end; batch += kWarp) {
     const I mine = batch + lane();
     I my_source = 0;
@@ -156,9 +98,9 @@ __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& 
 #pragma unroll
       for (int u = 0; u < kAhead; ++u) {
         const int k = base + u * groups + at.turn;
-        source[u] = __shfl_sync(kAll, my_source, static_cast<unsigned>(k) % kWarp);
-        w[u] = kOne ? __shfl_sync(kAll, my_weight, static_cast<unsigned>(k) % kWarp) : A{1};
-        place[u] = kPlaces ? __shfl_sync(kAll, my_place, static_cast<unsigned>(k) % kWarp) : I{0};
+        source[u] = __shfl_sync(kAllLanes, my_source, static_cast<unsigned>(k) % kWarp);
+        w[u] = kOne ? __shfl_sync(kAllLanes, my_weight, static_cast<unsigned>(k) % kWarp) : A{1};
+        place[u] = kPlaces ? __shfl_sync(kAllLanes, my_place, static_cast<unsigned>(k) % kWarp) : I{0};
         if (k < count && at.inside) {
           ahead[u] = load<kPack>(x + static_cast<uint64_t>(static_cast<U>(source[u])) * width);
           if (kHeads) w[u] = static_cast<A>(widen(weight[static_cast<int64_t>(place[u]) * a.heads + head]));
@@ -179,16 +121,8 @@ __device__ Found<T, I, mode, kPack> walk(const SpmmArgs& a, const Place<kPack>& 
     }
   }
   __syncwarp();
-  found.fold(lanes);
+  found.fold_lanes(lanes, kWarp);
   return found;
-}
-
-template <int kPack, class A, class T>
-__device__ inline void put_narrow(const Pack<A, kPack>& from, T* to) {
-  Pack<T, kPack> narrowed;
-#pragma unroll
-  for (int c = 0; c < kPack; ++c) narrow(from.at[c], &narrowed.at[c]);
-  store(narrowed, to);
 }
 
 // What a hop of propagate adds to the sum over hops.
@@ -207,71 +141,55 @@ __device__ inline void put_hop(const SpmmArgs& a, const Pack<A, kPack>& result, 
 #pragma unroll
   for (int c = 0; c < kPack; ++c) sum.at[c] += hop_weight[a.hop] * result.at[c];
   if (a.final != nullptr)
-    put_narrow(sum, static_cast<T*>(a.final) + place);
+    store_narrow(sum, static_cast<T*>(a.final) + place);
   else
     store(sum, static_cast<A*>(a.sum) + place);
 }
 
 template <class T, class I, Mode mode, int kPack>
-__device__ void put(const SpmmArgs& a, const Place<kPack>& at, Found<T, I, mode, kPack>& found, int64_t row,
-                    int64_t degree) {
+__device__ void put(const SpmmArgs& a, FoundBy<T, I, mode, kPack>& found, int64_t row, int64_t column, int64_t degree) {
   using A = Accumulator<T>;
-  if (!at.writes()) return;
-  const int64_t place = row * a.width + at.column;
-  if constexpr (is_extreme(mode)) {
-#pragma unroll
-    for (int c = 0; c < kPack; ++c) {
-      if (degree != 0) continue;
-      found.value.at[c] = 0;
-      found.winner.at[c] = -1;
-    }
+  const int64_t place = row * a.width + column;
+  if constexpr (found.kExtreme) {
+    if (degree == 0) found.none();
     if (a.arg != nullptr) store(found.winner, static_cast<I*>(a.arg) + place);
   } else {
     const A scale = a.reduce == Reduce::mean && degree > 1 ? A{1} / static_cast<A>(degree) : A{1};
 #pragma unroll
     for (int c = 0; c < kPack; ++c) found.value.at[c] *= scale;
   }
-  if (a.out != nullptr) put_narrow(found.value, static_cast<T*>(a.out) + place);
+  if (a.out != nullptr) store_narrow(found.value, static_cast<T*>(a.out) + place);
   if (mode == Mode::sum && a.hop_weight != nullptr) put_hop<T>(a, found.value, place);
 }
 
 template <class T, class I, Mode mode, Weights weights, int kPack>
 __global__ void __launch_bounds__(kThreads, (kBlocks<T, I>)) spmm_kernel(SpmmArgs a, Shape shape) {
-  using A = Accumulator<T>;
   const Part<I> part = part_of_warp(shape.hubs, shape.front, static_cast<const I*>(a.indptr), a.rows, a.nnz);
   if (!part.any) return;
   const Place<kPack> at(a, shape.lanes);
   auto found = walk<T, I, mode, weights, kPack>(a, at, shape.lanes, part.begin, part.end);
-  if (blockIdx.x >= shape.front) {
-    put(a, at, found, row_of_warp(shape.front), part.end - part.begin);
-  } else if (at.writes()) {
-    const int64_t place = piece_of_warp() * a.width + at.column;
-    store(found.value, static_cast<A*>(shape.partial) + place);
-    if (is_extreme(mode)) store(found.winner, static_cast<I*>(shape.partial_winner) + place);
-  }
+  if (!at.writes()) return;
+  if (blockIdx.x < shape.front)
+    found.put(shape.partial, shape.partial_winner, piece_of_warp() * a.width + at.column);
+  else
+    put<T, I, mode, kPack>(a, found, row_of_warp(shape.front), at.column, part.end - part.begin);
 }
 
-// What the pieces of hubs come to, a warp a hub.
-template <class T, class I, Mode mode, int kPack>
+template <class T, class I, Mode mode>
 __global__ void spmm_hubs_kernel(SpmmArgs a, Shape shape) {
-  using A = Accumulator<T>;
-  using F = Found<T, I, mode, kPack>;
-  const Place<kPack> at(a, shape.lanes);
+  using F = FoundBy<T, I, mode, 1>;
   const I* indptr = static_cast<const I*>(a.indptr);
-  for (int64_t h = first_row(); h < shape.hubs.hubs(); h += row_stride()) {
-    const Hub hub = shape.hubs.hub[h];
-    F found(F::kNone);
-    for (int64_t k = at.turn; k < hub.pieces && at.inside; k += kWarp / shape.lanes) {
-      const int64_t place = (hub.first + k) * a.width + at.column;
-      const Pack<A, kPack> value = load<kPack>(static_cast<const A*>(shape.partial) + place);
-      Pack<I, kPack> winner{};
-      if (is_extreme(mode)) winner = load<kPack>(static_cast<const I*>(shape.partial_winner) + place);
-#pragma unroll
-      for (int c = 0; c < kPack; ++c) found.merge(c, value.at[c], winner.at[c]);
-    }
-    __syncwarp();
-    found.fold(shape.lanes);
-    put(a, at, found, hub.row, static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]));
+  const int64_t column = column_of_lane();
+  const bool inside = column < a.width;
+  for (int64_t number = blockIdx.x; number < shape.hubs.hubs(); number += gridDim.x) {
+    const Hub hub = shape.hubs.hub[number];
+    F found = fold_pieces(
+        hub, inside, F(kNowhere<I>),
+        [&](int64_t piece) { return F::of(shape.partial, shape.partial_winner, piece * a.width + column); },
+        [](F& all, const F& other) { all.merge(other); });
+    if (!first_warp() || !inside) continue;
+    const int64_t degree = static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]);
+    put<T, I, mode, 1>(a, found, hub.row, column, degree);
   }
 }
 
@@ -304,9 +222,7 @@ int run(const SpmmArgs& a, void* scratch, cudaStream_t on) {
   } else {  // places are looked at where there are no weights too: one that is out of range is refused
     start(spmm_kernel<T, I, mode, Weights::place, kPack>);
   }
-  if (shape.hubs.split > 0)
-    launch(spmm_hubs_kernel<T, I, mode, kPack>, dim3(hub_blocks(shape.hubs), grid.y), kThreads, on, a, shape);
-  return cudaGetLastError();
+  return launch_hubs(spmm_hubs_kernel<T, I, mode>, shape.hubs, a.width, on, a, shape);
 }
 
 template <class T, class I, int kPack>

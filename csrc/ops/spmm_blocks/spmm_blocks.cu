@@ -1,5 +1,5 @@
+#include "core/hub_sums.cuh"
 #include "core/pack.cuh"
-#include "core/piece_sums.cuh"
 #include "core/runs.cuh"
 #include "core/share.cuh"
 #include "ops/spmm_blocks/spmm_blocks.h"
@@ -224,7 +224,7 @@ __global__ void __launch_bounds__(kThreads) spmm_blocks_hubs_kernel(SpmmBlocksCa
     const int64_t list = list_of(a, hub.row);
     const int64_t live = int64_t{shape.lists.live[list]} * kBlock;
     A* partial = static_cast<A*>(shape.partial);
-    sum_pieces(partial, all, hub.first, hub.pieces, live);
+    sum_pieces_in_place(partial, all, hub, live);
     const A scale = scale_of<T>(a, static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]));
     for (int64_t place = threadIdx.x; place < all; place += kThreads) {
       const int64_t column =

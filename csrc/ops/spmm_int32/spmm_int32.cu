@@ -1,6 +1,6 @@
 #include "core/bytes.cuh"
+#include "core/hub_sums.cuh"
 #include "core/pack.cuh"
-#include "core/piece_sums.cuh"
 #include "core/runs.cuh"
 #include "core/share.cuh"
 #include "ops/spmm_int32/spmm_int32.h"
@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kThreads) spmm_int32_hubs_kernel(SpmmInt32Args
   const I* indptr = static_cast<const I*>(a.indptr);
   for (int64_t h = blockIdx.x; h < shape.runs.hubs.hubs(); h += gridDim.x) {
     const Hub hub = shape.runs.hubs.hub[h];
-    sum_pieces(shape.partial, a.width, hub.first, hub.pieces, a.width);
+    sum_pieces_in_place(shape.partial, a.width, hub, a.width);
     if (threadIdx.x >= kWarp) continue;
     int64_t my_total = 0;
     for (int64_t k = lane(); k < hub.pieces; k += kWarp) my_total += shape.weights[hub.first + k];

@@ -1,7 +1,7 @@
 #include "core/bits.h"
 #include "core/bytes.cuh"
 #include "core/pack.cuh"
-#include "core/piece_sums.cuh"
+#include "core/hub_sums.cuh"
 #include "core/quantize.cuh"
 #include "core/runs.cuh"
 #include "core/share.cuh"
@@ -292,7 +292,7 @@ __global__ void __launch_bounds__(kThreads) spmm_quantized_hubs_kernel(SpmmQuant
   const int64_t width = a.table.width;
   for (int64_t h = blockIdx.x; h < shape.runs.hubs.hubs(); h += gridDim.x) {
     const Hub hub = shape.runs.hubs.hub[h];
-    sum_pieces(shape.partial, width, hub.first, hub.pieces, width);
+    sum_pieces_in_place(shape.partial, width, hub, width);
     if (threadIdx.x >= kWarp) continue;
     const float* sum = shape.partial + hub.first * width;
     const float scale = scale_of(a, static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]));

@@ -8,8 +8,6 @@
 namespace gnas {
 namespace {
 
-constexpr unsigned kAllLanes = 0xFFFFFFFFu;
-
 template <class S>
 using Key = std::conditional_t<sizeof(S) == 8, unsigned __int128, unsigned long long>;
 template <class S>

@@ -48,7 +48,7 @@ __device__ void write_ranked(const K* keys, int count, int keep, Write write) {
     int rank = 0;
 #pragma unroll 4
     for (int j = own; j < count; j += together) rank += keys[j] > key ? 1 : 0;
-    for (int apart = 1; apart < together; apart *= 2) rank += __shfl_xor_sync(kAllLanes, rank, apart);
+    for (int apart = 1; apart < together; apart *= 2) rank += __shfl_xor_sync(cuda::kAllLanes, rank, apart);
     if (own == 0 && i < count && rank < keep) write(rank, key);
   }
 }

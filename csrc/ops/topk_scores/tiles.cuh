@@ -347,7 +347,8 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocks<T, kUsers>)
       const S score = U::score(sums[u], user_scale[u], item_scale);
       if (sample) {
         S most = inside && score == score ? score : kNever<S>;
-        for (int apart = 1; apart < kRowGroup; apart *= 2) most = larger(most, __shfl_xor_sync(kAllLanes, most, apart));
+        for (int apart = 1; apart < kRowGroup; apart *= 2)
+          most = larger(most, __shfl_xor_sync(cuda::kAllLanes, most, apart));
         S* const to = static_cast<S*>(r.maxima) + int64_t{first + u} * r.maxima_count + tile * (kItems / kRowGroup);
         if (threadIdx.x % kRowGroup == 0 && first + u < r.users) to[threadIdx.x / kRowGroup] = most;
       } else if (inside && first + u < r.users && !(score <= own.filter[u])) {
