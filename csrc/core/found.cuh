@@ -19,7 +19,7 @@ struct Found {
   static constexpr bool kExtreme = fold != Fold::sum;
   static constexpr int kWinners = kExtreme ? kPack : 1;
 
-  Found() = default;  // of shared memory
+  Found() = default;
   // `first` is the first place that the lane will see: where none is better than what is there at first, it has won.
   __device__ explicit Found(I first) {
 #pragma unroll

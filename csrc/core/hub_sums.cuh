@@ -11,16 +11,18 @@ namespace gnas::cuda {
 // a; neither is asked where a lane is not `inside`.
 template <class State, class Of, class Add>
 __device__ inline State fold_pieces(const Hub& hub, bool inside, State own, const Of& of, const Add& add) {
-  __shared__ State states[kWarpsPerBlock][kWarp];
+  // As bytes: what is shared may not begin as anything.
+  alignas(State) __shared__ unsigned char memory[kWarpsPerBlock][kWarp][sizeof(State)];
+  const auto state_of = [](int of_warp) { return reinterpret_cast<State*>(memory[of_warp][lane()]); };
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   if (inside) {
 #pragma unroll 4
     for (int64_t k = warp; k < hub.pieces; k += kWarpsPerBlock) add(own, of(hub.first + k));
   }
-  states[warp][lane()] = own;
+  *state_of(warp) = own;
   __syncthreads();
   if (warp == 0 && inside) {
-    for (int w = 1; w < kWarpsPerBlock; ++w) add(own, states[w][lane()]);
+    for (int w = 1; w < kWarpsPerBlock; ++w) add(own, *state_of(w));
   }
   __syncthreads();
   return own;

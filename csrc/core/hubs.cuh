@@ -150,23 +150,31 @@ __device__ inline int64_t row_of_warp(unsigned front) {
 }
 
 template <class I>
-__device__ inline Part<I> part_of_warp(const Hubs& h, unsigned front, const I* indptr, int64_t rows, int64_t nnz) {
-  Part<I> part{false, 0, 0};
-  if (blockIdx.x < front) {
-    const int64_t number = piece_of_warp();
-    if (number >= h.pieces()) return part;
-    const HubPiece piece = h.piece[number];
-    part.begin = indptr[piece.row] + static_cast<I>(piece.number * h.split);
-    part.end = indptr[piece.row + 1];
-    if (h.divides(part.end - part.begin)) part.end = part.begin + static_cast<I>(h.split);
-    part.any = true;
-  } else if (row_of_warp(front) < rows) {
-    part.begin = indptr[row_of_warp(front)];
-    part.end = indptr[row_of_warp(front) + 1];
-    part.any = !h.divides(static_cast<int64_t>(part.end) - static_cast<int64_t>(part.begin));
-  }
+__device__ inline Part<I> checked(const Part<I>& part, int64_t nnz) {
   require(part.begin >= 0 && part.begin <= part.end && static_cast<int64_t>(part.end) <= nnz);
   return part;
+}
+template <class I>
+__device__ inline Part<I> piece_part(const Hubs& h, const I* indptr, int64_t nnz) {
+  const int64_t number = piece_of_warp();
+  if (number >= h.pieces()) return {false, 0, 0};
+  const HubPiece piece = h.piece[number];
+  Part<I> part{true, indptr[piece.row] + static_cast<I>(piece.number * h.split), indptr[piece.row + 1]};
+  if (h.divides(part.end - part.begin)) part.end = part.begin + static_cast<I>(h.split);
+  return checked(part, nnz);
+}
+template <class I>
+__device__ inline Part<I> row_part(const Hubs& h, unsigned front, const I* indptr, int64_t rows, int64_t nnz) {
+  const int64_t row = row_of_warp(front);
+  if (row >= rows) return {false, 0, 0};
+  Part<I> part{true, indptr[row], indptr[row + 1]};
+  // Hubs are left to those who take their pieces.
+  part.any = !h.divides(static_cast<int64_t>(part.end) - static_cast<int64_t>(part.begin));
+  return checked(part, nnz);
+}
+template <class I>
+__device__ inline Part<I> part_of_warp(const Hubs& h, unsigned front, const I* indptr, int64_t rows, int64_t nnz) {
+  return blockIdx.x < front ? piece_part(h, indptr, nnz) : row_part(h, front, indptr, rows, nnz);
 }
 
 // Blocks of a kernel that puts pieces together, a block a hub, where hubs may have thousands of pieces.

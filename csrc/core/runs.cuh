@@ -16,7 +16,8 @@ struct Runs {
 
 inline Runs runs_of(int64_t rows, int64_t nnz, void* scratch) {
   constexpr int64_t kMany = int64_t{1} << 16;
-  return {hubs_in(nnz, scratch), row_blocks(hubs_of(nnz).piece_room), rows >= kMany ? 4 : 1};
+  const Hubs hubs = hubs_in(nnz, scratch);
+  return {hubs, pieces_at_once(hubs), rows >= kMany ? 4 : 1};
 }
 
 inline unsigned run_blocks(const Runs& runs, int64_t rows) {
@@ -55,22 +56,18 @@ struct Edges {
 template <class I, class F>
 __device__ inline void for_runs_and_pieces(const Runs& runs, const I* indptr, const I* indices, int64_t rows,
                                            int64_t nnz, const F& f) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
   int64_t row = 0;
   int piece = -1;
   int count = 1;
   I bound = 0;  // lane r has where row r of the run begins
   if (blockIdx.x < runs.front) {
-    piece = static_cast<int>(blockIdx.x) * kWarpsPerBlock + warp;
-    if (piece >= runs.hubs.pieces()) return;
-    const HubPiece taken = runs.hubs.piece[piece];
-    row = taken.row;
-    const int64_t begin = static_cast<int64_t>(indptr[row]) + taken.number * runs.hubs.split;
-    const int64_t end = indptr[row + 1];
-    const int64_t most = begin + runs.hubs.split;
-    bound = static_cast<I>(lane() == 0 ? begin : end < most ? end : most);
+    const Part<I> part = piece_part(runs.hubs, indptr, nnz);
+    if (!part.any) return;
+    piece = static_cast<int>(piece_of_warp());
+    row = runs.hubs.piece[piece].row;
+    bound = lane() == 0 ? part.begin : part.end;
   } else {
-    row = (static_cast<int64_t>(blockIdx.x - runs.front) * kWarpsPerBlock + warp) * runs.rows;
+    row = row_of_warp(runs.front) * runs.rows;
     if (row >= rows) return;
     count = static_cast<int>(rows - row < runs.rows ? rows - row : runs.rows);
     bound = indptr[row + (lane() < count ? lane() : count)];
@@ -98,28 +95,15 @@ __device__ inline void for_runs_and_pieces(const Runs& runs, const I* indptr, co
 // piece, and reads no columns ahead. Calls f(edges, whether they are a piece), the latter as a constant.
 template <class I, class F>
 __device__ inline void for_row_or_piece(const Runs& runs, const I* indptr, int64_t rows, int64_t nnz, const F& f) {
-  const Hubs& hubs = runs.hubs;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
   if (blockIdx.x < runs.front) {
-    const int piece = static_cast<int>(blockIdx.x) * kWarpsPerBlock + warp;
-    if (piece >= hubs.pieces()) return;
-    const HubPiece taken = hubs.piece[piece];
-    const int64_t first = indptr[taken.row];
-    const int64_t end = indptr[taken.row + 1];
-    const int64_t begin = first + taken.number * hubs.split;
-    require(first >= 0 && begin <= end && end <= nnz);
-    const int64_t count = end - begin < hubs.split ? end - begin : hubs.split;
-    f(Edges<I>{taken.row, static_cast<I>(begin), static_cast<int>(count), piece, I{0}}, std::true_type{});
-    return;
+    const Part<I> part = piece_part(runs.hubs, indptr, nnz);
+    const int count = static_cast<int>(part.end - part.begin);
+    if (part.any) f(Edges<I>{0, part.begin, count, static_cast<int>(piece_of_warp()), I{0}}, std::true_type{});
+  } else {
+    const Part<I> part = row_part(runs.hubs, runs.front, indptr, rows, nnz);
+    const int count = static_cast<int>(part.end - part.begin);
+    if (part.any) f(Edges<I>{row_of_warp(runs.front), part.begin, count, -1, I{0}}, std::false_type{});
   }
-  const int64_t row = static_cast<int64_t>(blockIdx.x - runs.front) * kWarpsPerBlock + warp;
-  if (row >= rows) return;
-  const I begin = indptr[row];
-  const I end = indptr[row + 1];
-  require(begin >= 0 && begin <= end && static_cast<int64_t>(end) <= nnz);
-  // Hubs are left to those who take their pieces.
-  if (hubs.divides(end - begin)) return;
-  f(Edges<I>{row, begin, static_cast<int>(end - begin), -1, I{0}}, std::false_type{});
 }
 
 }  // namespace gnas::cuda

@@ -1,104 +1,18 @@
-#include "core/bits.h"
-#include "core/bytes.cuh"
-#include "core/pack.cuh"
+// A warp sums the rows of the table that its row's edges read, and quantises the sums again where that is asked for.
 #include "core/hub_sums.cuh"
 #include "core/quantize.cuh"
-#include "core/runs.cuh"
 #include "core/share.cuh"
-#include "ops/spmm_quantized/spmm_quantized.h"
+#include "ops/spmm_quantized/lanes.cuh"
 
 namespace gnas {
 namespace {
 
-using namespace cuda;
-
-// As spmm (ops/spmm/spmm.cu): lanes stand beside each other on a gathered row, eight codes each, and those that are
-// left take other edges of the same row. Eight codes and not 16 bytes of them: the sums of 16 codes fill registers, and
-// of rows so small it is the number of warps that hides the wait. So few rows are under way a lane.
-//
-// Of a table with very many rows the scales fill the second-level cache, and are worth it: 32 bytes of them are those
-// of eight rows. There codes are read as if once, so that they drive out no scales.
-constexpr int kColumns = 8;
-constexpr int kThreads = kWarp * kWarpsPerBlock;
+// Of eight codes a lane and not 16 bytes of them the sums leave registers for many warps, and of rows so small it is
+// the number of warps that hides the wait. So few rows are under way a lane.
 constexpr int kAhead = 2;     // rows that a lane has under way
 constexpr int kResident = 6;  // blocks on a multiprocessor, which bounds registers
 
-constexpr int64_t kScalesThatStay = int64_t{12} << 20;  // bytes, a quarter of an H100's cache
-
-struct Shape {
-  Runs runs;
-  float* partial;  // [pieces, width]
-  int lanes;       // on a row of codes, a power of two
-  int lanes_log;   // which one
-  int tiles;       // that a row has
-  unsigned row_bytes;
-  bool whole;  // results are stored several at a time
-  bool once;   // codes are read as if once
-};
-
-template <class T>
-__device__ inline T load_codes(const uint8_t* from, bool once) {
-  return once ? load_once(reinterpret_cast<const T*>(from)) : __ldg(reinterpret_cast<const T*>(from));
-}
-
-// Eight codes, which are as many bytes as a code has bits.
-template <int kBits>
-struct Codes {
-  uint32_t word[kBits == 8 ? 2 : 1];
-};
-
-// kWhole: rows are aligned to eight codes, and have a whole number of them. Else they may begin anywhere, and bytes
-// beyond a row are zero.
-template <int kBits, bool kWhole>
-__device__ inline Codes<kBits> codes_at(const uint8_t* from, int left, bool once) {
-  Codes<kBits> codes{};
-  if constexpr (kWhole) {
-    if constexpr (kBits == 8) {
-      const uint2 both = load_codes<uint2>(from, once);
-      codes.word[0] = both.x;
-      codes.word[1] = both.y;
-    } else if constexpr (kBits == 4) {
-      codes.word[0] = load_codes<uint32_t>(from, once);
-    } else {
-      codes.word[0] = load_codes<uint16_t>(from, once);
-    }
-  } else {
-    for (int b = 0; b < kBits; ++b) {
-      if (b < left) codes.word[b / 4] |= static_cast<uint32_t>(from[b]) << (8 * (b % 4));
-    }
-  }
-  return codes;
-}
-
-// Codes as numbers, in order.
-template <int kBits>
-__device__ inline void numbers_of(const Codes<kBits>& codes, float (&x)[kColumns]) {
-  uint32_t a = codes.word[0];
-  if constexpr (kBits == 8) {
-    a ^= 0x80808080u;
-    const uint32_t b = codes.word[1] ^ 0x80808080u;
-    x[0] = byte_number<0, 128>(a), x[1] = byte_number<1, 128>(a);
-    x[2] = byte_number<2, 128>(a), x[3] = byte_number<3, 128>(a);
-    x[4] = byte_number<0, 128>(b), x[5] = byte_number<1, 128>(b);
-    x[6] = byte_number<2, 128>(b), x[7] = byte_number<3, 128>(b);
-  } else if constexpr (kBits == 4) {
-    const uint32_t b = a >> 4 & 0x0F0F0F0Fu;
-    a &= 0x0F0F0F0Fu;
-    x[0] = byte_number<0, 8>(a), x[1] = byte_number<0, 8>(b);
-    x[2] = byte_number<1, 8>(a), x[3] = byte_number<1, 8>(b);
-    x[4] = byte_number<2, 8>(a), x[5] = byte_number<2, 8>(b);
-    x[6] = byte_number<3, 8>(a), x[7] = byte_number<3, 8>(b);
-  } else {
-    // Two bytes: those beside them get the codes that stand two bits further on.
-    a |= a << 14;
-    const uint32_t b = a >> 4 & 0x03030303u;
-    a &= 0x03030303u;
-    x[0] = byte_number<0, 2>(a), x[4] = byte_number<1, 2>(a);
-    x[1] = byte_number<2, 2>(a), x[5] = byte_number<3, 2>(a);
-    x[2] = byte_number<0, 2>(b), x[6] = byte_number<1, 2>(b);
-    x[3] = byte_number<2, 2>(b), x[7] = byte_number<3, 2>(b);
-  }
-}
+constexpr int64_t kWidestSum = int64_t{65535} * kWarp * kColumns;  // tiles are a grid's second dimension
 
 template <int kBits>
 __device__ inline void add_codes(const Codes<kBits>& codes, float factor, float (&v)[kColumns]) {
@@ -110,30 +24,6 @@ __device__ inline void add_codes(const Codes<kBits>& codes, float factor, float 
 
 // How a table's rows are read: from anywhere, byte by byte; or eight codes at once, perhaps as if once.
 enum class Read { bytes, packs, packs_once };
-
-// Where an edge's weight stands.
-template <class I>
-__device__ inline int64_t place_of(const I* edge, int64_t e, int64_t nnz) {
-  if (edge == nullptr) return e;
-  const int64_t place = edge[e];
-  require(static_cast<uint64_t>(place) < static_cast<uint64_t>(nnz));
-  return place;
-}
-
-// The eight columns of this lane in a tile, and which edges of 32 it takes: turn, turn + groups …
-struct Lanes {
-  int turn;
-  int groups;
-  int at;      // first of its bytes in a row
-  int column;  // first of its columns
-  bool inside;
-};
-
-template <int kBits>
-__device__ inline Lanes lanes_in(const Shape& shape, int tile, int width) {
-  const int pack = (tile << shape.lanes_log) + (lane() & (shape.lanes - 1));
-  return {lane() >> shape.lanes_log, kWarp >> shape.lanes_log, pack * kBits, pack * kColumns, pack * kColumns < width};
-}
 
 // What the zeros of rows come to, which is the same in all columns. Apart from codes, whose sums need the registers.
 template <class I>
@@ -155,7 +45,7 @@ template <int kBits, Read kRead, class I>
 __device__ inline Share sum_edges(const SpmmQuantizedArgs& a, const Shape& shape, const Lanes& lanes,
                                   const Edges<I>& edges, float (&v)[kColumns]) {
   const I* indices = static_cast<const I*>(a.indices);
-  const uint8_t* codes = static_cast<const uint8_t*>(a.table.codes) + lanes.at;
+  const uint8_t* first = first_codes(a.table, lanes);
 #pragma unroll
   for (int c = 0; c < kColumns; ++c) v[c] = 0;
   Codes<kBits> ahead[kAhead] = {};
@@ -179,9 +69,7 @@ __device__ inline Share sum_edges(const SpmmQuantizedArgs& a, const Shape& shape
 #pragma unroll
       for (int u = 0; u < kAhead; ++u)
         if (base + u * lanes.groups + lanes.turn < readable)
-          ahead[u] = codes_at<kBits, kRead != Read::bytes>(codes + offset_of(row[u], shape.row_bytes),
-                                                           static_cast<int>(shape.row_bytes) - lanes.at,
-                                                           kRead == Read::packs_once);
+          ahead[u] = codes_of<kBits, kRead != Read::bytes>(first, shape, lanes, row[u], kRead == Read::packs_once);
     };
     // The first codes are under way before their scales are waited for.
     read(0);
@@ -309,112 +197,6 @@ __global__ void __launch_bounds__(kThreads) spmm_quantized_hubs_kernel(SpmmQuant
   }
 }
 
-// Lanes stand on row i of a, too, and on those of the table: an edge is theirs, and those left take other edges. A
-// hub's pieces have nothing to be put together.
-template <int kBits, bool kWhole, class I>
-__global__ void __launch_bounds__(kThreads, 4) sddmm_quantized_kernel(SddmmQuantizedArgs a, Shape shape) {
-  constexpr int kRows = kBits == 8 ? 4 : 8;  // under way, of a lane
-  const int width = static_cast<int>(a.table.width);
-  const auto take = [&](const Edges<I>& edges) {
-    const I* indices = static_cast<const I*>(a.indices) + edges.begin;
-    for (int tile = 0; tile < shape.tiles; ++tile) {
-      const Lanes lanes = lanes_in<kBits>(shape, tile, width);
-      const uint8_t* codes = static_cast<const uint8_t*>(a.table.codes) + lanes.at;
-      float left[kColumns];
-      float left_sum = 0;
-#pragma unroll
-      for (int c = 0; c < kColumns; ++c) {
-        left[c] = lanes.column + c < width ? a.a[edges.row * width + lanes.column + c] : 0.0f;
-        left_sum += left[c];
-      }
-      for (int apart = shape.lanes / 2; apart > 0; apart /= 2) left_sum += __shfl_xor_sync(kAllLanes, left_sum, apart);
-      I column = edges.column;
-      for (int batch = 0; batch < edges.count; batch += kWarp) {
-        const int count = edges.count - batch < kWarp ? edges.count - batch : kWarp;
-        const I my_row = column;
-        column = column_of(indices, batch + kWarp, edges.count);
-        float my_scale = 0;
-        float my_zero = 0;
-        I my_place = 0;
-        if (lane() < count) {
-          require(static_cast<uint64_t>(my_row) < static_cast<uint64_t>(a.cols));
-          my_scale = a.table.scale[my_row];
-          if (a.table.zero != nullptr) my_zero = a.table.zero[my_row];
-          my_place =
-              static_cast<I>(place_of(static_cast<const I*>(a.edge), int64_t{edges.begin} + batch + lane(), a.nnz));
-        }
-        for (int base = 0; base < count; base += lanes.groups * kRows) {
-          Codes<kBits> ahead[kRows];
-          float dot[kRows];
-#pragma unroll
-          for (int u = 0; u < kRows; ++u) {
-            ahead[u] = {};
-            const int k = base + u * lanes.groups + lanes.turn;
-            const I row = from_lane(my_row, k);
-            if (k < count && lanes.inside)
-              ahead[u] = codes_at<kBits, kWhole>(codes + offset_of(row, shape.row_bytes),
-                                                 static_cast<int>(shape.row_bytes) - lanes.at, shape.once);
-          }
-#pragma unroll
-          for (int u = 0; u < kRows; ++u) {
-            float x[kColumns];
-            numbers_of<kBits>(ahead[u], x);
-            dot[u] = 0;
-#pragma unroll
-            for (int c = 0; c < kColumns; ++c) dot[u] += left[c] * x[c];
-          }
-          const Share share = sum_and_share(dot, shape.lanes / 2, 1);
-#pragma unroll
-          for (int c = 0; c < kRows; ++c) {
-            if (c >= share.count) continue;
-            const int k = base + (share.first + c) * lanes.groups + lanes.turn;
-            const float scale = from_lane(my_scale, k);
-            const float zero = from_lane(my_zero, k);
-            const I place = from_lane(my_place, k);
-            if (k >= count || !share.only) continue;
-            // Of several tiles, the same lane has written the one before.
-            const float before = tile == 0 ? 0.0f : a.out[place];
-            a.out[place] = before + (scale * dot[c] + zero * left_sum);
-          }
-        }
-      }
-    }
-  };
-  for_runs_and_pieces(shape.runs, static_cast<const I*>(a.indptr), static_cast<const I*>(a.indices), a.rows, a.nnz,
-                      take);
-}
-
-constexpr int64_t kWidest = int64_t{1} << 27;                      // columns of a row are counted in int
-constexpr int64_t kWidestSum = int64_t{65535} * kWarp * kColumns;  // tiles are a grid's second dimension
-
-Shape shape_of(const QuantizedTable& table, int64_t rows, int64_t nnz, void* scratch) {
-  Shape shape{};
-  shape.runs = runs_of(rows, nnz, scratch);
-  shape.lanes = lanes_of((table.width + kColumns - 1) / kColumns);
-  while (1 << shape.lanes_log < shape.lanes) ++shape.lanes_log;
-  const int64_t columns = int64_t{shape.lanes} * kColumns;
-  shape.tiles = table.width > columns ? static_cast<int>((table.width + columns - 1) / columns) : 1;
-  shape.row_bytes = static_cast<unsigned>(table.row_bytes);
-  const int64_t scales = table.rows * (table.zero != nullptr ? 2 : 1) * static_cast<int64_t>(sizeof(float));
-  shape.once = scales > kScalesThatStay;
-  if (shape.runs.hubs.split > 0)
-    shape.partial = reinterpret_cast<float*>(static_cast<uint8_t*>(scratch) + shape.runs.hubs.bytes());
-  return shape;
-}
-
-// Calls f with the number of bits, whether rows of the table are whole packs, and a value of the index type.
-template <class F>
-void with_table(const QuantizedTable& table, bool wide_index, const F& f) {
-  const bool whole = reinterpret_cast<uintptr_t>(table.codes) % static_cast<unsigned>(table.bits) == 0 &&
-                     table.row_bytes % table.bits == 0;
-  with_bits_and_index(table.bits, wide_index, [&](auto bits, auto index) {
-    if (whole)
-      f(bits, std::true_type{}, index);
-    else
-      f(bits, std::false_type{}, index);
-  });
-}
-
 template <int kBits, Read kRead, class I>
 void launch_rows(const SpmmQuantizedArgs& a, const Shape& shape, cudaStream_t on) {
   const unsigned blocks = shape.runs.front + row_blocks(a.rows);
@@ -432,22 +214,18 @@ int64_t spmm_quantized_cuda_scratch(const SpmmQuantizedArgs& a) {
   return h.bytes() + h.piece_room * a.table.width * static_cast<int64_t>(sizeof(float));
 }
 
-int64_t sddmm_quantized_cuda_scratch(const SddmmQuantizedArgs& a) { return hubs_of(a.nnz).bytes(); }
-
 int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream) {
   if (a.rows == 0) return cudaSuccess;
   if (a.table.width > kWidestSum) return cudaErrorInvalidValue;
   const auto on = static_cast<cudaStream_t>(stream);
   Shape shape = shape_of(a.table, a.rows, a.nnz, scratch);
+  if (shape.runs.hubs.split > 0)
+    shape.partial = reinterpret_cast<float*>(static_cast<uint8_t*>(scratch) + shape.runs.hubs.bytes());
   shape.whole = a.table.width % kColumns == 0 && aligned(a.out) && a.out_stride % kColumns == 0 && aligned(a.codes);
-  int error = cudaSuccess;
-  with_table(a.table, a.wide_index, [&](auto bits, auto whole, auto index) {
+  return launch_with(a, shape, on, [&](auto bits, auto whole, auto index) {
     using I = decltype(index);
     constexpr int kBits = decltype(bits)::value;
-    constexpr bool kWhole = decltype(whole)::value;
-    error = find_hubs<I>(shape.runs.hubs, a.indptr, a.rows, a.nnz, on);
-    if (error != cudaSuccess) return;
-    if (!kWhole)
+    if (!decltype(whole)::value)
       launch_rows<kBits, Read::bytes, I>(a, shape, on);
     else if (shape.once)
       launch_rows<kBits, Read::packs_once, I>(a, shape, on);
@@ -456,23 +234,6 @@ int spmm_quantized_cuda(const SpmmQuantizedArgs& a, void* scratch, void* stream)
     if (shape.runs.hubs.split > 0)
       launch(spmm_quantized_hubs_kernel<I>, blocks_of_hubs(shape.runs.hubs), kThreads, on, a, shape);
   });
-  return error != cudaSuccess ? error : cudaGetLastError();
-}
-
-int sddmm_quantized_cuda(const SddmmQuantizedArgs& a, void* scratch, void* stream) {
-  if (a.rows == 0) return cudaSuccess;
-  if (a.table.width > kWidest) return cudaErrorInvalidValue;
-  const auto on = static_cast<cudaStream_t>(stream);
-  const Shape shape = shape_of(a.table, a.rows, a.nnz, scratch);
-  int error = cudaSuccess;
-  with_table(a.table, a.wide_index, [&](auto bits, auto whole, auto index) {
-    using I = decltype(index);
-    error = find_hubs<I>(shape.runs.hubs, a.indptr, a.rows, a.nnz, on);
-    if (error != cudaSuccess) return;
-    launch(sddmm_quantized_kernel<decltype(bits)::value, decltype(whole)::value, I>, run_blocks(shape.runs, a.rows),
-           kThreads, on, a, shape);
-  });
-  return error != cudaSuccess ? error : cudaGetLastError();
 }
 
 }  // namespace gnas
