@@ -4,7 +4,9 @@
 
 A point is a model family with its candidates. Where there is one candidate its values are published ones; where there
 are several, each is built from training and ranked on validation, and the best NDCG@20 is taken. That one is built from
-training and validation together and ranked on test, once: full ranking, all test users, training items left out.
+training and validation together and ranked on test, once: full ranking, all test users, training items left out. What
+is trained is trained with three seeds, for as many passes as its genotype says, and the mean is reported with its
+spread. A mixture is of points that are chosen already; its candidates are its weights.
 
 What is done is kept after each step, candidate by candidate, and not done again; --again forgets a point.
 """
@@ -18,13 +20,16 @@ import os
 import sys
 import time
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from gnas_ext.data.split_files import read_split
 from gnas_ext.evaluate import evaluate, human_bytes
-from gnas_ext.search.recommender import build
+from gnas_ext.models.mixture import Mixture
+from gnas_ext.search.recommender.build import build
+from gnas_ext.search.recommender.embeddings import MULTINOMIAL
 from gnas_ext.search.recommender.training_free import (
     CHEBYCF,
     GF_CF,
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gnas_ext.data.interactions import Interactions, Split
+    from gnas_ext.models.base import Model
 
     Genotype = Mapping[str, Any]
 
@@ -54,13 +60,16 @@ class Point(NamedTuple):
 
     Attributes:
         label: for the table.
-        candidates: genotypes by data set; "" for all others.
+        candidates: genotypes by data set; "" for all others. Those of a mixture name points and the weights of their
+            scores: {"family": "mixture", "chebycf": 1.0, "softmax": 0.5}.
         published: recall and NDCG by data set.
+        seeds: how often it is built and ranked on test.
     """
 
     label: str
     candidates: Mapping[str, Sequence[Genotype]]
     published: Mapping[str, tuple[float, float]]
+    seeds: int = 1
 
 
 def each(genotype: Genotype, **values: Sequence[Any]) -> list[Genotype]:
@@ -73,6 +82,7 @@ def each(genotype: Genotype, **values: Sequence[Any]) -> list[Genotype]:
 
 KNN = {"family": "item_knn", "neighbours": 100, "shrinkage": 10}
 FACTORS = {"family": "matrix_factorization", "dim": 64, "unseen_weight": 0.1, "regularization": 10.0, "bits": 32}
+LIGHTGCN = {**MULTINOMIAL, "prior": False}
 POINTS: Mapping[str, Point] = {
     "gf-cf": Point("GF-CF", {"": [GF_CF]}, {"gowalla": (0.1849, 0.1518), "yelp2018": (0.0697, 0.0571)}),
     "chebycf": Point("ChebyCF", {"": [CHEBYCF]}, {"gowalla": (0.1941, 0.1616)}),
@@ -93,24 +103,72 @@ POINTS: Mapping[str, Point] = {
         {"gowalla": (0.157, 0.1214), "yelp2018": (0.0639, 0.0531)},
     ),
     "ials": Point("iALS, 64 floats", {"": each(FACTORS, regularization=[3.1622776601683795, 10.0])}, {}),
+    "lightgcn": Point(
+        "LightGCN, 64 floats, softmax over all items",
+        {"": [LIGHTGCN]},
+        {"gowalla": (0.182, 0.1547), "yelp2018": (0.0653, 0.0532)},
+        3,
+    ),
+    "embeddings": Point(
+        "the same and a float an item: log popularity",
+        {"": each(MULTINOMIAL, temperature=[0.12, 0.15])},
+        {"gowalla": (0.1917, 0.1617), "yelp2018": (0.0723, 0.0604)},
+        3,
+    ),
+    "mixture": Point(
+        "Turbo-CF and the embeddings",
+        {"": each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.5, 1.0]})},
+        {"gowalla": (0.1941, 0.1616), "yelp2018": (0.0723, 0.0604)},
+        3,
+    ),
     "popularity": Point("popularity", {"": [{"family": "popularity"}]}, {}),
 }
 
 
-def measured(genotype: Genotype, train: Interactions, target: Interactions) -> dict[str, Any]:
-    """A genotype built and ranked: metrics, bytes, and seconds of the clock and of the processor."""
-    start, busy = time.perf_counter(), time.process_time()
-    model = build(genotype, train).model
-    fitted = time.perf_counter()
+def measured(model: Model, train: Interactions, target: Interactions) -> dict[str, Any]:
+    """A model ranked: metrics, bytes, and seconds."""
+    start = time.perf_counter()
     metrics = evaluate(model, train, target, (K,))
     return {
         "recall": metrics[f"recall@{K}"],
         "ndcg": metrics[f"ndcg@{K}"],
         "bytes": model.size_bytes(),
-        "fit_seconds": fitted - start,
-        "rank_seconds": time.perf_counter() - fitted,
-        "cpu_seconds": time.process_time() - busy,
+        "rank_seconds": time.perf_counter() - start,
     }
+
+
+class Builder:
+    """Makes models of genotypes; what is trained, and the parts of mixtures, are kept for the mixtures to come.
+
+    Args:
+        data: the data set.
+        figures: where the genotype that was chosen of a point is found.
+    """
+
+    def __init__(self, data: str, figures: Figures) -> None:
+        self.data = data
+        self.figures = figures
+        self._kept: dict[str, Model] = {}
+
+    def __call__(self, genotype: Genotype, train: Interactions, seed: int = 0, keep: bool = False) -> Model:
+        """The model, trained for as many passes as it says."""
+        key = f"{sorted(genotype.items())} {seed} {len(train)}"
+        if key in self._kept:
+            return self._kept[key]
+        if genotype["family"] == "mixture":
+            weights = {name: weight for name, weight in genotype.items() if name != "family"}
+            models = (self(self._chosen(name), train, seed, keep=True) for name in weights)
+            return Mixture(tuple(models), tuple(weights.values()))
+        model = build(genotype, train, epochs=int(genotype.get("epochs", 1)), seed=seed).model
+        if keep or genotype["family"] == "graph_embeddings":
+            self._kept[key] = model
+        return model
+
+    def _chosen(self, point: str) -> Genotype:
+        if not self.figures.has(self.data, point):
+            sys.exit(f"a mixture needs {point!r} first: --points {point}")
+        chosen: Genotype = self.figures.of(self.data, point)["genotype"]
+        return chosen
 
 
 class Figures:
@@ -128,6 +186,10 @@ class Figures:
         """What is known of a point on a data set; to be filled and kept."""
         return self.all.setdefault(f"{data}/{point}", {"valid": []})
 
+    def has(self, data: str, point: str) -> bool:
+        """Whether a point was ranked on test."""
+        return "genotype" in self.all.get(f"{data}/{point}", {})
+
     def forget(self, data: str, point: str) -> None:
         """Begins a point anew."""
         self.all.pop(f"{data}/{point}", None)
@@ -140,23 +202,38 @@ class Figures:
         waiting.replace(self.path)
 
 
-def run(data: str, name: str, split: Split, figures: Figures) -> None:
+def run(data: str, name: str, split: Split, figures: Figures, builder: Builder) -> None:
     """Measures what is not known of a point yet."""
     point, known = POINTS[name], figures.of(data, name)
     candidates = [dict(one) for one in point.candidates.get(data, point.candidates.get("", []))]
+
+    def tried(genotype: Genotype, train: Interactions, target: Interactions, seed: int = 0) -> dict[str, Any]:
+        start, busy = time.perf_counter(), time.process_time()
+        model = builder(genotype, train, seed)
+        fitted = time.perf_counter() - start
+        return {
+            **measured(model, train, target),
+            "fit_seconds": fitted,
+            "cpu_seconds": time.process_time() - busy,
+        }
+
     if len(candidates) > 1:
         done = [entry["genotype"] for entry in known["valid"]]
         for genotype in candidates:
             if genotype not in done:
-                known["valid"].append({"genotype": genotype, **measured(genotype, split.train, split.valid)})
+                known["valid"].append({"genotype": genotype, **tried(genotype, split.train, split.valid)})
                 figures.keep()
                 say(data, name, "valid", genotype, known["valid"][-1])
-        tried = [entry for entry in known["valid"] if entry["genotype"] in candidates]
-        chosen = max(tried, key=lambda entry: entry["ndcg"])["genotype"]
+        entries = [entry for entry in known["valid"] if entry["genotype"] in candidates]
+        chosen = max(entries, key=lambda entry: entry["ndcg"])["genotype"]
     else:
         (chosen,) = candidates
     if known.get("genotype") != chosen:
-        known |= measured(chosen, split.train_and_valid, split.test)
+        known["seeds"] = []
+        for seed in range(point.seeds):
+            known["seeds"].append(tried(chosen, split.train_and_valid, split.test, seed))
+            say(data, name, f"test, seed {seed}", chosen, known["seeds"][-1])
+        known |= {key: mean([one[key] for one in known["seeds"]]) for key in known["seeds"][0]}
         known |= {"genotype": chosen, "threads": torch.get_num_threads(), "date": str(datetime.date.today())}
         figures.keep()
     say(data, name, "test", chosen, known)
@@ -181,7 +258,9 @@ def table(figures: Figures) -> str:
                 continue
             published = point.published.get(data)
             was = " / ".join(f"{value:.4f}".lstrip("0") for value in published) if published else "–"
-            got = " / ".join(f"{known[metric]:.4f}".lstrip("0") for metric in ("recall", "ndcg"))
+            got = " / ".join(
+                figure([one[metric] for one in known.get("seeds", [known])]) for metric in ("recall", "ndcg")
+            )
             chosen = f"of {len(known['valid'])}" if known["valid"] else "published values"
             if len(known["genotype"]) == 1:
                 chosen = "–"
@@ -190,6 +269,17 @@ def table(figures: Figures) -> str:
                 f"| {data} | {point.label} | {got} | {was} | {chosen} | {human_bytes(known['bytes'])} | {seconds} |"
             )
     return "\n".join(lines)
+
+
+def figure(values: Sequence[float]) -> str:
+    """The mean, and how far the farthest seed is from it."""
+    middle = mean(values)
+    short = f"{middle:.4f}".lstrip("0")
+    return (
+        short
+        if len(values) == 1
+        else f"{short} ± {max(abs(value - middle) for value in values):.4f}".replace("0.", ".")
+    )
 
 
 def write_table(figures: Figures, path: Path) -> None:
@@ -218,10 +308,11 @@ def main() -> None:
     for data in given.sets.split(","):
         folder = given.data / data
         split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
+        builder = Builder(data, figures)
         for name in names:
             if given.again:
                 figures.forget(data, name)
-            run(data, name, split, figures)
+            run(data, name, split, figures, builder)
             write_table(figures, given.docs)
 
 

@@ -11,11 +11,14 @@ import pytest
 
 from benchmarks import recommenders
 from benchmarks.recommenders import Figures, Point, each
+from gnas_ext.search.recommender import build
 from gnas_ext.search.recommender.training_free import RP3BETA
 from python_tests.logs import touches
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gnas_ext.search.recommender import Built
 
 
 @pytest.fixture
@@ -48,13 +51,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setattr(recommenders, "POINTS", points)
     monkeypatch.setattr(recommenders, "SETS", ("tiny",))
     made: list[dict[str, Any]] = []
-    measured = recommenders.measured
 
-    def noted(genotype: dict[str, Any], *rest: Any) -> dict[str, Any]:
+    def noted(genotype: dict[str, Any], *rest: Any, **options: Any) -> Built:
         made.append(genotype)
-        return measured(genotype, *rest)
+        return build(genotype, *rest, **options)
 
-    monkeypatch.setattr(recommenders, "measured", noted)
+    monkeypatch.setattr(recommenders, "build", noted)
     return made
 
 
@@ -101,3 +103,33 @@ def test_what_is_known_is_not_measured_again(
 def test_an_unknown_point_is_refused(monkeypatch: pytest.MonkeyPatch, data: Path, docs: Path) -> None:
     with pytest.raises(SystemExit, match="unknown nothing"):
         run(monkeypatch, data, docs, "--points", "nothing")
+
+
+def test_a_mixture_is_of_what_was_chosen_and_of_each_seed(
+    monkeypatch: pytest.MonkeyPatch, data: Path, docs: Path, calls: list[dict[str, Any]]
+) -> None:
+    both = {"family": "mixture", "one": 1.0, "two": 0.5}
+    factors = {**recommenders.FACTORS, "dim": 4}
+    points = dict(recommenders.POINTS) | {
+        "three": Point("Three", {"": [factors]}, {}, 2),
+        "both": Point("Both", {"": [both, {**both, "three": 1.0}]}, {}, 2),
+    }
+    monkeypatch.setattr(recommenders, "POINTS", points)
+    run(monkeypatch, data, docs)
+    figures = json.loads((data.parent / "figures.json").read_text())
+    # The parts of the mixtures are built from training once, and once a seed from all.
+    chosen = figures["tiny/two"]["genotype"]
+    assert calls.count(chosen) == 1 + 1 + 1 + 2
+    seeds = [one["ndcg"] for one in figures["tiny/three"]["seeds"]]
+    assert len(set(seeds)) == 2
+    middle, apart = sum(seeds) / 2, abs(seeds[0] - seeds[1]) / 2
+    assert f"{middle:.4f} ± {apart:.4f}".replace("0.", ".") in docs.read_text()
+    assert len(figures["tiny/both"]["seeds"]) == 2
+
+
+def test_a_mixture_without_its_parts_is_refused(monkeypatch: pytest.MonkeyPatch, data: Path, docs: Path) -> None:
+    points = {"both": Point("Both", {"": [{"family": "mixture", "popularity": 1.0}]}, {})}
+    monkeypatch.setattr(recommenders, "POINTS", points)
+    monkeypatch.setattr(recommenders, "SETS", ("tiny",))
+    with pytest.raises(SystemExit, match="needs 'popularity' first"):
+        run(monkeypatch, data, docs)

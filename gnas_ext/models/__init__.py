@@ -10,6 +10,7 @@ from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.graph_filter import GraphFilter, fit_graph_filter
 from gnas_ext.models.itemknn import ItemKNN, fit_item_knn
 from gnas_ext.models.matrix_factorization import fit_matrix_factorization
+from gnas_ext.models.mixture import Mixture
 from gnas_ext.models.popularity import (
     Popularity,
     decayed_counts,
@@ -25,6 +26,7 @@ __all__ = [
     "GraphFilter",
     "ItemKNN",
     "ItemWeights",
+    "Mixture",
     "Model",
     "Popularity",
     "Ranker",

@@ -9,8 +9,9 @@ with a polynomial h (see `response`), the rank leading eigenvectors V of P, and 
 P is never made: it is two sparse products.
 
 The same vectors save products: eigenvalues of P above the last of V are few, and known, so the polynomial has to be
-right only below it, where a low degree does. What it misses above is put right by V, in the product that is there
-anyway. The error is bounded by `tolerance`, relative to h(top).
+right only below it, where a low degree does (or below what `lowpass.beyond` finds left over, where that is more). What
+it misses above is put right by V, in the product that is there anyway. The error is bounded by `tolerance`, relative to
+h(top).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import torch
 from gnas_ext.graph.csr import CSR
 from gnas_ext.models.history import touched
 from gnas_ext.models.largest import largest
-from gnas_ext.models.lowpass import low_pass
+from gnas_ext.models.lowpass import beyond, low_pass
 from gnas_ext.models.matrix import interaction_matrix
 from gnas_ext.models.response import lowered, split_constant
 from gnas_ext.ops.spmm import spmm
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     Response = Callable[[float], Chebyshev]
 
-# Above the last eigenvalue that is known, for those that are not quite converged.
+# Above the largest eigenvalue that is not known, for it is not quite converged.
 _MARGIN = 1.02
 _LEAST = 1e-3
 # So many columns of users and of items fit in the last cache together, and spmm is fastest on them.
@@ -196,7 +197,7 @@ def fit_graph_filter(
         low_exponent: f; where it is e, the vectors save products of the polynomial too.
         tolerance: of that saving, relative to the largest |h|; 0 for none: all products are made.
         low_tolerance: of the vectors, as in `low_pass`.
-        seed: of the block that the vectors are found from.
+        seed: of the vector that the search for the others begins with.
 
     Raises:
         ValueError: rank or tolerance below 0, or a rank without a weight or the other way round.
@@ -213,14 +214,15 @@ def fit_graph_filter(
     history = matrix.astype(np.int8)
     scales = Scales(user_exponent, item_exponent, exponent, low_exponent)
     hop = _hop(history, scales)
-    low = low_pass(hop.to_users, hop.to_items, max(rank, 1), tolerance=low_tolerance, seed=seed)
+    low = low_pass(hop.to_users, max(rank, 1), tolerance=low_tolerance, seed=seed)
     top = 1.0 if user_exponent == item_exponent == 0.5 else float(low.values[:1].sum()) or 1.0
     constant, rest = split_constant(response(top))
     gain = torch.full((len(low.values),), low_weight)
     if rank and exponent == low_exponent and tolerance > 0:
         largest = float(np.abs(response(top)(np.linspace(0, top, 501))).max())
+        unknown = max(float(low.values[-1:].sum()), beyond(hop.to_users, low, seed=seed))
         # Not to zero, where a series has no interval to stand on.
-        cut = min(top, max(float(low.values[-1:].sum()) * _MARGIN, _LEAST * top))
+        cut = min(top, max(unknown * _MARGIN, _LEAST * top))
         short = lowered(rest, cut, tolerance * largest)
         values = low.values.double().numpy()
         missed = torch.from_numpy(values * (rest(values) - short(values)))
@@ -246,13 +248,11 @@ class _Hop:
 
     Attributes:
         to_users: B, [n_users, n_items].
-        to_items: B^T, as a graph of its own: weights stand beside their entries.
-        twice: 4 / top B^T.
+        twice: 4 / top B^T, as a graph of its own: weights stand beside their entries.
         out: D^e B^T.
     """
 
     to_users: CSR
-    to_items: CSR
     twice: CSR
     out: CSR
 
@@ -273,4 +273,4 @@ def _hop(history: History, scales: Scales, top: float = 1.0) -> _Hop:
     assert t.weight is not None
     to_items = CSR(t.indptr, t.indices, t.weight, t.shape)
     after = to_items.with_weight(t.weight * item[to_items.row_index().long()] ** scales.exponent)
-    return _Hop(to_users, to_items, to_items.with_weight(t.weight * (4 / top)), after)
+    return _Hop(to_users, to_items.with_weight(t.weight * (4 / top)), after)

@@ -1,7 +1,8 @@
 """What does a node look like once its neighbours have been asked? LightGCN (He et al., 2020) and its neighbours.
 
-An embedding a user and an item, carried over the graph for some hops without weights or activations in between, and
-combined. Here the normalisation exponents, the combination and the decay of old edges are free.
+An embedding a user and an item, carried over the graph for some hops and combined. LightGCN has no weights and no
+activations in between, so all hops are one call of `ops.propagate`; here normalisation, combination, loops, residuals,
+the decay of old edges, attention, transforms and a graph of items are free, and cost a call a hop where they must.
 """
 
 from __future__ import annotations
@@ -10,13 +11,22 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from gnas_ext.models import hops as linear
+from gnas_ext.models.joint import JointGraph
+from gnas_ext.models.products import dot_products
+from gnas_ext.ops.gat import gat
+from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
+    from gnas_ext.models.hops import Combine
 
-Combine = Literal["mean", "last", "halving"]
+Transform = Literal["none", "linear", "relu"]
+# Rows that have a share together, whose gradient is summed before that of others.
+_ROWS = 256
 
 
 class LightGCN(nn.Module):
@@ -26,10 +36,19 @@ class LightGCN(nn.Module):
         graph: [n_users, n_items], normalised weights (`graph.bipartite`).
         dim: floats a node.
         hops: how often neighbours are asked; 0 is matrix factorisation.
-        combine: "mean" over all hops, the "last" hop alone, or "halving", where each hop counts half of the one before.
+        combine: of the layers: "mean"; the "last" alone; "halving", where each hop counts half of the one before;
+            "pagerank" (`models.hops`); "learned", a weight a layer; "concat", side by side, dim * (hops + 1) wide.
         edge_dropout: share of the edges left out in each training step; the others count more to make up for it.
         free_users: users have embeddings of their own; without, they start at zero and are what they touched.
-        generator: draws the first embeddings and the dropped edges.
+        generator: draws the first embeddings, the dropped edges and the noise.
+        restart: of "pagerank".
+        loop: how much a node itself counts in a hop, beside 1 for its neighbours together.
+        residual: how much the first embeddings count in each layer.
+        attention: neighbours are weighed by what they are (`ops.gat`), not by their degrees.
+        transform: what becomes of each hop: "none"; a "linear" map, which begins as it is; that and a leaky "relu".
+        item_graph: [n_items, n_items], weights that sum to 1 a row: items like each other; None for none.
+        item_share: how much an item is what its neighbours there are.
+        start: [n_users + n_items, dim]: the first embeddings; None draws them.
     """
 
     def __init__(
@@ -41,47 +60,135 @@ class LightGCN(nn.Module):
         edge_dropout: float = 0.0,
         free_users: bool = True,
         generator: torch.Generator | None = None,
+        *,
+        restart: float = 0.2,
+        loop: float = 0.0,
+        residual: float = 0.0,
+        attention: bool = False,
+        transform: Transform = "none",
+        item_graph: CSR | None = None,
+        item_share: float = 0.5,
+        start: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if combine not in get_args(Combine):
-            raise ValueError(f"LightGCN: expected combine in {', '.join(get_args(Combine))}, got {combine!r}")
-        if dim < 1 or hops < 0:
-            raise ValueError(f"LightGCN: expected dim of 1 or more and hops of 0 or more, got {dim} and {hops}")
-        if not 0 <= edge_dropout < 1:
-            raise ValueError(f"LightGCN: expected edge_dropout of 0 or more and below 1, got {edge_dropout}")
+        linear.check(combine, hops, restart, loop, residual)
+        if dim < 1:
+            raise ValueError(f"LightGCN: expected dim of 1 or more, got {dim}")
+        for name, share in (("edge_dropout", edge_dropout), ("item_share", item_share)):
+            if not 0 <= share < 1:
+                raise ValueError(f"LightGCN: expected {name} of 0 or more and below 1, got {share}")
+        if transform not in get_args(Transform):
+            raise ValueError(f"LightGCN: expected transform in {', '.join(get_args(Transform))}, got {transform!r}")
         if graph.weight is None:
             raise ValueError("LightGCN: expected a graph with normalised weights, as graph.bipartite makes it")
+        if attention and edge_dropout:
+            raise ValueError("LightGCN: expected edge_dropout of 0 with attention, which weighs all edges")
         self.graph = graph
         self.hops = hops
         self.combine = combine
         self.edge_dropout = edge_dropout
         self.generator = generator
-        users = torch.randn(graph.rows, dim, generator=generator) * 0.1
-        self.user = nn.Parameter(users if free_users else torch.zeros_like(users), requires_grad=free_users)
-        self.item = nn.Parameter(torch.randn(graph.cols, dim, generator=generator) * 0.1)
+        self.loop = loop
+        self.residual = residual
+        self.item_graph = item_graph
+        self.item_share = item_share
+        self.activation = transform == "relu"
+        if start is None:
+            users = torch.randn(graph.rows, dim, generator=generator) * 0.1
+            start = torch.cat([users, torch.randn(graph.cols, dim, generator=generator) * 0.1])
+        if start.shape != (graph.rows + graph.cols, dim):
+            raise ValueError(
+                f"LightGCN: expected start of shape [{graph.rows + graph.cols}, {dim}], got {list(start.shape)}"
+            )
+        users, items = torch.split(start, list(graph.shape))
+        self.user = nn.Parameter(users.clone() if free_users else torch.zeros_like(users), requires_grad=free_users)
+        self.item = nn.Parameter(items.clone())
+        self.shares = nn.Parameter(
+            torch.tensor(linear.shares(combine, hops, restart)), requires_grad=combine == "learned"
+        )
+        self.maps = None
+        if transform != "none":
+            self.maps = nn.Parameter(torch.eye(dim).repeat(hops, 1, 1))
+        self.attention = None
+        if attention:
+            self.attention = nn.Parameter(torch.randn(hops, 2, dim, generator=generator) * 0.1)
+        self._joint = JointGraph(graph)
+        self._polynomials = linear.layers(hops, loop, residual)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """The embeddings that score: users [n_users, dim] and items [n_items, dim], float32."""
-        graph = self._thinned() if self.training and self.edge_dropout > 0 else self.graph
-        back = graph.t()
-        users: list[Tensor] = [self.user]
-        items: list[Tensor] = [self.item]
-        for _ in range(self.hops):
-            user, item = spmm(graph, items[-1]), spmm(back, users[-1])
-            users.append(user)
-            items.append(item)
-        return self._combined(users), self._combined(items)
+        """The embeddings that score: users [n_users, width] and items [n_items, width], float32."""
+        users, items = torch.split(self.nodes(), list(self.graph.shape))
+        return users, items
 
-    def _combined(self, layers: list[Tensor]) -> Tensor:
-        if self.combine == "last":
-            return layers[-1]
-        share = [0.5**hop if self.combine == "halving" else 1.0 for hop in range(len(layers))]
-        out = layers[0] * (share[0] / sum(share))
-        for layer, part in zip(layers[1:], share[1:], strict=True):
-            out = out + layer * (part / sum(share))
-        return out
+    def nodes(self) -> Tensor:
+        """The embeddings that score, users first, [n_users + n_items, width], float32."""
+        if not self._is_linear or self.combine == "concat":
+            return self.combined(self.layers())
+        found = self.table()
+        if self.hops:
+            found = propagate(self._weighed(), found, self.shares @ self._polynomials)
+        return self._near_items(found)
 
-    def _thinned(self) -> CSR:
+    def table(self) -> Tensor:
+        """The first embeddings, users first, [n_users + n_items, dim]."""
+        return torch.cat([self.user, self.item])
+
+    def layers(self, noise: float = 0.0) -> list[Tensor]:
+        """The first embeddings and each hop's, [n_users + n_items, dim] each.
+
+        Args:
+            noise: length of a random vector that is added to each node in each hop, in the node's own orthant (SimGCL,
+                Yu et al., 2022).
+        """
+        csr = self._joint.structure if self.attention is not None else self._weighed()
+        found = [self.table()]
+        for hop in range(self.hops):
+            now = found[-1]
+            if self.attention is None:
+                near = spmm(csr, now)
+            else:
+                near = gat(csr, now, now, self.attention[hop, 0], self.attention[hop, 1])
+            if self.loop:
+                near = (near + self.loop * now) / (1 + self.loop)
+            if self.maps is not None:
+                near = dot_products(near, self.maps[hop].T)
+                near = functional.leaky_relu(near, 0.2) if self.activation else near
+            if self.residual:
+                near = (1 - self.residual) * near + self.residual * found[0]
+            if noise:
+                drawn = torch.rand(near.shape, generator=self.generator)
+                near = near + near.detach().sign() * functional.normalize(drawn) * noise
+            found.append(near)
+        return found
+
+    def combined(self, layers: list[Tensor]) -> Tensor:
+        """What scores, of some layers."""
+        if self.combine == "concat":
+            return self._near_items(torch.cat(layers, 1))
+        found = layers[0] * _a_row(self.shares[0], len(layers[0]))
+        for layer, share in zip(layers[1:], self.shares[1:], strict=True):
+            found = found + layer * _a_row(share, len(layer))
+        return self._near_items(found)
+
+    @property
+    def _is_linear(self) -> bool:
+        return self.attention is None and self.maps is None
+
+    def _near_items(self, nodes: Tensor) -> Tensor:
+        if self.item_graph is None:
+            return nodes
+        users, items = torch.split(nodes, list(self.graph.shape))
+        return torch.cat([users, (1 - self.item_share) * items + self.item_share * spmm(self.item_graph, items)])
+
+    def _weighed(self) -> CSR:
+        if not (self.training and self.edge_dropout > 0):
+            return self._joint.csr
         assert self.graph.weight is not None
         kept = torch.rand(self.graph.nnz, generator=self.generator) >= self.edge_dropout
-        return self.graph.with_weight(self.graph.weight * kept / (1 - self.edge_dropout))
+        return self._joint.with_weight(self.graph.weight * kept / (1 - self.edge_dropout))
+
+
+def _a_row(share: Tensor, rows: int) -> Tensor:
+    """The share once a row, [rows, 1]. Its gradient is summed in parts that do not depend on the number of threads."""
+    blocks = -(-rows // _ROWS)
+    return share.expand(blocks)[:, None].expand(blocks, _ROWS).reshape(-1)[:rows, None]

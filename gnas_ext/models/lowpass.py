@@ -1,28 +1,32 @@
-"""What is smooth on the graph? Its leading singular vectors, by Chebyshev-filtered subspace iteration.
+"""What is smooth on the graph? Its leading singular vectors, by SciPy's truncated SVD.
 
-A block of vectors is multiplied by a polynomial of P = B^T B that is small on what is not wanted, made orthonormal, and
-turned to the best vectors of its span (Zhou, Saad, Tiago and Chelikowsky, 2006, Self-consistent-field calculations
-using Chebyshev-filtered subspace iteration). Products are spmm on all vectors at once; QR and eigenproblem are
-LAPACK's. The usual library calls multiply one vector at a time (ARPACK), or, randomised, leave the last vectors far
-from converged, which moves the figures of a filter.
+`scipy.sparse.linalg.svds` multiplies by the graph and its transpose, one vector at a time, and ARPACK takes the vectors
+out of what comes back. It always begins with the same vector, so it repeats. A small graph, and one of which nearly all
+is asked for, is decomposed in full by LAPACK.
+
+One vector at a time has a price: of a value that comes several times, as in a graph of parts that do not touch, ARPACK
+may find only some copies. `beyond` says what was left, so that nobody has to believe that nothing was.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
-
-from gnas_ext.ops.spmm import spmm
+from scipy import sparse
+from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from gnas_ext.graph.csr import CSR
 
-# Degree of the filter. What it makes of the first and of the last vector must fit in the digits of a float together.
-_DEGREE = 8
-_ROUNDS = 12
+# Up to so many entries LAPACK takes less than a second, and misses nothing.
+_DENSE = 1 << 20
+# Of the largest value beyond; it is a bound, not a result.
+_LOOSE = 1e-2
 
 
 class LowPass(NamedTuple):
@@ -30,56 +34,94 @@ class LowPass(NamedTuple):
 
     Attributes:
         values: the largest eigenvalues of P (squared singular values of B), falling, [rank], float32.
-        vectors: their eigenvectors, orthonormal, [cols, rank], float32.
+        vectors: their eigenvectors, orthonormal, [cols, rank], float32; of each, the largest entry is above 0.
     """
 
     values: Tensor
     vectors: Tensor
 
 
-def low_pass(graph: CSR, back: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -> LowPass:
+def low_pass(graph: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -> LowPass:
     """The leading right singular vectors of a graph.
 
     Args:
         graph: B, shape [rows, cols], float32 weights.
-        back: its transpose, as a graph of its own.
         rank: how many; fewer come back where rows or columns are fewer.
-        tolerance: |P v - value v| <= tolerance * value for each vector v, after 12 rounds at the latest.
-        seed: of the first block. The same seed gives the same vectors where LAPACK repeats itself.
+        tolerance: |P v - value v| <= tolerance * value for each vector v, as ARPACK estimates it.
+        seed: of the first vector. The same seed gives the same vectors where LAPACK repeats itself.
 
     Raises:
         ValueError: rank below 1.
     """
     if rank < 1:
         raise ValueError(f"low_pass: expected a rank of 1 or more, got {rank}")
-    width = min(rank + rank // 4 + 8, *graph.shape)
-    rank = min(rank, width)
-    if width == 0:
-        return LowPass(torch.zeros(0), torch.zeros(graph.cols, 0))
-    block = spmm(back, torch.randn(graph.rows, width, generator=torch.Generator().manual_seed(seed)))
-    for _ in range(_ROUNDS):
-        values, block, product = _best_of_span(graph, back, block)
-        missed = (product - block * values)[:, :rank].norm(dim=0)
-        if width == min(graph.shape) or bool((missed <= tolerance * values[:rank]).all()):
-            break
-        block = _filtered(graph, back, block, product, float(values[-1]))
-    return LowPass(values[:rank], block[:, :rank].contiguous())
+    side = min(graph.shape)
+    rank = min(rank, side)
+    assert graph.weight is not None
+    if not graph.weight.any():  # ARPACK would refuse it
+        return LowPass(torch.zeros(rank), torch.eye(graph.cols, rank))
+    matrix = _matrix(graph)
+    # SciPy's own choice, 2 rank, makes each vector orthogonal to more of them than pays.
+    width = rank + rank // 3 + 16
+    if width >= side or graph.rows * graph.cols <= _DENSE:
+        _, singular, right = np.linalg.svd(matrix.toarray(), full_matrices=False)
+    else:
+        _, singular, right = svds(matrix, rank, ncv=width, tol=_asked(tolerance), v0=_start(side, seed))
+        order = np.argsort(-singular)
+        singular, right = singular[order], right[order]
+    vectors = torch.from_numpy(np.ascontiguousarray(right[:rank].T))
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    return LowPass(torch.from_numpy(singular[:rank] ** 2), vectors * torch.where(largest < 0, -1, 1))
 
 
-def _best_of_span(graph: CSR, back: CSR, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rayleigh and Ritz: the eigenvalues of P on the span of a block, its vectors, and P times them."""
-    block = torch.linalg.qr(block)[0]
-    image = spmm(graph, block)
-    values, turn = torch.linalg.eigh((image.T @ image).double())
-    turn = turn.flip(1).float()
-    return values.flip(0).clamp_(min=0).float(), block @ turn, spmm(back, image @ turn)
+def beyond(graph: CSR, low: LowPass, *, seed: int = 0) -> float:
+    """About the largest eigenvalue of P on what is orthogonal to the vectors.
+
+    Below the last of `values` where `low_pass` missed nothing. Where ARPACK finds no more, as of a graph of lower rank,
+    the first of `values`, which no eigenvalue is above.
+
+    Args:
+        graph: B, as `low_pass` had it.
+        low: what it found.
+        seed: of the first vector.
+    """
+    assert graph.weight is not None
+    side = min(graph.shape)
+    if len(low.values) >= side or not graph.weight.any():
+        return 0.0
+    matrix: Any = _matrix(graph)
+    v: Any = low.vectors.numpy()
+    back = matrix.T.tocsr()
+    if side < 3 or graph.rows * graph.cols <= _DENSE:
+        dense = matrix.toarray()
+        return float(np.linalg.svd(dense - (dense @ v) @ v.T, compute_uv=False)[0] ** 2)
+
+    def without(x: Any) -> Any:
+        return x - v @ (v.T @ x)
+
+    left: Any = LinearOperator(
+        graph.shape,
+        matvec=lambda x: matrix @ without(x),
+        rmatvec=lambda x: without(back @ x),
+        dtype=np.float32,
+    )
+    try:
+        _, singular, _ = svds(left, 1, tol=_asked(_LOOSE), v0=_start(side, seed))
+    except ArpackError:
+        return float(low.values[0])
+    return float(singular[0] ** 2)
 
 
-def _filtered(graph: CSR, back: CSR, block: Tensor, product: Tensor, cut: float) -> Tensor:
-    """T_degree(2 P / cut - 1) on a block whose product with P is there: of what is below cut, at most 1 is left."""
-    if cut <= 0:
-        return product
-    before, now = block, product.mul(2 / cut).sub_(block)
-    for _ in range(_DEGREE - 1):
-        before, now = now, spmm(back, spmm(graph, now)).mul_(2 / cut).sub_(now).mul_(2).sub_(before)
-    return now
+def _matrix(graph: CSR) -> sparse.csr_array[np.float32]:
+    assert graph.weight is not None
+    arrays = (graph.weight.numpy(), graph.indices.numpy(), graph.indptr.numpy())
+    return sparse.csr_array(arrays, shape=graph.shape)
+
+
+def _start(side: int, seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(side, dtype=np.float32)
+
+
+def _asked(tolerance: float) -> float:
+    """What svds has to be told: it squares it for the eigenvalues."""
+    return float(tolerance**0.5)

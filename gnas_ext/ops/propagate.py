@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gnas_ext.ops._autocast import lowered
 from gnas_ext.ops._autograd import linear, register_autograd, wanted
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gnas_ext.graph.csr import CSR
+
+# Rows whose sums are added up together where all of a matrix are.
+_ROWS = 256
 
 
 def propagate(csr: CSR, x: Tensor, hop_weights: Tensor | Sequence[float]) -> Tensor:
@@ -86,7 +90,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         while len(hops) < hop_weight.shape[0]:
             hops.append(native.spmm(*graph, weight, hops[-1], "sum", *t))
         if ctx.needs_input_grad[5]:
-            grad_hops = torch.stack([(grad.to(hop_weight.dtype) * hop).sum() for hop in hops])
+            grad_hops = torch.stack([_sum(grad.to(hop_weight.dtype) * hop) for hop in hops])
         if ctx.needs_input_grad[3]:
             # By Horner's rule: what arrives at hop k - 1, through all later ones.
             arriving = hop_weight[-1].to(grad.dtype) * grad
@@ -97,6 +101,12 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     if ctx.needs_input_grad[4]:
         grad_x = native.propagate(*t, weight, grad, hop_weight, *graph)
     return None, None, None, grad_weight, grad_x, grad_hops, None, None, None
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Of a matrix, in parts that do not depend on the number of threads, as torch's of everything at once do."""
+    a_row = values.sum(1)
+    return pad(a_row, (0, -len(a_row) % _ROWS)).view(-1, _ROWS).sum(1).sum()
 
 
 def _jvp(inputs: list[Any], tangents: tuple[Tensor | None, ...], output: Tensor) -> Tensor | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate import SeenItems, top_k_scores
-from gnas_ext.models import fit_graph_filter, graph_filter
+from gnas_ext.models import fit_graph_filter, graph_filter, lowpass
 from gnas_ext.models.response import monomial, personalized_pagerank, plateau
 
 if TYPE_CHECKING:
@@ -118,6 +118,19 @@ def test_vectors_save_products_within_the_tolerance() -> None:
     whole = fit_graph_filter(log(), USERS, ITEMS, **point, tolerance=0)
     assert len(short.series) < len(whole.series)
     torch.testing.assert_close(short.score(ALL), whole.score(ALL), atol=2e-3, rtol=0)
+
+
+def test_copies_of_a_value_that_the_vectors_lack_do_not_spoil_the_polynomial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 parts that do not touch have a largest value of 1 each; ARPACK finds a few of them."""
+    monkeypatch.setattr(lowpass, "_DENSE", 0)
+    rng = np.random.default_rng(0)
+    part = np.repeat(np.arange(30), 40)
+    user, item = part * 10 + rng.integers(0, 10, len(part)), part * 8 + rng.integers(0, 8, len(part))
+    train = Interactions(user.astype(np.int32), item.astype(np.int32))
+    point: dict[str, Any] = {"response": CHEBY, "rank": 24, "low_weight": 0.2}
+    short, whole = (fit_graph_filter(train, 300, 240, **point, tolerance=tolerance) for tolerance in (1e-4, 0))
+    everyone = np.arange(300, dtype=np.int32)
+    torch.testing.assert_close(short.score(everyone), whole.score(everyone), atol=2e-3, rtol=0)
 
 
 def test_items_and_users_in_nothing_score_zero() -> None:

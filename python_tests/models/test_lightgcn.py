@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
+from gnas_ext import CSR
 from gnas_ext.graph import bipartite
+from gnas_ext.models.hops import Combine
 from gnas_ext.models.lightgcn import LightGCN
 from gnas_ext.ops import spmm
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from gnas_ext import CSR
-    from gnas_ext.models.lightgcn import Combine
 
 USERS, ITEMS, DIM = 14, 9, 5
 
@@ -33,6 +33,9 @@ def made(graph: CSR, seed: int = 0, **options: Any) -> LightGCN:
     return LightGCN(graph, **(chosen | options))
 
 
+RESTART = 0.3
+
+
 def shares(combine: Combine, hops: int) -> list[float]:
     """How much each layer counts, hop 0 first."""
     if combine == "last":
@@ -40,42 +43,219 @@ def shares(combine: Combine, hops: int) -> list[float]:
     if combine == "halving":
         parts = [1 / 2**hop for hop in range(hops + 1)]
         return [part / sum(parts) for part in parts]
+    if combine == "pagerank":
+        return [RESTART * (1 - RESTART) ** hop for hop in range(hops)] + [(1 - RESTART) ** hops]
     return [1 / (hops + 1)] * (hops + 1)
 
 
-def dense_forward(graph: CSR, user: Tensor, item: Tensor, combine: Combine, hops: int) -> tuple[Tensor, Tensor]:
-    """The paper's: one square matrix of all nodes, and its powers."""
+def square(graph: CSR) -> Tensor:
+    """One matrix of all nodes, users first."""
     touched = spmm(graph, torch.eye(graph.cols))
-    square = torch.zeros(USERS + ITEMS, USERS + ITEMS)
-    square[:USERS, USERS:] = touched
-    square[USERS:, :USERS] = touched.T
-    nodes = torch.cat([user, item])
-    out = sum(share * torch.linalg.matrix_power(square, hop) @ nodes for hop, share in enumerate(shares(combine, hops)))
+    matrix = torch.zeros(USERS + ITEMS, USERS + ITEMS)
+    matrix[:USERS, USERS:] = touched
+    matrix[USERS:, :USERS] = touched.T
+    return matrix
+
+
+def dense_layers(matrix: Tensor, first: Tensor, hops: int, loop: float = 0.0, residual: float = 0.0) -> list[Tensor]:
+    """The first embeddings and each hop's, one after the other."""
+    found = [first]
+    for _ in range(hops):
+        near = (matrix @ found[-1] + loop * found[-1]) / (1 + loop)
+        found.append((1 - residual) * near + residual * first)
+    return found
+
+
+def weighed(layers: list[Tensor], weights: list[float] | Tensor) -> Tensor:
+    out = sum(share * layer for share, layer in zip(weights, layers, strict=True))
     assert isinstance(out, torch.Tensor)
-    return out[:USERS], out[USERS:]
+    return out
 
 
-@pytest.mark.parametrize("combine", ["mean", "last", "halving"])
+def dense_nodes(net: LightGCN, combine: Combine, hops: int, **options: float) -> Tensor:
+    layers = dense_layers(square(net.graph), torch.cat([net.user, net.item]), hops, **options)
+    return torch.cat(layers, 1) if combine == "concat" else weighed(layers, shares(combine, hops))
+
+
+def gradients_like(
+    net: LightGCN, got: Tensor, expected: Tensor, *others: Tensor, rtol: float = 1e-4, atol: float = 1e-5
+) -> None:
+    """The gradients of both are alike, to the embeddings and to others."""
+    toward = torch.randn(got.shape, generator=torch.Generator().manual_seed(9))
+    mine, plain = (torch.autograd.grad((out * toward).sum(), [net.user, net.item, *others]) for out in (got, expected))
+    torch.testing.assert_close(mine, plain, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("combine", get_args(Combine))
 @pytest.mark.parametrize("hops", [0, 1, 2, 4])
 def test_embeddings_are_combined_powers_of_the_adjacency(graph: CSR, combine: Combine, hops: int) -> None:
-    net = made(graph, hops=hops, combine=combine)
-    users, items = net()
-    expected = dense_forward(graph, net.user, net.item, combine, hops)
-    torch.testing.assert_close((users, items), expected)
+    net = made(graph, hops=hops, combine=combine, restart=RESTART)
+    expected = dense_nodes(net, combine, hops)
+    torch.testing.assert_close(net(), (expected[:USERS], expected[USERS:]))
+    torch.testing.assert_close(net.nodes(), expected)
 
 
-@pytest.mark.parametrize("combine", ["mean", "last", "halving"])
-def test_gradients_are_those_of_the_dense_product(graph: CSR, combine: Combine) -> None:
-    net = made(graph, combine=combine)
-    toward = torch.randn(USERS, DIM), torch.randn(ITEMS, DIM)
+@pytest.mark.parametrize("combine", get_args(Combine))
+@pytest.mark.parametrize(("loop", "residual"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.4), (1.0, 0.2)])
+def test_loops_and_residuals_are_those_of_their_recursion(
+    graph: CSR, combine: Combine, loop: float, residual: float
+) -> None:
+    net = made(graph, combine=combine, restart=RESTART, loop=loop, residual=residual)
+    expected = dense_nodes(net, combine, 3, loop=loop, residual=residual)
+    torch.testing.assert_close(net.nodes(), expected)
+    gradients_like(net, net.nodes(), expected)
 
-    def gradients(outputs: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        loss = sum((out * goal).sum() for out, goal in zip(outputs, toward, strict=True))
-        assert isinstance(loss, torch.Tensor)
-        return torch.autograd.grad(loss, [net.user, net.item])
 
-    expected = gradients(dense_forward(graph, net.user, net.item, combine, 3))
-    torch.testing.assert_close(gradients(net()), expected)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"loop": 0.5, "residual": 0.1},
+        {"attention": True},
+        {"transform": "relu", "residual": 0.3},
+        {"edge_dropout": 0.4},
+    ],
+)
+def test_the_last_layer_is_what_scores_where_that_is_asked_for(graph: CSR, options: dict[str, Any]) -> None:
+    one, two = (made(graph, combine="last", **options).train() for _ in range(2))
+    layers = one.layers()
+    assert len(layers) == 4
+    assert torch.equal(layers[0], one.table())
+    torch.testing.assert_close(layers[-1], two.nodes())
+
+
+@pytest.mark.parametrize("options", [{}, {"loop": 0.5, "residual": 0.2}, {"transform": "linear"}, {"attention": True}])
+def test_learned_shares_get_the_gradient_of_the_dense_sum(graph: CSR, options: dict[str, Any]) -> None:
+    net = made(graph, combine="learned", **options)
+    assert net.shares.requires_grad
+    torch.nn.init.normal_(net.shares, generator=torch.Generator().manual_seed(1))
+    gradients_like(net, net.nodes(), weighed(net.layers(), net.shares), net.shares)
+
+
+@pytest.mark.parametrize("combine", ["mean", "last", "halving", "pagerank", "concat"])
+def test_shares_that_are_known_are_not_learned(graph: CSR, combine: Combine) -> None:
+    assert not made(graph, combine=combine).shares.requires_grad
+
+
+@pytest.mark.parametrize("options", [{}, {"transform": "linear"}])
+def test_gradients_of_what_is_learned_once_repeat_for_any_number_of_threads(options: dict[str, Any]) -> None:
+    """Sums over all nodes, on sizes that torch and BLAS divide among threads."""
+    rng = np.random.default_rng(3)
+    user, item = (rng.integers(0, count, 5000).astype(np.int32) for count in (900, 600))
+    net = made(bipartite(user, item, 900, 600), combine="learned", hops=2, **({"dim": 36} | options))
+    learned = [net.shares] if net.maps is None else [net.shares, net.maps]
+    before, found = torch.get_num_threads(), []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        found.append(torch.autograd.grad(net.nodes().square().sum(1).sum(), learned))
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for again in found[1:] for a, b in zip(found[0], again, strict=True))
+
+
+# Attention and transforms.
+
+
+def test_attention_is_a_softmax_over_neighbours(graph: CSR) -> None:
+    net = made(graph, hops=2, combine="last", attention=True, residual=0.2)
+    assert net.attention is not None
+    touched = (square(graph) > 0).float()
+    assert (torch.bincount(graph.row_index().long() * ITEMS + graph.indices.long()) > 1).any()
+    # A touch that comes twice is two neighbours.
+    times = torch.zeros(USERS, ITEMS).index_put(
+        (graph.row_index().long(), graph.indices.long()), torch.ones(graph.nnz), accumulate=True
+    )
+    touched[:USERS, USERS:], touched[USERS:, :USERS] = times, times.T
+    first = torch.cat([net.user, net.item])
+    now = first
+    for own, other in net.attention:
+        scores = torch.nn.functional.leaky_relu((now @ own)[:, None] + (now @ other)[None], 0.2)
+        weight = scores.exp() * touched
+        near = weight / weight.sum(1, keepdim=True).clamp(min=1e-30) @ now
+        now = 0.8 * near + 0.2 * first
+    torch.testing.assert_close(net.nodes(), now)
+    gradients_like(net, net.nodes(), now, net.attention)
+
+
+def test_attention_does_not_look_at_degrees(graph: CSR) -> None:
+    assert graph.weight is not None
+    other = graph.with_weight(graph.weight * torch.rand(graph.nnz))
+    assert torch.equal(made(graph, attention=True).nodes(), made(other, attention=True).nodes())
+
+
+def test_a_linear_transform_begins_as_it_is(graph: CSR) -> None:
+    plain, linear = made(graph), made(graph, transform="linear")
+    torch.testing.assert_close(linear.nodes(), plain.nodes())
+
+
+@pytest.mark.parametrize("transform", ["linear", "relu"])
+@pytest.mark.parametrize("loop", [0.0, 0.5])
+def test_transforms_are_matrices_a_hop(graph: CSR, transform: str, loop: float) -> None:
+    net = made(graph, hops=2, transform=transform, loop=loop)
+    assert net.maps is not None
+    torch.nn.init.normal_(net.maps, generator=torch.Generator().manual_seed(1))
+    layers = [net.table()]
+    for matrix in net.maps:
+        near = (square(graph) @ layers[-1] + loop * layers[-1]) / (1 + loop) @ matrix
+        layers.append(torch.where(near < 0, 0.2 * near, near) if transform == "relu" else near)
+    expected = weighed(layers, [1 / 3] * 3)
+    torch.testing.assert_close(net.nodes(), expected, rtol=1e-4, atol=1e-5)
+    gradients_like(net, net.nodes(), expected, net.maps, rtol=1e-3, atol=1e-4)
+
+
+def test_a_relu_is_another_model(graph: CSR) -> None:
+    assert not torch.allclose(made(graph, transform="relu").nodes(), made(graph, transform="linear").nodes())
+
+
+@pytest.mark.parametrize("options", [{"attention": True}, {"transform": "linear"}, {"combine": "learned"}])
+def test_without_hops_there_is_nothing_to_weigh_or_transform(graph: CSR, options: dict[str, Any]) -> None:
+    net = made(graph, hops=0, **options)
+    assert torch.equal(net.nodes(), net.table())
+
+
+# Items like each other.
+
+
+def items_like_each_other(seed: int = 0) -> CSR:
+    """Each item has two others, item 0 none."""
+    generator = torch.Generator().manual_seed(seed)
+    indptr = torch.cat([torch.zeros(2, dtype=torch.int64), torch.arange(1, ITEMS) * 2])
+    indices = torch.randint(ITEMS, (int(indptr[-1]),), generator=generator)
+    return CSR(indptr, indices, torch.full((len(indices),), 0.5), (ITEMS, ITEMS))
+
+
+@pytest.mark.parametrize("options", [{}, {"combine": "concat"}, {"attention": True}, {"hops": 0}])
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_items_are_partly_what_their_neighbours_are(graph: CSR, options: dict[str, Any], share: float) -> None:
+    likes = items_like_each_other()
+    plain, net = made(graph, **options), made(graph, **options, item_graph=likes, item_share=share)
+    users, items = plain()
+    near = spmm(likes, torch.eye(ITEMS)) @ items
+    expected = torch.cat([users, (1 - share) * items + share * near])
+    torch.testing.assert_close(net.nodes(), expected)
+    toward = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
+    mine = torch.autograd.grad((net.nodes() * toward).sum(), net.item)
+    torch.testing.assert_close(mine, torch.autograd.grad((expected * toward).sum(), plain.item))
+
+
+# Where it starts.
+
+
+def test_a_start_is_taken_as_it_is_and_not_written_to(graph: CSR) -> None:
+    start = torch.randn(USERS + ITEMS, DIM)
+    net = made(graph, start=start)
+    assert torch.equal(net.table(), start)
+    with torch.no_grad():
+        net.item.add_(1)
+        net.user.add_(1)
+    assert not torch.equal(net.table(), start)
+    assert torch.equal(made(graph, start=start).table(), start)
+
+
+def test_users_without_embeddings_do_not_take_their_start(graph: CSR) -> None:
+    start = torch.randn(USERS + ITEMS, DIM)
+    net = made(graph, start=start, free_users=False)
+    assert not net.user.any()
+    assert torch.equal(net.item, start[USERS:])
 
 
 def test_without_hops_it_is_matrix_factorisation(graph: CSR) -> None:
@@ -141,11 +321,20 @@ def test_serving_drops_nothing(graph: CSR) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"combine": "sum"}, "expected combine in mean, last, halving, got 'sum'"),
+        ({"combine": "sum"}, "expected combine in mean, last, halving, pagerank, learned, concat, got 'sum'"),
         ({"edge_dropout": 1.0}, "edge_dropout of 0 or more and below 1, got 1.0"),
         ({"edge_dropout": -0.1}, "edge_dropout of 0 or more and below 1, got -0.1"),
-        ({"dim": 0}, "expected dim of 1 or more and hops of 0 or more, got 0 and 3"),
-        ({"hops": -1}, "expected dim of 1 or more and hops of 0 or more, got 5 and -1"),
+        ({"item_share": 1.0}, "item_share of 0 or more and below 1, got 1.0"),
+        ({"dim": 0}, "expected dim of 1 or more, got 0"),
+        ({"hops": -1}, "expected hops of 0 or more, got -1"),
+        ({"restart": 0.0}, "expected restart above 0 and up to 1, .*, got 0.0, 0.0 and 0.0"),
+        ({"restart": 1.5}, "expected restart above 0 and up to 1, .*, got 1.5, 0.0 and 0.0"),
+        ({"loop": -1.0}, "loop of 0 or more .*, got 0.2, -1.0 and 0.0"),
+        ({"residual": 1.0}, "residual of 0 or more and below 1, got 0.2, 0.0 and 1.0"),
+        ({"residual": math.nan}, "residual of 0 or more and below 1, got 0.2, 0.0 and nan"),
+        ({"transform": "tanh"}, "expected transform in none, linear, relu, got 'tanh'"),
+        ({"attention": True, "edge_dropout": 0.1}, "expected edge_dropout of 0 with attention"),
+        ({"start": torch.zeros(3, DIM)}, r"expected start of shape \[23, 5\], got \[3, 5\]"),
     ],
 )
 def test_options_outside_are_refused(graph: CSR, options: dict[str, Any], message: str) -> None:

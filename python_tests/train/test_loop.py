@@ -4,17 +4,20 @@ import math
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from gnas_ext.data.interactions import Interactions
+from gnas_ext.errors import InputError
+from gnas_ext.evaluate import evaluate
 from gnas_ext.graph import decay
 from gnas_ext.models.prior import time_prior
 from gnas_ext.ops import spmm
-from gnas_ext.train import TrainOptions, fit, loop
+from gnas_ext.train import Loss, TrainOptions, fit, loop
+from gnas_ext.train.step import Step
 from python_tests.logs import touches
 from python_tests.train.conftest import equal, make_net, trained
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from gnas_ext.models import FactorModel
     from gnas_ext.train import Epoch, Fit
 
-# Everything that draws or sums: both losses, dropout, recency, priors.
+# What draws or sums, for all that is asked of training: the losses that draw, dropout, recency, priors.
 RECIPES: dict[str, dict[str, Any]] = {
     "bpr": {"loss": "bpr"},
     "softmax": {"loss": "softmax", "negatives": 16},
@@ -37,11 +40,40 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "no users": {"loss": "bpr", "prior_days": 10.0, "net": {"free_users": False}, "half_life_days": 5.0},
 }
+# And all else, for what may depend on it: that it repeats, and that it learns.
+MORE: dict[str, dict[str, Any]] = RECIPES | {
+    "simplex": {"loss": "cosine_contrastive", "negatives": 16, "margin": 0.3, "avoid_known": True},
+    "simplex of the batch": {"loss": "cosine_contrastive", "negatives_from": "batch", "margin": 0.3},
+    "directau": {"loss": "alignment_uniformity", "cosine_lr": True},
+    "cosines": {"loss": "softmax", "similarity": "cosine", "temperature": 0.2, "corrected": False, "negatives": 16},
+    "batch": {"loss": "softmax", "negatives_from": "batch", "prior_days": 10.0},
+    "mixed": {"loss": "softmax", "negatives_from": "mixed", "negatives": 15, "avoid_known": True, "cosine_lr": True},
+    "bpr by popularity": {"similarity": "cosine", "temperature": 0.3, "negatives_from": "popularity"},
+    "bpr in the batch": {"negatives_from": "batch", "avoid_known": True},
+    "bpr mixed": {"negatives_from": "mixed", "avoid_known": True, "cosine_lr": True},
+    "simgcl": {"contrast": "views", "net": {"edge_dropout": 0.2}},
+    "xsimgcl": {"contrast": "layers", "loss": "softmax", "negatives": 16, "similarity": "cosine"},
+    "multinomial": {"loss": "multinomial", "prior_days": 10.0, "weight_decay": 0.01},
+    "multinomial of cosines": {"loss": "multinomial", "similarity": "cosine", "temperature": 0.2, "cosine_lr": True},
+    "multinomial without hops": {"loss": "multinomial", "optimizer": "rowwise_adagrad", "net": {"hops": 0}},
+    "lazy": {"optimizer": "lazy_adam", "loss": "softmax", "negatives": 16, "prior_days": 10.0, "net": {"hops": 0}},
+    "lazy simplex": {"optimizer": "lazy_adam", "loss": "cosine_contrastive", "margin": 0.3, "net": {"hops": 0}},
+    "adagrad": {"optimizer": "rowwise_adagrad", "lr": 0.1, "net": {"hops": 0}, "cosine_lr": True},
+    "learned": {"net": {"combine": "learned", "edge_dropout": 0.3, "loop": 0.2, "residual": 0.1}},
+    "concat": {"loss": "alignment_uniformity", "net": {"combine": "concat"}},
+    "attention": {"net": {"attention": True, "combine": "learned"}},
+    "relu": {"net": {"transform": "relu", "combine": "last"}},
+}
 
 
 @pytest.fixture(params=RECIPES)
 def recipe(request: pytest.FixtureRequest) -> dict[str, Any]:
     return RECIPES[request.param]
+
+
+@pytest.fixture(params=MORE)
+def any_recipe(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return MORE[request.param]
 
 
 @pytest.fixture
@@ -64,8 +96,8 @@ def scripted(*scores: float) -> Callable[[FactorModel], float]:
 # It repeats.
 
 
-def test_the_same_seed_trains_the_same_model(train: Interactions, recipe: dict[str, Any]) -> None:
-    one, two = trained(train, **recipe), trained(train, **recipe)
+def test_the_same_seed_trains_the_same_model(train: Interactions, any_recipe: dict[str, Any]) -> None:
+    one, two = (trained(train, **any_recipe, epochs=2) for _ in range(2))
     assert equal(one.model, two.model)
     assert losses(one) == losses(two)
 
@@ -74,15 +106,15 @@ def test_another_seed_trains_another_model(train: Interactions, recipe: dict[str
     assert not equal(trained(train, **recipe).model, trained(train, **recipe, seed=2).model)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", MORE)
 def test_it_repeats_exactly_for_any_number_of_threads(name: str, threads: Callable[[int], None]) -> None:
     """On sizes that torch and BLAS divide among threads."""
-    large = touches(n_users=300, n_items=200, each=30)
-    recipe = RECIPES[name] | {"batch": 2048, "epochs": 1, "negatives": 500, "weight_decay": 1.0}
+    large = touches(n_users=300, n_items=200, each=30).select(np.arange(2400))
+    recipe = MORE[name] | {"batch": 1200, "epochs": 1, "negatives": 500, "weight_decay": 1.0}
     recipe["net"] = recipe.get("net", {}) | {"dim": 32}
     threads(1)
     alone = trained(large, **recipe)
-    for number in (2, 3):
+    for number in (2, 3) if name in RECIPES else (3,):
         threads(number)
         again = trained(large, **recipe)
         assert equal(alone.model, again.model)
@@ -99,7 +131,7 @@ def test_the_gradient_of_the_priors_weight_repeats_for_any_number_of_threads(
     gradients = []
     for number in (1, 2, 3, 4):
         threads(number)
-        step = loop._Step(make_net(large), large, options, time_prior(large, 200, 10.0), torch.Generator())
+        step = Step(make_net(large), large, options, time_prior(large, 200, 10.0), torch.Generator())
         step(torch.arange(2048))
         gradients.append(step.prior_weight.grad)
     assert gradients == [gradients[0]] * 4
@@ -108,8 +140,8 @@ def test_the_gradient_of_the_priors_weight_repeats_for_any_number_of_threads(
 # It learns.
 
 
-def test_the_loss_falls(train: Interactions, recipe: dict[str, Any]) -> None:
-    falling = losses(trained(train, **recipe, epochs=15))
+def test_the_loss_falls(train: Interactions, any_recipe: dict[str, Any]) -> None:
+    falling = losses(trained(train, **any_recipe, epochs=10, batch=160))
     assert np.mean(falling[-3:]) < np.mean(falling[:3])
 
 
@@ -120,11 +152,73 @@ def test_each_user_gets_what_that_user_touched() -> None:
     assert model.score(own).argmax(1).tolist() == own[::-1].tolist()
 
 
-def test_codes_without_touches_have_finite_rows() -> None:
+def test_codes_without_touches_have_finite_rows(any_recipe: dict[str, Any]) -> None:
     train = Interactions(np.array([0, 4, 4], np.int32), np.array([3, 0, 3], np.int32))
-    model = trained(train).model
+    model = trained(train, **any_recipe).model
     assert (model.n_users, model.n_items) == (5, 4)
     assert model.score(np.arange(5, dtype=np.int32)).isfinite().all()
+
+
+def test_one_touch_is_enough(any_recipe: dict[str, Any]) -> None:
+    """There is nothing to compare it with."""
+    one = np.zeros(1, np.int32)
+    model = trained(Interactions(one, one, np.zeros(1, np.int64)), **any_recipe).model
+    assert model.score(one).isfinite().all()
+
+
+def test_a_log_in_which_touches_come_twice_will_do(train: Interactions, any_recipe: dict[str, Any]) -> None:
+    again = Interactions.concatenate([train, train.select(np.arange(0, len(train), 3))])
+    result = trained(again, **any_recipe, epochs=1)
+    assert math.isfinite(losses(result)[0])
+    assert result.model.item.rows.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["softmax", "simplex of the batch", "directau", "bpr mixed", "simgcl", "lazy"])
+def test_a_batch_larger_than_the_log_is_the_log(train: Interactions, name: str) -> None:
+    one, two = (trained(train, **(MORE[name] | {"batch": batch})) for batch in (len(train), 10 * len(train)))
+    assert equal(one.model, two.model)
+    assert losses(one) == losses(two)
+
+
+@pytest.mark.parametrize("name", ["bpr", "softmax", "simplex", "directau", "cosines", "xsimgcl", "lazy", "adagrad"])
+def test_what_is_not_a_number_is_not_hidden(train: Interactions, name: str) -> None:
+    """Neither by a step nor by the judge."""
+    recipe = {key: value for key, value in MORE[name].items() if key not in ("net", "prior_days")}
+    net = make_net(train, **MORE[name].get("net", {}))
+    with torch.no_grad():
+        net.item[3] = math.nan
+    result = fit(net, train, TrainOptions(epochs=1, **recipe))
+    assert math.isnan(losses(result)[0])
+    assert result.model.score(np.arange(40, dtype=np.int32))[:, 3].isnan().all()
+    with pytest.raises(InputError, match="with NaN"):
+        evaluate(result.model, train, train.select(np.arange(9)))
+
+
+def test_the_learning_rate_falls_to_nothing_along_half_a_cosine(train: Interactions) -> None:
+    step = Step(make_net(train), train, TrainOptions(lr=0.4), None, torch.Generator(), touches=160)
+    (optimizer,) = step.optimizers
+    rates = []
+    for _ in range(8):
+        rates.append(optimizer.param_groups[0]["lr"])
+        step(torch.arange(20))
+    assert rates == pytest.approx([0.2 + 0.2 * math.cos(math.pi * done / 8) for done in range(8)])
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0)
+
+
+def test_it_falls_over_all_passes(train: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends training sooner; and the rate of the prior's weight falls with it."""
+    seen: list[list[float]] = []
+    step = Step.__call__
+
+    def looking(self: Step, rows: torch.Tensor) -> float:
+        seen.append([group["lr"] for group in self.optimizers[0].param_groups])
+        return step(self, rows)
+
+    monkeypatch.setattr(Step, "__call__", looking)
+    trained(train, cosine_lr=True, prior_days=9.0, epochs=4, patience=1, batch=200, validate=scripted(0.3, 0.2))
+    falling = [0.5 + 0.5 * math.cos(math.pi * shown / (4 * 480)) for shown in (0, 200, 400, 480, 680, 880)]
+    assert [rates[0] for rates in seen] == pytest.approx([0.02 * part for part in falling])
+    assert [rates[1] for rates in seen] == pytest.approx([0.02 * part for part in falling])
 
 
 def test_the_penalty_keeps_embeddings_small(train: Interactions) -> None:
@@ -176,6 +270,55 @@ def test_the_first_softmax_step_costs_what_the_formula_says(train: Interactions)
     assert got.epochs[0].loss == pytest.approx(np.mean(costs), rel=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["cosine_contrastive", "alignment_uniformity"])
+def test_the_first_step_of_a_loss_of_cosines_costs_what_its_formula_says(train: Interactions, loss: str) -> None:
+    """Without a temperature, and with the cosines of what scores."""
+    options: dict[str, Any] = {"margin": 0.1, "negative_weight": 7.0, "uniformity": 2.0, "temperature": 0.2}
+    got = trained(train, loss=loss, negatives_from="batch", epochs=1, batch=len(train), weight_decay=0.0, **options)
+    users, items = (torch.nn.functional.normalize(side) for side in dense_embeddings(train, seed=0))
+    touching, touched = users[train.user], items[train.item]
+    if loss == "cosine_contrastive":
+        counting = torch.from_numpy(train.item[:, None] != train.item)
+        missed = ((touching @ touched.T - 0.1).clamp(min=0) * counting).sum(1) / counting.sum(1)
+        wanted = (1 - (touching * touched).sum(1) + 7 * missed).mean()
+    else:
+        crowded = [torch.pdist(side).square().mul(-2).exp().mean().log() for side in (touching, touched)]
+        wanted = (touching - touched).square().sum(1).mean() + 2 * (crowded[0] + crowded[1]) / 2
+    assert got.epochs[0].loss == pytest.approx(float(wanted), rel=1e-4)
+
+
+# What is served.
+
+
+@pytest.mark.parametrize("loss", get_args(Loss))
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("temperature", [1.0, 0.25])
+def test_scores_are_similarities_by_temperature(
+    train: Interactions, loss: str, similarity: str, temperature: float
+) -> None:
+    """Two of the losses know neither temperatures nor lengths."""
+    options: dict[str, Any] = {"loss": loss, "similarity": similarity, "temperature": temperature}
+    net = make_net(train, edge_dropout=0.3)
+    result = fit(net, train, TrainOptions(epochs=2, batch=100, lr=0.05, **options))
+    users, items = net.eval()()
+    if similarity == "cosine" or loss in ("cosine_contrastive", "alignment_uniformity"):
+        wanted = torch.nn.functional.cosine_similarity(users[:, None], items[None], dim=2)
+    else:
+        wanted = users @ items.T
+    if loss in ("bpr", "softmax", "multinomial"):
+        wanted = wanted / temperature
+    torch.testing.assert_close(result.model.score(np.arange(40, dtype=np.int32)), wanted.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_prior_is_served_beside_the_similarity(train: Interactions) -> None:
+    """As it was trained: no temperature divides it."""
+    model = trained(train, loss="softmax", similarity="cosine", temperature=0.5, prior_days=9.0).model
+    assert model.prior is not None
+    users = np.arange(40, dtype=np.int32)
+    cosines = torch.nn.functional.cosine_similarity(model.user.rows[:, None], model.item.rows[None], dim=2)
+    torch.testing.assert_close(model.score(users), 2 * cosines + model.prior, rtol=1e-4, atol=1e-5)
+
+
 # The prior.
 
 
@@ -221,6 +364,20 @@ def test_recent_touches_are_drawn_as_often_as_they_weigh(train: Interactions) ->
 def test_steps_have_the_batch_size(train: Interactions) -> None:
     batches = loop._batches(train, TrainOptions(batch=100), torch.Generator())
     assert [len(batch) for batch in batches] == [100, 100, 100, 100, 80]
+
+
+@pytest.mark.parametrize("batch", [1, 30, 100, 10_000])
+def test_a_softmax_over_all_items_takes_users_whole(batch: int) -> None:
+    rng = np.random.default_rng(1)
+    # User 3 has no touch, user 5 more than a batch.
+    user = rng.permutation(np.repeat([0, 1, 2, 4, 5, 6], [5, 9, 1, 30, 140, 20])).astype(np.int32)
+    train = Interactions(user, np.zeros(len(user), np.int32))
+    batches = loop._batches(train, TrainOptions(loss="multinomial", batch=batch), torch.Generator())
+    assert sorted(torch.cat(batches).tolist()) == list(range(len(user)))
+    users = [set(user[rows.numpy()].tolist()) for rows in batches]
+    assert sum(map(len, users)) == 6
+    assert all(users)
+    assert len(batches) == {1: 6, 10_000: 1}.get(batch, len(batches))
 
 
 # When it stops.
@@ -291,14 +448,14 @@ def test_time_is_wall_time(train: Interactions, monkeypatch: pytest.MonkeyPatch)
 def test_a_pass_is_cut_between_two_steps(train: Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks, steps = count(), 0
     monkeypatch.setattr("gnas_ext.train.loop.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
-    step = loop._Step.__call__
+    step = Step.__call__
 
-    def counted(self: loop._Step, rows: torch.Tensor) -> float:
+    def counted(self: Step, rows: torch.Tensor) -> float:
         nonlocal steps
         steps += 1
         return step(self, rows)
 
-    monkeypatch.setattr(loop._Step, "__call__", counted)
+    monkeypatch.setattr(Step, "__call__", counted)
     # Eight steps a pass: the clock is looked at before each but the first, and at the end.
     result = trained(train, epochs=2, seconds=10.5)
     assert (result.stopped, len(result.epochs), steps) == ("seconds", 2, 8 + 3)
@@ -327,14 +484,31 @@ def test_an_empty_log_is_refused(train: Interactions) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinge"}, "expected loss 'bpr' or 'softmax', got 'hinge'"),
+        (
+            {"loss": "hinge"},
+            "'softmax', 'multinomial', 'cosine_contrastive' or 'alignment_uniformity', got 'hinge'",
+        ),
+        ({"similarity": "l2"}, "expected similarity 'dot' or 'cosine', got 'l2'"),
+        (
+            {"negatives_from": "hard"},
+            "expected negatives_from 'uniform', 'popularity', 'batch' or 'mixed', got 'hard'",
+        ),
+        ({"contrast": "edges"}, "expected contrast 'none', 'views' or 'layers', got 'edges'"),
+        ({"optimizer": "sgd"}, "expected optimizer 'adam', 'lazy_adam' or 'rowwise_adagrad', got 'sgd'"),
         ({"epochs": 0}, "expected epochs of 1 or more, got 0"),
         ({"patience": 0}, "expected patience of 1 or more, got 0"),
         ({"batch": 0}, "expected batch of 1 or more, got 0"),
         ({"negatives": 0}, "expected negatives of 1 or more, got 0"),
         ({"lr": 0.0}, "expected lr above 0"),
         ({"lr": math.nan}, "expected lr above 0"),
+        ({"temperature": 0.0}, "expected temperature above 0, got 0.0"),
+        ({"contrast_temperature": -1.0}, "expected contrast_temperature above 0, got -1.0"),
         ({"weight_decay": -1.0}, "weight_decay of 0 or more"),
+        ({"negative_weight": -1.0}, "negative_weight of 0 or more, got -1.0"),
+        ({"uniformity": math.nan}, "uniformity of 0 or more, got nan"),
+        ({"contrast_weight": -0.1}, "contrast_weight of 0 or more, got -0.1"),
+        ({"contrast_noise": -0.1}, "contrast_noise of 0 or more, got -0.1"),
+        ({"loss": "multinomial", "half_life_days": 9.0}, "half_life_days of inf with loss 'multinomial', got 9.0"),
         ({"half_life_days": 0.0}, "half_life_days above 0"),
     ],
 )

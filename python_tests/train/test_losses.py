@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
-from gnas_ext.train import bpr, sampled_softmax
+from gnas_ext.train import alignment_uniformity, bpr, cosine_contrastive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
 
 
-def drawn(*shape: int, scale: float = 3.0) -> torch.Tensor:
+def drawn(*shape: int, scale: float = 3.0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape))) * scale
 
 
@@ -28,57 +35,99 @@ def test_bpr_stays_finite_far_out(difference: float, wanted: float) -> None:
     assert float(bpr(torch.tensor([difference]), torch.zeros(1))) == pytest.approx(wanted)
 
 
-def test_sampled_softmax_over_all_items_is_the_softmax() -> None:
-    scores, touched = drawn(6, 9), torch.tensor([0, 3, 8, 8, 1, 5])
-    positive = scores.gather(1, touched[:, None])[:, 0]
-    same = torch.arange(9)[None] == touched[:, None]
-    got = sampled_softmax(positive, scores, same, 9)
-    torch.testing.assert_close(got, torch.nn.functional.cross_entropy(scores, touched))
+# Cosines.
 
 
-def test_drawn_items_stand_for_as_many_as_there_are() -> None:
-    positive, negative = drawn(4), drawn(4, 5)
-    same = torch.zeros(4, 5, dtype=torch.bool)
-    same[2, 1] = True
-    wanted = 0.0
-    for row in range(4):
-        others = sum(math.exp(float(negative[row, j])) for j in range(5) if not same[row, j])
-        touched = math.exp(float(positive[row]))
-        wanted -= math.log(touched / (touched + others * 100 / 5)) / 4
-    assert float(sampled_softmax(positive, negative, same, 100)) == pytest.approx(wanted, rel=1e-5)
+def on_the_sphere(*shape: int, seed: int = 0) -> Tensor:
+    return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 
-def test_sampled_softmax_is_right_on_average() -> None:
-    """The sum over drawn items estimates the sum over all others without bias."""
-    scores = drawn(1, 40, scale=0.5)
-    others = scores[0, 1:].exp().sum()
-    estimates = []
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(400):
-        items = torch.randint(40, (8,), generator=generator)
-        loss = sampled_softmax(scores[:, 0], scores[:, items], (items == 0)[None], 40)
-        estimates.append(math.exp(float(loss) + float(scores[0, 0])) - math.exp(float(scores[0, 0])))
-    assert sum(estimates) / 400 == pytest.approx(float(others), rel=0.05)
+def cosine_contrastive_by_loops(
+    touching: Tensor, touched: Tensor, others: Tensor, apart: set[tuple[int, int]], margin: float, weight: float
+) -> Tensor:
+    costs = []
+    for row in range(len(touching)):
+        counting = [other for column, other in enumerate(others) if (row, column) not in apart]
+        near = [(touching[row] @ other - margin).clamp(min=0) for other in counting]
+        cost = 1 - touching[row] @ touched[row]
+        costs.append(cost + weight * sum(near) / len(near) if near else cost)
+    return torch.stack(costs).mean()
 
 
-def test_a_row_whose_drawn_items_are_all_its_own_costs_nothing() -> None:
-    positive = torch.tensor([2.0, 1.0], requires_grad=True)
-    loss = sampled_softmax(positive, torch.full((2, 3), 9.0), torch.ones(2, 3, dtype=torch.bool), 50)
-    torch.autograd.backward(loss)
-    assert float(loss.detach()) == 0
-    assert positive.grad is not None
-    assert not positive.grad.any()
+def alignment_uniformity_by_loops(touching: Tensor, touched: Tensor, weight: float) -> Tensor:
+    def crowding(rows: Tensor) -> Tensor:
+        pairs = [(a, b) for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j]
+        return torch.stack([torch.exp(-2 * (a - b).square().sum()) for a, b in pairs]).mean().log()
+
+    near = torch.stack([(a - b).square().sum() for a, b in zip(touching, touched, strict=True)]).mean()
+    return near + weight * (crowding(touching) + crowding(touched)) / 2
 
 
-def test_sampled_softmax_stays_finite_far_out() -> None:
-    positive = torch.tensor([-1e4, 1e4], requires_grad=True)
-    negative = torch.tensor([[1e4, 0.0], [-1e4, 0.0]], requires_grad=True)
-    same = torch.tensor([[False, True], [False, False]])
-    loss = sampled_softmax(positive, negative, same, 2)
-    torch.autograd.backward(loss)
-    assert float(loss.detach()) == pytest.approx(1e4)
-    assert positive.grad is not None
-    assert negative.grad is not None
-    assert positive.grad.isfinite().all()
-    assert negative.grad.isfinite().all()
-    assert negative.grad[0, 1] == 0
+@pytest.mark.parametrize("batch", [1, 6])
+@pytest.mark.parametrize("margin", [-1.0, 0.0, 0.3])
+def test_cosine_contrastive_is_what_the_paper_says(batch: int, margin: float) -> None:
+    touching, touched, others = (
+        on_the_sphere(rows, 3, seed=seed).requires_grad_() for seed, rows in enumerate((batch, batch, 8))
+    )
+    inputs = touching, touched, others
+    # The first row has nothing to be compared with.
+    pairs = [(0, column) for column in range(8)] + [(row, 3) for row in range(1, batch)]
+    row, column = (torch.tensor(side) for side in zip(*pairs, strict=True))
+    got = cosine_contrastive(touching, touched, others, (row, column), margin, 7.0)
+    expected = cosine_contrastive_by_loops(touching, touched, others, set(pairs), margin, 7.0)
+    torch.testing.assert_close(got, expected)
+    if batch > 1:
+        torch.testing.assert_close(torch.autograd.grad(got, inputs), torch.autograd.grad(expected, inputs))
+    else:
+        assert not torch.autograd.grad(got, others)[0].any()
+
+
+def test_an_item_drawn_twice_counts_twice() -> None:
+    touching, touched, others = on_the_sphere(3, 4, seed=1), on_the_sphere(3, 4, seed=2), on_the_sphere(2, 4, seed=3)
+    none = torch.zeros(0, dtype=torch.int64)
+    twice = cosine_contrastive(touching, touched, others[[0, 1, 1]], (none, none), 0.0, 5.0)
+    torch.testing.assert_close(
+        twice, cosine_contrastive_by_loops(touching, touched, others[[0, 1, 1]], set(), 0.0, 5.0)
+    )
+
+
+def test_others_below_the_margin_cost_nothing() -> None:
+    touching = on_the_sphere(4, 3)
+    none = torch.zeros(0, dtype=torch.int64)
+    loss = cosine_contrastive(touching, touching, -touching[:1], (none, none), 0.99, 1000.0)
+    assert float(loss) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("uniformity", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("batch", [2, 7])
+def test_alignment_uniformity_is_what_the_paper_says(batch: int, uniformity: float) -> None:
+    inputs = [on_the_sphere(batch, 4, seed=seed).requires_grad_() for seed in (1, 2)]
+
+    def lengthless(formula: Callable[[Tensor, Tensor, float], Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Cosines stand for distances on the sphere alone: gradients are compared along it."""
+        loss = formula(normalize(inputs[0], dim=1), normalize(inputs[1], dim=1), uniformity)
+        return loss, torch.autograd.grad(loss, inputs)
+
+    torch.testing.assert_close(
+        lengthless(alignment_uniformity), lengthless(alignment_uniformity_by_loops), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_users_and_items_that_come_twice_are_as_near_as_can_be() -> None:
+    touching, touched = on_the_sphere(5, 4, seed=1)[[0, 1, 1, 2, 0]], on_the_sphere(5, 4, seed=2)[[3, 3, 3, 2, 1]]
+    got = alignment_uniformity(touching, touched, 1.0)
+    torch.testing.assert_close(got, alignment_uniformity_by_loops(touching, touched, 1.0))
+
+
+def test_one_row_alone_has_nothing_to_spread_from() -> None:
+    touching, touched = on_the_sphere(1, 4, seed=1).requires_grad_(), on_the_sphere(1, 4, seed=2)
+    loss = alignment_uniformity(touching, touched, 3.0)
+    torch.testing.assert_close(loss, (touching - touched).square().sum())
+    assert torch.autograd.grad(loss, touching)[0].isfinite().all()
+
+
+def test_all_rows_in_one_place_cost_nothing_and_stay_finite() -> None:
+    rows = on_the_sphere(1, 4).expand(300, 4).clone().requires_grad_()
+    loss = alignment_uniformity(rows, rows.detach(), 1.0)
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
+    assert torch.autograd.grad(loss, rows)[0].isfinite().all()

@@ -4,11 +4,13 @@ found = find(split, minutes=5)
 found.model, found.trial.genotype
 """
 
-from gnas_ext.search.recommender.build import Built, build, compress, train_genotype
+from gnas_ext.search.recommender.build import Built, build, compress
 from gnas_ext.search.recommender.classic import build_classic, classic_recipes, classic_space
+from gnas_ext.search.recommender.embeddings import embedding_recipes, embedding_space
 from gnas_ext.search.recommender.find import Found, choose, find, retrain
 from gnas_ext.search.recommender.objective import Goal, Objective
 from gnas_ext.search.recommender.space import lightgcn_recipes, recipes, recommender_space
+from gnas_ext.search.recommender.trained import train_genotype
 from gnas_ext.search.recommender.training_free import (
     build_training_free,
     training_free_recipes,
@@ -27,6 +29,8 @@ __all__ = [
     "classic_recipes",
     "classic_space",
     "compress",
+    "embedding_recipes",
+    "embedding_space",
     "find",
     "lightgcn_recipes",
     "recipes",

@@ -6,19 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from gnas_ext.compress.quantize import quantize_model
-from gnas_ext.data.interactions import n_items, n_users
 from gnas_ext.errors import InputError
-from gnas_ext.graph.bipartite import bipartite, decay
-from gnas_ext.models.lightgcn import LightGCN
-from gnas_ext.models.prior import time_prior
 from gnas_ext.search.recommender.classic import FAMILIES as CLASSICS
 from gnas_ext.search.recommender.classic import build_classic, is_classic
+from gnas_ext.search.recommender.embeddings import FAMILIES as EMBEDDINGS
+from gnas_ext.search.recommender.embeddings import embedding_space, is_embedding
+from gnas_ext.search.recommender.trained import train_genotype
 from gnas_ext.search.recommender.training_free import FAMILIES as TRAINING_FREE
 from gnas_ext.search.recommender.training_free import build_training_free, is_training_free
-from gnas_ext.train.loop import TrainOptions, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,11 +22,7 @@ if TYPE_CHECKING:
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
     from gnas_ext.models.factors import FactorModel
-    from gnas_ext.train.loop import Epoch, Fit, Stopped
-
-# Every step carries all embeddings over the whole graph, so a pass over a large log takes large steps.
-_SMALLEST_BATCH = 2048
-_STEPS_A_PASS = 100
+    from gnas_ext.train.loop import Epoch, Stopped
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +56,8 @@ def build(
     """Makes the model that a genotype names, of whatever kind, as it is shipped.
 
     Args:
-        genotype: values of the genes of `recommender_space`, `classic_space` or `training_free_space`.
+        genotype: values of the genes of `recommender_space`, `embedding_space`, `classic_space` or
+            `training_free_space`.
         train: the touches; nothing else is seen.
         validate: scores a model, to stop by; as in `train.fit`. Not asked for classics, nor are the following.
         epochs: passes at most.
@@ -74,14 +67,18 @@ def build(
         on_epoch: called after each pass.
 
     Raises:
-        InputError: the family is none of ours, or, of a training-free one, a gene has no such value.
+        InputError: the family is none of ours, or, of a training-free or embedding one, a gene is unknown, missing or
+            has no such value; the message names it.
     """
     if is_classic(genotype):
         return Built(build_classic(genotype, train, seed))
     if is_training_free(genotype):
         return Built(build_training_free(genotype, train, seed))
-    if "family" in genotype:
-        raise InputError(f"gene 'family': expected one of {[*CLASSICS, *TRAINING_FREE]}, got {genotype['family']!r}")
+    if is_embedding(genotype):
+        genotype = embedding_space(train).genotype(genotype)
+    elif "family" in genotype:
+        families = [*CLASSICS, *TRAINING_FREE, *EMBEDDINGS]
+        raise InputError(f"gene 'family': expected one of {families}, got {genotype['family']!r}")
     fitted = train_genotype(
         genotype,
         train,
@@ -93,69 +90,6 @@ def build(
         on_epoch=on_epoch,
     )
     return Built(compress(genotype, fitted.model), fitted.epochs, fitted.best_epoch, fitted.stopped)
-
-
-def train_genotype(
-    genotype: Mapping[str, Any],
-    train: Interactions,
-    *,
-    validate: Callable[[FactorModel], float] | None = None,
-    epochs: int = 60,
-    patience: int = 6,
-    seconds: float = math.inf,
-    seed: int = 0,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Fit:
-    """Builds the graph of a log and trains the model that a genotype of `recommender_space` names, uncompressed.
-
-    Args:
-        genotype: values of the genes.
-        train: the touches; nothing else is seen.
-        validate: scores a model; as in `train.fit`.
-        epochs: passes at most.
-        patience: passes without a better validation before it stops.
-        seconds: of training at most; the step at hand is finished.
-        seed: of the first embeddings, the dropped edges and the draws.
-        on_epoch: called after each pass.
-    """
-    users, items = n_users(train), n_items(train)
-    weight = None
-    if genotype.get("edge_decay") and train.timestamp is not None:
-        weight = decay(train.timestamp, float(genotype["edge_half_life_days"]))
-    graph = bipartite(
-        train.user,
-        train.item,
-        users,
-        items,
-        weight,
-        float(genotype["user_exponent"]),
-        float(genotype["item_exponent"]),
-    )
-    net = LightGCN(
-        graph,
-        dim=int(genotype["dim"]),
-        hops=int(genotype["hops"]),
-        combine=genotype["combine"],
-        edge_dropout=float(genotype["edge_dropout"]),
-        free_users=bool(genotype["free_users"]),
-        generator=torch.Generator().manual_seed(seed),
-    )
-    prior = None
-    if genotype["prior"]:
-        prior = time_prior(train, items, float(genotype.get("prior_half_life_days", math.inf)))
-    options = TrainOptions(
-        loss=genotype["loss"],
-        lr=float(genotype["lr"]),
-        weight_decay=float(genotype["weight_decay"]),
-        batch=max(_SMALLEST_BATCH, len(train) // _STEPS_A_PASS),
-        negatives=int(genotype.get("negatives", 1)),
-        half_life_days=float(genotype["draw_half_life_days"]) if genotype.get("recent_draws") else math.inf,
-        epochs=epochs,
-        patience=patience,
-        seconds=seconds,
-        seed=seed + 1,  # not the stream that drew the embeddings
-    )
-    return fit(net, train, options, prior, validate, on_epoch)
 
 
 def compress(genotype: Mapping[str, Any], model: FactorModel) -> FactorModel:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from gnas_ext.train.products import dot_products
+from gnas_ext.models.products import dot_products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

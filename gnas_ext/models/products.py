@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Terms of a sum that one call adds up; seen to be left whole for any shape and up to 16 threads.
-_TERMS = 256
+TERMS = 256
 # Columns of a whole register. MKL on AMD's processors takes a rest of fewer in an order that depends on where its
 # threads divide the columns: 17 columns differ between 1 and 3 threads, 32 do not.
 _COLUMNS = 16
@@ -39,19 +39,20 @@ class _DotProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
         ctx.save_for_backward(left, right)
-        return _product(left, right.T)
+        return product(left, right.T)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         left, right = ctx.saved_tensors
-        return _product(gradient, right), _product(gradient.T, left)
+        return product(gradient, right), product(gradient.T, left)
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """The product left @ right, [n, m], without gradients; the same for any number of threads."""
     columns = right.shape[1]
     right = pad(right, (0, -columns % _COLUMNS))
     out = left.new_zeros(left.shape[0], right.shape[1])
-    for part, rows in zip(torch.split(left, _TERMS, 1), torch.split(right, _TERMS), strict=True):
+    for part, rows in zip(torch.split(left, TERMS, 1), torch.split(right, TERMS), strict=True):
         out.addmm_(part, rows)
     return out[:, :columns]

@@ -1,0 +1,45 @@
+"""Who touched what, as one square graph in which users and items are nodes alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from gnas_ext.graph.csr import CSR, Structure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class JointGraph:
+    """A = [[0, B], [B^T, 0]] of a graph B of users and items; users are the first nodes.
+
+    Args:
+        graph: B, [n_users, n_items], with weights; columns of a row in any order.
+
+    Attributes:
+        nodes: users and items.
+        structure: A without weights, int32 or int64 as B.
+        csr: A with B's weights. It is symmetric, and known to be: its transpose is itself and costs no sort.
+    """
+
+    def __init__(self, graph: CSR) -> None:
+        # In the order of its entries, which a transpose does not store its weights in.
+        graph = graph.with_weight(graph.weight)
+        back = graph.t()
+        self.nodes = graph.rows + graph.cols
+        indptr = torch.cat([graph.indptr, back.indptr[1:] + graph.nnz])
+        indices = torch.cat([graph.indices + graph.rows, back.indices])
+        # Where each entry's weight stands among B's.
+        own = torch.arange(graph.nnz)
+        self._place = torch.cat([own, own if back.edge is None else back.edge.long()])
+        self.structure = CSR(indptr, indices, None, (self.nodes, self.nodes))
+        same = Structure(indptr, indices, None)
+        self._symmetric = CSR._unchecked(same, None, (self.nodes, self.nodes), {"transpose": same})
+        assert graph.weight is not None
+        self.csr = self.with_weight(graph.weight)
+
+    def with_weight(self, weight: Tensor) -> CSR:
+        """The graph with other weights of B's entries, [nnz], both ways alike."""
+        return self._symmetric.with_weight(weight[self._place])

@@ -1,0 +1,167 @@
+"""One gradient step: a batch of touches, what they are compared with, and what it costs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.ops.gather_rows import gather_rows
+from gnas_ext.train.contrast import check_contrast, embeddings, info_nce
+from gnas_ext.train.losses import alignment_uniformity, bpr, cosine_contrastive
+from gnas_ext.train.multinomial import multinomial_loss
+from gnas_ext.train.negatives import Sampler
+from gnas_ext.train.optimizers import optimizers
+from gnas_ext.train.softmax import softmax_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gnas_ext.data.interactions import Interactions
+    from gnas_ext.models.lightgcn import LightGCN
+    from gnas_ext.models.prior import TimePrior
+    from gnas_ext.train.options import TrainOptions
+
+
+class Step:
+    """Moves a net by some rows of its log; returns their loss.
+
+    Args:
+        net: moved in place.
+        train: the log.
+        options: see there.
+        prior: popularity through time, learned beside the embeddings with one weight; None for none.
+        generator: of all draws.
+        touches: that will be shown in all, for a learning rate that falls; 0 where it does not.
+    """
+
+    def __init__(
+        self,
+        net: LightGCN,
+        train: Interactions,
+        options: TrainOptions,
+        prior: TimePrior | None,
+        generator: torch.Generator,
+        touches: int = 0,
+    ) -> None:
+        check_contrast(net, options)
+        self.net = net
+        self.user = torch.from_numpy(train.user).long()
+        self.item = torch.from_numpy(train.item).long()
+        self.options = options
+        self.prior = prior
+        self.prior_weight = torch.nn.Parameter(torch.tensor(1.0))
+        self._touched = net.graph.with_weight(None)
+        self.sampler = Sampler(self.item, net.graph, options, generator)
+        self.optimizers = optimizers(net, options, None if prior is None else self.prior_weight)
+        self._shown = 0
+        self._touches = touches
+        self._schedules = [
+            torch.optim.lr_scheduler.LambdaLR(one, self._pace) for one in (self.optimizers if touches else [])
+        ]
+        # Of these losses the published ones know cosines alone.
+        self._cosine = options.similarity == "cosine" or options.loss in ("cosine_contrastive", "alignment_uniformity")
+
+    def __call__(self, rows: Tensor) -> float:
+        """One step on some rows, [batch], int64, all of their users for "multinomial"; their loss before it."""
+        users, items = self.user[rows], self.item[rows]
+        loss = self._penalised(self._loss(rows, users, items), users, items)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self._shown += len(rows)
+        for schedule in self._schedules:
+            schedule.step()
+        return float(loss.detach())
+
+    def _pace(self, _: int) -> float:
+        """What is left of the learning rate."""
+        return 0.5 + 0.5 * math.cos(math.pi * min(1.0, self._shown / self._touches))
+
+    def _loss(self, rows: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        options = self.options
+        if options.loss == "bpr":
+            drawn = self.sampler.own(users, items)
+            (touching, touched, others), contrast = self._rows(users, items, drawn)
+            positive = (touching * touched).sum(1) + self._prior(rows, items)
+            return bpr(positive, (touching * others).sum(1) + self._prior(rows, drawn)) + contrast
+        if options.loss == "multinomial":
+            shown = torch.unique(users)
+            (touching, others), contrast = self._rows(shown, torch.arange(self.net.graph.cols))
+            bias = None if self.prior is None else self.prior_weight * self.prior.now
+            return multinomial_loss(touching, others, self._touched.select_rows(shown), bias) + contrast
+        if options.loss == "alignment_uniformity":
+            (touching, touched), contrast = self._rows(users, items)
+            return alignment_uniformity(touching, touched, options.uniformity) + contrast
+        shared = self.sampler.shared(users, items)
+        (touching, touched, others), contrast = self._rows(users, items, shared.items)
+        apart = (shared.row, shared.column)
+        if options.loss == "cosine_contrastive":
+            margin, weight = options.margin, options.negative_weight
+            return cosine_contrastive(touching, touched, others, apart, margin, weight) + contrast
+        raised: Tensor | float = 0.0 if shared.bias is None else shared.bias
+        raised = raised + self._prior(rows, shared.items[None])
+        positive = (touching * touched).sum(1) + self._prior(rows, items)
+        return softmax_loss(touching, positive, others, apart, None if isinstance(raised, float) else raised) + contrast
+
+    def _rows(self, users: Tensor, *items: Tensor) -> tuple[list[Tensor], Tensor | float]:
+        """The embeddings of users and of each of `items` as they are scored, and what their contrast costs."""
+        sizes = [len(users), *map(len, items)]
+        if self.options.optimizer == "adam":
+            nodes, views = embeddings(self.net, self.options)
+            found = gather_rows(nodes, torch.cat([users, *(some + self.net.graph.rows for some in items)]))
+        else:
+            # Gradients of the rows alone.
+            at = ((users, self.net.user), (torch.cat(items), self.net.item))
+            parts = [functional.embedding(index, table, sparse=table.requires_grad) for index, table in at]
+            found, views = torch.cat(parts), None
+        if self._cosine:
+            found = functional.normalize(found)
+        touching, *others = torch.split(found, sizes)
+        contrast: Tensor | float = 0.0
+        if views is not None:
+            temperature = self.options.contrast_temperature
+            apart = (torch.unique(users), torch.unique(items[0]) + self.net.graph.rows)
+            contrast = self.options.contrast_weight * sum(info_nce(views, some, temperature) for some in apart)
+        # A temperature divides scores; here the side that all of them have.
+        return [touching / self._temperature, *others], contrast
+
+    @property
+    def _temperature(self) -> float:
+        plain = self.options.loss in ("cosine_contrastive", "alignment_uniformity")
+        return 1.0 if plain else self.options.temperature
+
+    def _penalised(self, loss: Tensor, users: Tensor, items: Tensor) -> Tensor:
+        if not self.options.weight_decay:
+            return loss
+        sparse = self.options.optimizer != "adam"
+        used = (
+            functional.embedding(rows, table, sparse=sparse and table.requires_grad)
+            for rows, table in ((users, self.net.user), (items, self.net.item))
+        )
+        return loss + self.options.weight_decay * sum(part.square().sum(1).sum() for part in used) / len(users)
+
+    def _prior(self, rows: Tensor, items: Tensor) -> Tensor | float:
+        """Weighted log popularity of `items` ([batch], or [1, drawn] for all rows) at the rows' moments."""
+        if self.prior is None:
+            return 0.0
+        moment = self.prior.moment[rows]
+        if items.dim() == 2:
+            # One weight a row: its gradient is summed row by row, then over rows, and not in one part a thread.
+            return self.prior_weight.expand(len(rows), 1) * self.prior.table[:, items[0]][moment]
+        return self.prior_weight * self.prior.table[moment, items]
+
+    @torch.no_grad()
+    def model(self) -> FactorModel:
+        """The model as it would be served now."""
+        self.net.eval()
+        users, items = self.net()
+        if self._cosine:
+            users, items = functional.normalize(users), functional.normalize(items)
+        prior = None if self.prior is None else self.prior_weight.detach() * self.prior.now
+        return FactorModel(Table(users / self._temperature), Table(items.clone()), prior)
