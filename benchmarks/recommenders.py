@@ -61,15 +61,17 @@ class Point(NamedTuple):
     Attributes:
         label: for the table.
         candidates: genotypes by data set; "" for all others. Those of a mixture name points and the weights of their
-            scores: {"family": "mixture", "chebycf": 1.0, "softmax": 0.5}.
+            scores: {"family": "mixture", "chebycf": 1.0, "embeddings": 0.5}.
         published: recall and NDCG by data set.
         seeds: how often it is built and ranked on test.
+        only: where the values of an only candidate are from.
     """
 
     label: str
     candidates: Mapping[str, Sequence[Genotype]]
     published: Mapping[str, tuple[float, float]]
     seeds: int = 1
+    only: str = "published values"
 
 
 def each(genotype: Genotype, **values: Sequence[Any]) -> list[Genotype]:
@@ -82,7 +84,6 @@ def each(genotype: Genotype, **values: Sequence[Any]) -> list[Genotype]:
 
 KNN = {"family": "item_knn", "neighbours": 100, "shrinkage": 10}
 FACTORS = {"family": "matrix_factorization", "dim": 64, "unseen_weight": 0.1, "regularization": 10.0, "bits": 32}
-LIGHTGCN = {**MULTINOMIAL, "prior": False}
 POINTS: Mapping[str, Point] = {
     "gf-cf": Point("GF-CF", {"": [GF_CF]}, {"gowalla": (0.1849, 0.1518), "yelp2018": (0.0697, 0.0571)}),
     "chebycf": Point("ChebyCF", {"": [CHEBYCF]}, {"gowalla": (0.1941, 0.1616)}),
@@ -103,22 +104,17 @@ POINTS: Mapping[str, Point] = {
         {"gowalla": (0.157, 0.1214), "yelp2018": (0.0639, 0.0531)},
     ),
     "ials": Point("iALS, 64 floats", {"": each(FACTORS, regularization=[3.1622776601683795, 10.0])}, {}),
-    "lightgcn": Point(
-        "LightGCN, 64 floats, softmax over all items",
-        {"": [LIGHTGCN]},
+    "embeddings": Point(
+        "LightGCN, 64 floats, softmax over all items, prior",
+        {"gowalla": each(MULTINOMIAL, temperature=[0.1, 0.12]), "": [MULTINOMIAL]},
         {"gowalla": (0.182, 0.1547), "yelp2018": (0.0653, 0.0532)},
         3,
-    ),
-    "embeddings": Point(
-        "the same and a float an item: log popularity",
-        {"": each(MULTINOMIAL, temperature=[0.12, 0.15])},
-        {"gowalla": (0.1917, 0.1617), "yelp2018": (0.0723, 0.0604)},
-        3,
+        "as on gowalla",
     ),
     "mixture": Point(
         "Turbo-CF and the embeddings",
         {"": each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.5, 1.0]})},
-        {"gowalla": (0.1941, 0.1616), "yelp2018": (0.0723, 0.0604)},
+        {},
         3,
     ),
     "popularity": Point("popularity", {"": [{"family": "popularity"}]}, {}),
@@ -155,20 +151,22 @@ class Builder:
         key = f"{sorted(genotype.items())} {seed} {len(train)}"
         if key in self._kept:
             return self._kept[key]
-        if genotype["family"] == "mixture":
-            weights = {name: weight for name, weight in genotype.items() if name != "family"}
-            models = (self(self._chosen(name), train, seed, keep=True) for name in weights)
-            return Mixture(tuple(models), tuple(weights.values()))
+        parts = self.parts(genotype)
+        if parts:
+            models = tuple(self(part, train, seed, keep=True) for part in parts.values())
+            return Mixture(models, tuple(float(genotype[name]) for name in parts))
         model = build(genotype, train, epochs=int(genotype.get("epochs", 1)), seed=seed).model
         if keep or genotype["family"] == "graph_embeddings":
             self._kept[key] = model
         return model
 
-    def _chosen(self, point: str) -> Genotype:
-        if not self.figures.has(self.data, point):
-            sys.exit(f"a mixture needs {point!r} first: --points {point}")
-        chosen: Genotype = self.figures.of(self.data, point)["genotype"]
-        return chosen
+    def parts(self, genotype: Genotype) -> dict[str, Genotype]:
+        """What was chosen of each point that a mixture names; nothing for others."""
+        names = [name for name in genotype if name != "family"] if genotype["family"] == "mixture" else []
+        for name in names:
+            if not self.figures.has(self.data, name):
+                sys.exit(f"a mixture needs {name!r} first: --points {name}")
+        return {name: self.figures.of(self.data, name)["genotype"] for name in names}
 
 
 class Figures:
@@ -208,6 +206,9 @@ def run(data: str, name: str, split: Split, figures: Figures, builder: Builder) 
     candidates = [dict(one) for one in point.candidates.get(data, point.candidates.get("", []))]
 
     def tried(genotype: Genotype, train: Interactions, target: Interactions, seed: int = 0) -> dict[str, Any]:
+        parts = builder.parts(genotype)
+        for part in parts.values():
+            builder(part, train, seed, keep=True)
         start, busy = time.perf_counter(), time.process_time()
         model = builder(genotype, train, seed)
         fitted = time.perf_counter() - start
@@ -215,9 +216,15 @@ def run(data: str, name: str, split: Split, figures: Figures, builder: Builder) 
             **measured(model, train, target),
             "fit_seconds": fitted,
             "cpu_seconds": time.process_time() - busy,
+            **({"parts": parts} if parts else {}),
         }
 
+    def current(entry: Mapping[str, Any]) -> bool:
+        """Whether a mixture's parts are still those that are chosen."""
+        return bool(entry.get("parts", {}) == builder.parts(entry["genotype"]))
+
     if len(candidates) > 1:
+        known["valid"] = [entry for entry in known["valid"] if current(entry)]
         done = [entry["genotype"] for entry in known["valid"]]
         for genotype in candidates:
             if genotype not in done:
@@ -228,13 +235,16 @@ def run(data: str, name: str, split: Split, figures: Figures, builder: Builder) 
         chosen = max(entries, key=lambda entry: entry["ndcg"])["genotype"]
     else:
         (chosen,) = candidates
-    if known.get("genotype") != chosen:
-        known["seeds"] = []
-        for seed in range(point.seeds):
+    if known.get("genotype") != chosen or not current(known):
+        if known.get("trained") != {"genotype": chosen, "parts": builder.parts(chosen)}:
+            known |= {"trained": {"genotype": chosen, "parts": builder.parts(chosen)}, "seeds": []}
+        for seed in range(len(known["seeds"]), point.seeds):
             known["seeds"].append(tried(chosen, split.train_and_valid, split.test, seed))
+            figures.keep()
             say(data, name, f"test, seed {seed}", chosen, known["seeds"][-1])
-        known |= {key: mean([one[key] for one in known["seeds"]]) for key in known["seeds"][0]}
-        known |= {"genotype": chosen, "threads": torch.get_num_threads(), "date": str(datetime.date.today())}
+        numbers = [key for key, value in known["seeds"][0].items() if key != "parts"]
+        known |= {key: mean([one[key] for one in known["seeds"]]) for key in numbers}
+        known |= {"threads": torch.get_num_threads(), "date": str(datetime.date.today())} | known.pop("trained")
         figures.keep()
     say(data, name, "test", chosen, known)
 
@@ -261,7 +271,7 @@ def table(figures: Figures) -> str:
             got = " / ".join(
                 figure([one[metric] for one in known.get("seeds", [known])]) for metric in ("recall", "ndcg")
             )
-            chosen = f"of {len(known['valid'])}" if known["valid"] else "published values"
+            chosen = f"of {len(known['valid'])}" if known["valid"] else point.only
             if len(known["genotype"]) == 1:
                 chosen = "–"
             seconds = f"{known['fit_seconds']:.0f} + {known['rank_seconds']:.0f}"

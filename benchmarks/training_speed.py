@@ -145,7 +145,7 @@ def main() -> None:
         apart = max(abs(a - b) for a, b in zip(losses[name], losses["gnas_ext"], strict=True))
         print(
             f"{name}: {1000 * median(times):.0f} ms a step, {median(times) * passes:.1f} s a pass of {passes} steps, "
-            f"{median(times) / best:.1f} times ours; losses within {apart:.1e}",
+            f"{median(times) / best:.1f} times ours; loss {losses[name][-1]:.7f}, ours within {apart:.1e}",
             flush=True,
         )
 

@@ -2,7 +2,7 @@
 
     score(u, i) = <user[u], item[i]> + prior[i]
 
-Everything that propagates over a graph ends here: propagation is linear, so it is done once, before shipping.
+Everything that propagates over a graph ends here: what a node becomes is known once training ends, before shipping.
 """
 
 from __future__ import annotations

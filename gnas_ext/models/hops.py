@@ -17,8 +17,6 @@ import torch
 from torch import Tensor
 
 Combine = Literal["mean", "last", "halving", "pagerank", "learned", "concat"]
-# Those that are one sum with shares known beforehand.
-FIXED = ("mean", "last", "halving", "pagerank")
 
 
 def shares(combine: Combine, hops: int, restart: float = 0.2) -> list[float]:

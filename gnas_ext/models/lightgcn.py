@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gnas_ext.models import hops as linear
+from gnas_ext.models import hops as hop_shares
 from gnas_ext.models.joint import JointGraph
-from gnas_ext.models.products import dot_products
+from gnas_ext.models.products import a_row, dot_products
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.spmm import spmm
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from gnas_ext.models.hops import Combine
 
 Transform = Literal["none", "linear", "relu"]
-# Rows that have a share together, whose gradient is summed before that of others.
-_ROWS = 256
 
 
 class LightGCN(nn.Module):
@@ -46,8 +44,8 @@ class LightGCN(nn.Module):
         residual: how much the first embeddings count in each layer.
         attention: neighbours are weighed by what they are (`ops.gat`), not by their degrees.
         transform: what becomes of each hop: "none"; a "linear" map, which begins as it is; that and a leaky "relu".
-        item_graph: [n_items, n_items], weights that sum to 1 a row: items like each other; None for none.
-        item_share: how much an item is what its neighbours there are.
+        item_graph: [n_items, n_items], weights that sum to 1 a row, if there are any: items like each other; or None.
+        item_share: how much an item is what its neighbours there are, where it has some.
         start: [n_users + n_items, dim]: the first embeddings; None draws them.
     """
 
@@ -71,7 +69,7 @@ class LightGCN(nn.Module):
         start: Tensor | None = None,
     ) -> None:
         super().__init__()
-        linear.check(combine, hops, restart, loop, residual)
+        hop_shares.check(combine, hops, restart, loop, residual)
         if dim < 1:
             raise ValueError(f"LightGCN: expected dim of 1 or more, got {dim}")
         for name, share in (("edge_dropout", edge_dropout), ("item_share", item_share)):
@@ -81,6 +79,12 @@ class LightGCN(nn.Module):
             raise ValueError(f"LightGCN: expected transform in {', '.join(get_args(Transform))}, got {transform!r}")
         if graph.weight is None:
             raise ValueError("LightGCN: expected a graph with normalised weights, as graph.bipartite makes it")
+        if item_graph is not None and item_graph.shape != (graph.cols, graph.cols):
+            raise ValueError(
+                f"LightGCN: expected item_graph of shape [{graph.cols}, {graph.cols}], got {list(item_graph.shape)}"
+            )
+        if not free_users and hops == 0:
+            raise ValueError("LightGCN: expected hops of 1 or more without free_users: users would be zero for ever")
         if attention and edge_dropout:
             raise ValueError("LightGCN: expected edge_dropout of 0 with attention, which weighs all edges")
         self.graph = graph
@@ -104,7 +108,7 @@ class LightGCN(nn.Module):
         self.user = nn.Parameter(users.clone() if free_users else torch.zeros_like(users), requires_grad=free_users)
         self.item = nn.Parameter(items.clone())
         self.shares = nn.Parameter(
-            torch.tensor(linear.shares(combine, hops, restart)), requires_grad=combine == "learned"
+            torch.tensor(hop_shares.shares(combine, hops, restart)), requires_grad=combine == "learned"
         )
         self.maps = None
         if transform != "none":
@@ -113,7 +117,7 @@ class LightGCN(nn.Module):
         if attention:
             self.attention = nn.Parameter(torch.randn(hops, 2, dim, generator=generator) * 0.1)
         self._joint = JointGraph(graph)
-        self._polynomials = linear.layers(hops, loop, residual)
+        self._polynomials = hop_shares.layers(hops, loop, residual)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """The embeddings that score: users [n_users, width] and items [n_items, width], float32."""
@@ -165,9 +169,9 @@ class LightGCN(nn.Module):
         """What scores, of some layers."""
         if self.combine == "concat":
             return self._near_items(torch.cat(layers, 1))
-        found = layers[0] * _a_row(self.shares[0], len(layers[0]))
+        found = layers[0] * a_row(self.shares[0], len(layers[0]))
         for layer, share in zip(layers[1:], self.shares[1:], strict=True):
-            found = found + layer * _a_row(share, len(layer))
+            found = found + layer * a_row(share, len(layer))
         return self._near_items(found)
 
     @property
@@ -178,7 +182,8 @@ class LightGCN(nn.Module):
         if self.item_graph is None:
             return nodes
         users, items = torch.split(nodes, list(self.graph.shape))
-        return torch.cat([users, (1 - self.item_share) * items + self.item_share * spmm(self.item_graph, items)])
+        share = self.item_share * (self.item_graph.degree() > 0)[:, None]
+        return torch.cat([users, (1 - share) * items + share * spmm(self.item_graph, items)])
 
     def _weighed(self) -> CSR:
         if not (self.training and self.edge_dropout > 0):
@@ -186,9 +191,3 @@ class LightGCN(nn.Module):
         assert self.graph.weight is not None
         kept = torch.rand(self.graph.nnz, generator=self.generator) >= self.edge_dropout
         return self._joint.with_weight(self.graph.weight * kept / (1 - self.edge_dropout))
-
-
-def _a_row(share: Tensor, rows: int) -> Tensor:
-    """The share once a row, [rows, 1]. Its gradient is summed in parts that do not depend on the number of threads."""
-    blocks = -(-rows // _ROWS)
-    return share.expand(blocks)[:, None].expand(blocks, _ROWS).reshape(-1)[:rows, None]

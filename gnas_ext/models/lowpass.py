@@ -91,10 +91,11 @@ def beyond(graph: CSR, low: LowPass, *, seed: int = 0) -> float:
         return 0.0
     matrix: Any = _matrix(graph)
     v: Any = low.vectors.numpy()
-    back = matrix.T.tocsr()
     if side < 3 or graph.rows * graph.cols <= _DENSE:
         dense = matrix.toarray()
         return float(np.linalg.svd(dense - (dense @ v) @ v.T, compute_uv=False)[0] ** 2)
+
+    back = matrix.T.tocsr()
 
     def without(x: Any) -> Any:
         return x - v @ (v.T @ x)

@@ -51,8 +51,15 @@ class _DotProducts(torch.autograd.Function):
 def product(left: Tensor, right: Tensor) -> Tensor:
     """The product left @ right, [n, m], without gradients; the same for any number of threads."""
     columns = right.shape[1]
-    right = pad(right, (0, -columns % _COLUMNS))
+    if columns % _COLUMNS:
+        right = pad(right, (0, -columns % _COLUMNS))
     out = left.new_zeros(left.shape[0], right.shape[1])
     for part, rows in zip(torch.split(left, TERMS, 1), torch.split(right, TERMS), strict=True):
         out.addmm_(part, rows)
     return out[:, :columns]
+
+
+def a_row(number: Tensor, rows: int) -> Tensor:
+    """A number once a row, [rows, 1]. Its gradient is summed in parts that do not depend on the number of threads."""
+    blocks = -(-rows // TERMS)
+    return number.expand(blocks)[:, None].expand(blocks, TERMS).reshape(-1)[:rows, None]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Of an embedding's numbers, as where they are drawn.
 _SPREAD = 0.1
+# Of the largest eigenvalue: what is below it is rounding.
+_NOTHING = 1e-6
 
 
 def spectral_start(graph: CSR, dim: int, generator: torch.Generator | None = None) -> Tensor:
@@ -25,13 +27,18 @@ def spectral_start(graph: CSR, dim: int, generator: torch.Generator | None = Non
 
     Args:
         graph: B, [n_users, n_items], float32 weights.
-        dim: floats a node; where B has fewer singular values the rest is drawn.
+        dim: floats a node; where B has fewer singular values above zero the rest is drawn, as are nodes without edges.
         generator: draws.
     """
     seed = int(torch.randint(1 << 31, (1,), generator=generator))
     low = low_pass(graph, dim, tolerance=1e-2, seed=seed)
-    root = low.values.clamp(min=1e-12) ** 0.25
-    found = torch.cat([spmm(graph, low.vectors) / root, low.vectors * root])
+    there = low.values > _NOTHING * low.values[:1]
+    root, vectors = low.values[there] ** 0.25, low.vectors[:, there]
+    found = torch.cat([spmm(graph, vectors) / root, vectors * root])
     drawn = torch.randn(len(found), dim - found.shape[1], generator=generator)
     spread = float(found.std()) if found.numel() > 1 else 0.0
-    return torch.cat([found * (_SPREAD / spread if spread > 0 else 1.0), drawn * _SPREAD], 1)
+    found = torch.cat([found * (_SPREAD / spread if spread > 0 else 1.0), drawn * _SPREAD], 1)
+    # Else they are zero, where a cosine has no direction.
+    idle = torch.cat([graph.degree(), graph.t().degree()]) == 0
+    found[idle] = torch.randn(int(idle.sum()), dim, generator=generator) * _SPREAD
+    return found

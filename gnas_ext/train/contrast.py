@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 
 
 def check_contrast(net: LightGCN, options: TrainOptions) -> None:
-    """ValueError where a net has no first hop to contrast, or one of another width."""
-    if options.contrast == "layers" and (net.hops == 0 or net.combine == "concat"):
+    """ValueError where the two sides of the contrast would be one, or of two widths."""
+    if options.contrast != "none" and net.hops == 0:
+        raise ValueError(f"fit: expected hops of 1 or more with contrast {options.contrast!r}, got 0")
+    if options.contrast == "layers" and (net.combine == "concat" or (net.combine == "last" and net.hops == 1)):
         raise ValueError(
-            f"fit: expected hops of 1 or more and combine other than 'concat' with contrast 'layers', got {net.hops} "
-            f"and {net.combine!r}"
+            "fit: expected combine other than 'concat', and other than 'last' with 1 hop, with contrast 'layers', got "
+            f"{net.combine!r} and {net.hops}"
         )
 
 
-def embeddings(net: LightGCN, options: TrainOptions) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+def scored_and_views(net: LightGCN, options: TrainOptions) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     """What scores, and the two views of it that are contrasted, all [nodes, width]; None without contrast."""
     if options.contrast == "none":
         return net.nodes(), None

@@ -67,7 +67,8 @@ def fit(
         net: what is trained; its graph must be made of `train` alone.
         train: the touches.
         options: see there.
-        prior: popularity through time, learned beside the embeddings with one weight; None for none.
+        prior: popularity through time, learned beside the embeddings with one weight; None for none. A softmax over all
+            items takes that of the end for all touches.
         validate: scores a finished model, higher is better; None trains for all epochs and keeps the last.
         on_epoch: called after each pass.
 

@@ -65,7 +65,7 @@ class Sampler:
         known = self._knows(users, drawn)
         seed = int(torch.randint(1 << 62, (1,), generator=self.generator))
         index = self.known.indices.dtype
-        # By popularity unless all items are alike: as often as what was drawn.
+        # Again by popularity unless all items are alike.
         weights = None if self.options.negatives_from == "uniform" else self._cumulative
         again = sample_negatives(users[known].to(index), 1, self.known, weights, seed)[:, 0].long()
         drawn[known] = torch.where(again < 0, drawn[known], again)

@@ -38,14 +38,16 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                     continue
                 gradient = table.grad.coalesce()
                 rows, values = gradient.indices()[0], gradient.values()
-                squares = self.state[table].setdefault("squares", torch.zeros(len(table)))
+                if "squares" not in self.state[table]:
+                    self.state[table]["squares"] = torch.zeros(len(table))
+                squares = self.state[table]["squares"]
                 seen = squares[rows] + values.square().mean(1)
                 squares[rows] = seen
                 table[rows] -= group["lr"] * values / (seen.sqrt() + group["eps"])[:, None]
 
 
 def optimizers(net: LightGCN, options: TrainOptions, extra: Parameter | None) -> list[torch.optim.Optimizer]:
-    """Those that train a net, and a weight beside it that learns a hundredth at least.
+    """Those that train a net, and a weight beside it, at a rate of 0.01 at least.
 
     Raises:
         ValueError: rows of the batch alone are to be moved, but a step of this net moves all.
@@ -54,9 +56,9 @@ def optimizers(net: LightGCN, options: TrainOptions, extra: Parameter | None) ->
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if options.optimizer == "adam":
         return [torch.optim.Adam([{"params": trained, "lr": options.lr}, *groups], fused=True)]
-    if net.hops or net.item_graph is not None or options.contrast != "none":
+    if net.hops or net.item_graph is not None:
         raise ValueError(
-            f"fit: expected optimizer 'adam' with hops, an item graph or contrast, in which every row has a gradient, "
+            f"fit: expected optimizer 'adam' with hops or an item graph, in which every row has a gradient, "
             f"got {options.optimizer!r}"
         )
     tables = [table for table in (net.user, net.item) if table.requires_grad]

@@ -38,10 +38,12 @@ class TrainOptions:
         optimizer: "adam"; "lazy_adam" and "rowwise_adagrad" touch the rows of a batch alone, for models without hops.
         weight_decay: L2 penalty on the embeddings that a batch uses, per row.
         batch: touches a step; one larger than the log is the log. "multinomial" takes users whole, so it is about that.
-        negatives: items drawn a step for softmax and cosine_contrastive; bpr draws one a touch.
+        negatives: items drawn a step for softmax and cosine_contrastive, as many as there are at most, and as many as
+            touches from the "batch"; bpr draws one a touch.
         negatives_from: all items alike ("uniform"); items as often as they are touched ("popularity"); half and half
             ("mixed"); what the "batch" touched: all of it where items are shared, one of it a touch for bpr.
-        avoid_known: nobody is shown an item as a negative that they touched; without, only not the one at hand.
+        avoid_known: nobody is shown an item as a negative that they touched. Without, the one at hand does not count
+            among shared items, and costs bpr a constant.
         corrected: softmax over drawn items estimates that over all items: scores of negatives are raised by the
             logarithm of how many items they stand for. Without, as the losses with a temperature are published, not.
         margin: cosines of negatives below it cost nothing (cosine_contrastive).
@@ -51,7 +53,7 @@ class TrainOptions:
             (XSimGCL).
         contrast_weight, contrast_noise, contrast_temperature: of that.
         half_life_days: touches are drawn more rarely the older they are, half as often after this; inf for evenly, as
-            "multinomial" must have it.
+            "multinomial" must have it and as it is without times.
         epochs: passes over the log at most.
         patience: passes without a better validation before it stops.
         seconds: wall time at most; the step at hand is finished. The result then depends on the machine.

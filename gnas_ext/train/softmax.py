@@ -2,7 +2,8 @@
 
 A batch's scores, their exponentials and their gradients are matrices of touches and drawn items, several of them, and
 what they cost is memory that is mapped anew at each step. Here a few hundred touches at a time are scored, and what
-they give to the gradients is added up at once, so that the backward pass has nothing left to do but to scale.
+they give to the gradients is added up at once, so that the backward pass has nothing left to do but to scale. All
+chances are kept only where a bias learns.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ import torch
 from torch.nn import functional
 
 from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models.products import a_row
 from gnas_ext.ops.gather_rows import gather_rows
-from gnas_ext.train.contrast import check_contrast, embeddings, info_nce
+from gnas_ext.train.contrast import check_contrast, info_nce, scored_and_views
 from gnas_ext.train.losses import alignment_uniformity, bpr, cosine_contrastive
 from gnas_ext.train.multinomial import multinomial_loss
 from gnas_ext.train.negatives import Sampler
@@ -62,8 +63,11 @@ class Step:
         self._schedules = [
             torch.optim.lr_scheduler.LambdaLR(one, self._pace) for one in (self.optimizers if touches else [])
         ]
-        # Of these losses the published ones know cosines alone.
-        self._cosine = options.similarity == "cosine" or options.loss in ("cosine_contrastive", "alignment_uniformity")
+        # The published ones of these know cosines alone, and neither a temperature nor what is added to a score.
+        self._plain = options.loss in ("cosine_contrastive", "alignment_uniformity")
+        if self._plain and prior is not None:
+            raise ValueError(f"fit: expected no prior with loss {options.loss!r}, which would not train its weight")
+        self._cosine = options.similarity == "cosine" or self._plain
 
     def __call__(self, rows: Tensor) -> float:
         """One step on some rows, [batch], int64, all of their users for "multinomial"; their loss before it."""
@@ -92,8 +96,9 @@ class Step:
             return bpr(positive, (touching * others).sum(1) + self._prior(rows, drawn)) + contrast
         if options.loss == "multinomial":
             shown = torch.unique(users)
-            (touching, others), contrast = self._rows(shown, torch.arange(self.net.graph.cols))
-            bias = None if self.prior is None else self.prior_weight * self.prior.now
+            # Not all items are contrasted, but those of the batch.
+            (touching, others), contrast = self._rows(shown, torch.arange(self.net.graph.cols), contrasted=items)
+            bias = None if self.prior is None else a_row(self.prior_weight, len(self.prior.now))[:, 0] * self.prior.now
             return multinomial_loss(touching, others, self._touched.select_rows(shown), bias) + contrast
         if options.loss == "alignment_uniformity":
             (touching, touched), contrast = self._rows(users, items)
@@ -109,11 +114,13 @@ class Step:
         positive = (touching * touched).sum(1) + self._prior(rows, items)
         return softmax_loss(touching, positive, others, apart, None if isinstance(raised, float) else raised) + contrast
 
-    def _rows(self, users: Tensor, *items: Tensor) -> tuple[list[Tensor], Tensor | float]:
+    def _rows(
+        self, users: Tensor, *items: Tensor, contrasted: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor | float]:
         """The embeddings of users and of each of `items` as they are scored, and what their contrast costs."""
         sizes = [len(users), *map(len, items)]
         if self.options.optimizer == "adam":
-            nodes, views = embeddings(self.net, self.options)
+            nodes, views = scored_and_views(self.net, self.options)
             found = gather_rows(nodes, torch.cat([users, *(some + self.net.graph.rows for some in items)]))
         else:
             # Gradients of the rows alone.
@@ -126,15 +133,17 @@ class Step:
         contrast: Tensor | float = 0.0
         if views is not None:
             temperature = self.options.contrast_temperature
-            apart = (torch.unique(users), torch.unique(items[0]) + self.net.graph.rows)
+            apart = (
+                torch.unique(users),
+                torch.unique(items[0] if contrasted is None else contrasted) + self.net.graph.rows,
+            )
             contrast = self.options.contrast_weight * sum(info_nce(views, some, temperature) for some in apart)
         # A temperature divides scores; here the side that all of them have.
         return [touching / self._temperature, *others], contrast
 
     @property
     def _temperature(self) -> float:
-        plain = self.options.loss in ("cosine_contrastive", "alignment_uniformity")
-        return 1.0 if plain else self.options.temperature
+        return 1.0 if self._plain else self.options.temperature
 
     def _penalised(self, loss: Tensor, users: Tensor, items: Tensor) -> Tensor:
         if not self.options.weight_decay:

@@ -230,6 +230,7 @@ def test_items_are_partly_what_their_neighbours_are(graph: CSR, options: dict[st
     plain, net = made(graph, **options), made(graph, **options, item_graph=likes, item_share=share)
     users, items = plain()
     near = spmm(likes, torch.eye(ITEMS)) @ items
+    near[0] = items[0]  # who has no neighbours is itself
     expected = torch.cat([users, (1 - share) * items + share * near])
     torch.testing.assert_close(net.nodes(), expected)
     toward = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
@@ -327,6 +328,11 @@ def test_serving_drops_nothing(graph: CSR) -> None:
         ({"item_share": 1.0}, "item_share of 0 or more and below 1, got 1.0"),
         ({"dim": 0}, "expected dim of 1 or more, got 0"),
         ({"hops": -1}, "expected hops of 0 or more, got -1"),
+        ({"hops": 0, "free_users": False}, "expected hops of 1 or more without free_users"),
+        (
+            {"item_graph": CSR.from_coo(torch.tensor([0]), torch.tensor([0]), None, (2, 2))},
+            r"item_graph of shape \[9, 9\]",
+        ),
         ({"restart": 0.0}, "expected restart above 0 and up to 1, .*, got 0.0, 0.0 and 0.0"),
         ({"restart": 1.5}, "expected restart above 0 and up to 1, .*, got 1.5, 0.0 and 0.0"),
         ({"loop": -1.0}, "loop of 0 or more .*, got 0.2, -1.0 and 0.0"),

@@ -41,3 +41,11 @@ def test_beyond_the_rank_of_the_graph_it_is_drawn() -> None:
 def test_an_empty_graph_has_a_start() -> None:
     none = np.zeros(0, np.int32)
     assert spectral_start(bipartite(none, none, 3, 2), 4).isfinite().all()
+
+
+def test_nodes_without_edges_are_drawn() -> None:
+    """At zero a cosine has no direction."""
+    start = spectral_start(bipartite(np.array([0, 1], np.int32), np.array([2, 2], np.int32), 3, 4), 2)
+    idle = [2, 3, 4, 6]
+    assert (start[idle].abs() > 1e-4).all()
+    assert not torch.equal(start[2], start[3])

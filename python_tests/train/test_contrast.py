@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from gnas_ext.train import TrainOptions
-from gnas_ext.train.contrast import embeddings, info_nce
+from gnas_ext.train.contrast import info_nce, scored_and_views
 from python_tests.logs import touches
 from python_tests.train.conftest import equal, make_net, trained
 
@@ -49,7 +49,7 @@ def test_info_nce_is_the_cross_entropy_of_cosines(nodes: list[int], temperature:
 
 def test_without_contrast_there_are_no_views(train: Interactions) -> None:
     net = net_of(train)
-    found, views = embeddings(net, TrainOptions())
+    found, views = scored_and_views(net, TrainOptions())
     assert torch.equal(found, net.nodes())
     assert views is None
 
@@ -57,7 +57,7 @@ def test_without_contrast_there_are_no_views(train: Interactions) -> None:
 @pytest.mark.parametrize("combine", ["mean", "last", "learned", "concat"])
 def test_two_views_without_noise_are_what_scores(train: Interactions, combine: str) -> None:
     net = net_of(train, combine=combine)
-    found, views = embeddings(net, contrasted("views", 0.0))
+    found, views = scored_and_views(net, contrasted("views", 0.0))
     assert views is not None
     assert torch.equal(found, net.nodes())
     assert torch.equal(*views)
@@ -67,7 +67,7 @@ def test_two_views_without_noise_are_what_scores(train: Interactions, combine: s
 @pytest.mark.parametrize("combine", ["mean", "last", "learned"])
 def test_layers_without_noise_are_what_scores_and_the_first_hop(train: Interactions, combine: str) -> None:
     net = net_of(train, combine=combine)
-    found, views = embeddings(net, contrasted("layers", 0.0))
+    found, views = scored_and_views(net, contrasted("layers", 0.0))
     assert views is not None
     torch.testing.assert_close(found, net.nodes())
     assert torch.equal(views[0], found)
@@ -76,7 +76,7 @@ def test_layers_without_noise_are_what_scores_and_the_first_hop(train: Interacti
 
 def test_noise_makes_the_two_views_differ_and_not_what_scores(train: Interactions) -> None:
     net = net_of(train)
-    found, views = embeddings(net, contrasted("views", 0.3))
+    found, views = scored_and_views(net, contrasted("views", 0.3))
     assert views is not None
     assert torch.equal(found, net.nodes())
     assert not torch.equal(*views)
@@ -84,7 +84,7 @@ def test_noise_makes_the_two_views_differ_and_not_what_scores(train: Interaction
 
 def test_with_layers_what_scores_has_the_noise(train: Interactions) -> None:
     net = net_of(train)
-    found, _ = embeddings(net, contrasted("layers", 0.3))
+    found, _ = scored_and_views(net, contrasted("layers", 0.3))
     assert not torch.allclose(found, net.nodes(), atol=0.01)
 
 
@@ -127,7 +127,7 @@ def test_contrast_adds_its_weighted_part_to_the_loss(train: Interactions, kind: 
         trained(train, contrast=kind, contrast_weight=w, **chosen).epochs[0].loss for w in (0, 0.5, 2)
     )
     net = make_net(train)
-    _, views = embeddings(net, contrasted(kind, 0.0))
+    _, views = scored_and_views(net, contrasted(kind, 0.0))
     assert views is not None
     parts = 0.0
     for side in (slice(0, 40), slice(40, 70)):
@@ -152,8 +152,15 @@ def test_contrast_tells_nodes_apart() -> None:
     assert near[1] < 0.9 * near[0]
 
 
-@pytest.mark.parametrize("net", [{"hops": 0}, {"combine": "concat"}])
-def test_layers_that_cannot_be_contrasted_are_refused(train: Interactions, net: dict[str, Any]) -> None:
-    message = "expected hops of 1 or more and combine other than 'concat' with contrast 'layers'"
+@pytest.mark.parametrize(
+    ("kind", "net", "message"),
+    [
+        ("layers", {"hops": 0}, "expected hops of 1 or more with contrast 'layers', got 0"),
+        ("views", {"hops": 0}, "expected hops of 1 or more with contrast 'views', got 0"),
+        ("layers", {"combine": "concat"}, "expected combine other than 'concat', .* got 'concat' and 2"),
+        ("layers", {"combine": "last", "hops": 1}, "other than 'last' with 1 hop, .* got 'last' and 1"),
+    ],
+)
+def test_sides_that_would_be_one_are_refused(train: Interactions, kind: str, net: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        trained(train, contrast="layers", net=net)
+        trained(train, contrast=kind, net=net)

@@ -121,17 +121,20 @@ def test_it_repeats_exactly_for_any_number_of_threads(name: str, threads: Callab
         assert losses(alone) == losses(again)
 
 
-@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+# A full sum over items is cut into a part a thread where they are many.
+@pytest.mark.parametrize(("loss", "items"), [("bpr", 200), ("softmax", 200), ("multinomial", 40_000)])
 def test_the_gradient_of_the_priors_weight_repeats_for_any_number_of_threads(
-    loss: str, threads: Callable[[int], None]
+    loss: str, items: int, threads: Callable[[int], None]
 ) -> None:
     """One number for all scores of a step: seen alone, for Adam hides its last bits."""
     large = touches(n_users=300, n_items=200, each=30)
+    if items > 200:
+        large = Interactions(large.user, large.item * (items // 200) + (items // 200 - 1))
     options = TrainOptions(loss=loss, negatives=500)  # type: ignore[arg-type]
     gradients = []
     for number in (1, 2, 3, 4):
         threads(number)
-        step = Step(make_net(large), large, options, time_prior(large, 200, 10.0), torch.Generator())
+        step = Step(make_net(large), large, options, time_prior(large, items, 10.0), torch.Generator())
         step(torch.arange(2048))
         gradients.append(step.prior_weight.grad)
     assert gradients == [gradients[0]] * 4
@@ -474,6 +477,12 @@ def test_each_pass_is_told(train: Interactions) -> None:
 
 
 # What is refused.
+
+
+@pytest.mark.parametrize("loss", ["cosine_contrastive", "alignment_uniformity"])
+def test_a_prior_that_a_loss_would_not_train_is_refused(train: Interactions, loss: str) -> None:
+    with pytest.raises(ValueError, match=f"expected no prior with loss '{loss}'"):
+        trained(train, loss=loss, prior_days=9.0)
 
 
 def test_an_empty_log_is_refused(train: Interactions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
-from gnas_ext.search.recommender.space import recommender_space
+from gnas_ext.search.recommender.space import fit_recipe, recommender_space
 from gnas_ext.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _PLAIN: Mapping[str, Any] = {
     "prior": False,
     "bits": 32,
 }
-# He et al., 2020, LightGCN, as published but for the batch and the rate that goes with it.
+# He et al., 2020, LightGCN. Its hundreds of passes are cut short by `epochs` of `build`, 60 unless told otherwise.
 LIGHTGCN: Mapping[str, Any] = {
     **_PLAIN,
     "loss": "bpr",
@@ -48,7 +48,7 @@ LIGHTGCN: Mapping[str, Any] = {
     "epochs": 640,
 }
 # LightGCN with the sampled softmax of cosines (Wu et al., 2022, On the effectiveness of sampled softmax loss for item
-# recommendation), begun at the singular vectors, so that a dozen passes are enough.
+# recommendation), begun at the singular vectors.
 SOFTMAX: Mapping[str, Any] = {
     **_PLAIN,
     "start": "spectral",
@@ -95,13 +95,13 @@ def embedding_space(train: Interactions) -> SearchSpace:
         and its three, optimizer, batch, cosine_lr: of the training (see `train.TrainOptions`).
         epochs: passes at most.
 
-    Genes are dead where they would contradict others: without hops there is nothing to contrast, layers side by side
-    are no sum that one of them could be contrasted with, and with hops or a graph of items every row has a gradient, so
-    that only "adam" is left of the optimizers.
+    Genes are dead where they would contradict others: without hops, or with the last alone or layers side by side, no
+    layer can be contrasted with the sum; with hops or a graph of items every row has a gradient, so that only "adam" is
+    left of the optimizers; users must be free where they would stay zero; the last two losses know no prior.
     """
     base = dict(recommender_space(train).genes)
     propagated = {"hops": [1, 2, 3, 4]}
-    summed = {"combine": ["mean", "last", "halving", "pagerank", "learned"]}
+    summed = {"combine": ["mean", "halving", "pagerank", "learned"]}
     drawing = {"loss": ["bpr", "softmax", "cosine_contrastive"]}
     shared = {"loss": ["softmax", "cosine_contrastive"]}
     contrasted = {"contrast": ["views", "layers"]}
@@ -112,7 +112,10 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "hops": Integer(0, 4),
         "combine": Categorical(["mean", "last", "halving", "pagerank", "learned", "concat"], when=propagated),
         "restart": Categorical([0.05, 0.1, 0.2, 0.4], True, when={"combine": ["pagerank"]}),
-        "free_users": base["free_users"],
+        # Else one side is zero for ever: users without hops, and one of the two in any last layer.
+        "free_users": Categorical(
+            [True, False], when={"combine": ["mean", "halving", "pagerank", "learned", "concat"]}
+        ),
         "user_exponent": Float(0.0, 1.0, levels=11),
         "item_exponent": Float(0.0, 1.0, levels=11),
         "loop": Categorical([0.0, 0.1, 0.3, 1.0], True, when=propagated),
@@ -122,9 +125,9 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "edge_dropout": Float(0.0, 0.8, levels=9, when={"attention": [False]}),
         "item_neighbours": Categorical([0, 10, 20, 50], ordered=True),
         "item_share": Categorical([0.1, 0.3, 0.5, 0.7], True, when={"item_neighbours": [10, 20, 50]}),
-        "prior": base["prior"],
         "loss": Categorical(["bpr", "softmax", "multinomial", "cosine_contrastive", "alignment_uniformity"]),
         "similarity": Categorical(["dot", "cosine"], when={"loss": ["bpr", "softmax", "multinomial"]}),
+        "prior": Categorical([True, False], when={"loss": ["bpr", "softmax", "multinomial"]}),
         "temperature": Categorical(
             [0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5, 1.0], True, when={"similarity": ["cosine"]}
         ),
@@ -152,9 +155,9 @@ def embedding_space(train: Interactions) -> SearchSpace:
     return SearchSpace(genes | {name: gene for name, gene in base.items() if name not in genes})
 
 
-def embedding_recipes() -> list[dict[str, Any]]:
+def embedding_recipes(space: SearchSpace) -> list[dict[str, Any]]:
     """Where a search begins: LightGCN as published, and with losses that need fewer passes."""
-    return [dict(LIGHTGCN), dict(SOFTMAX), dict(MULTINOMIAL)]
+    return [fit_recipe(space, dict(recipe)) for recipe in (LIGHTGCN, SOFTMAX, MULTINOMIAL)]
 
 
 def is_embedding(genotype: Mapping[str, Any]) -> bool:

@@ -58,7 +58,7 @@ def train_genotype(
         on_epoch: called after each pass.
     """
     prior = None
-    if genotype["prior"]:
+    if genotype.get("prior"):
         prior = time_prior(train, n_items(train), float(genotype.get("prior_half_life_days", math.inf)))
     chosen = {name: value for name, value in genotype.items() if name in _TRAINING}
     options = TrainOptions(

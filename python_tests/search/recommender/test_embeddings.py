@@ -75,10 +75,11 @@ def whole(**genes: Any) -> dict[str, Any]:
     return SPACE.genotype(FILLING | SMALL | genes).as_dict()
 
 
-def test_recipes_are_of_the_space_of_a_log_without_times() -> None:
-    space = embedding_space(touches(times=False))
-    for recipe in embedding_recipes():
-        assert space.genotype(recipe).as_dict() == recipe
+def test_recipes_are_of_the_space_with_times_and_without() -> None:
+    for times in (True, False):
+        space = embedding_space(touches(times=times))
+        for recipe in embedding_recipes(space):
+            assert space.genotype(recipe).as_dict() == recipe
 
 
 @pytest.mark.parametrize("gene", [name for name in SPACE.names if name not in ("family", "epochs")])
@@ -139,6 +140,6 @@ def test_what_is_missing_is_refused_by_its_gene() -> None:
 
 def test_a_search_begins_with_recipes_that_can_be_trained() -> None:
     log = touches(times=False)
-    for recipe in embedding_recipes():
+    for recipe in embedding_recipes(embedding_space(log)):
         size = (40 + 30) * 4 * 4 + (30 * 4 if recipe["prior"] else 0)
         assert build({**recipe, "dim": 4}, log, epochs=1).model.size_bytes() == size
