@@ -52,7 +52,10 @@ def test_the_op_of_the_document_works(tmp_path: Path) -> None:
     }
     configure = [f"-D{name}={value}" for name, value in options.items()]
     run("cmake", "-G", "Ninja", "-S", ".", "-B", "built", *configure, cwd=tmp_path)
-    run("cmake", "--build", "built", cwd=tmp_path)
+    # Of the CUDA half the new files alone: `make cuda-check` compiles the others.
+    ours = [name for name in names if name.endswith((".cu", ".cpp")) and not name.endswith("_simd.cpp")]
+    objects = [f"CMakeFiles/gnas_cuda.dir/{name}.o" for name in ours] if shutil.which("nvcc") else []
+    run("cmake", "--build", "built", "--target", "gnas_cpu", "_C", *objects, cwd=tmp_path)
     run(sys.executable, "-m", "pytest", "-q", "python_tests/ops/test_scale_rows.py", cwd=tmp_path)
     python, native = ([name for name in names if name.endswith(".py") == wanted] for wanted in (True, False))
     run(sys.executable, "-m", "ruff", "check", *python, cwd=tmp_path)
