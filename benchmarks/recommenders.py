@@ -185,8 +185,8 @@ class Figures:
         return self.all.setdefault(f"{data}/{point}", {"valid": []})
 
     def has(self, data: str, point: str) -> bool:
-        """Whether a point was ranked on test."""
-        return "genotype" in self.all.get(f"{data}/{point}", {})
+        """Whether a point was ranked on test, with all its seeds."""
+        return "ndcg" in self.all.get(f"{data}/{point}", {})
 
     def forget(self, data: str, point: str) -> None:
         """Begins a point anew."""
@@ -236,15 +236,17 @@ def run(data: str, name: str, split: Split, figures: Figures, builder: Builder) 
     else:
         (chosen,) = candidates
     if known.get("genotype") != chosen or not current(known):
-        if known.get("trained") != {"genotype": chosen, "parts": builder.parts(chosen)}:
-            known |= {"trained": {"genotype": chosen, "parts": builder.parts(chosen)}, "seeds": []}
-        for seed in range(len(known["seeds"]), point.seeds):
-            known["seeds"].append(tried(chosen, split.train_and_valid, split.test, seed))
-            figures.keep()
-            say(data, name, f"test, seed {seed}", chosen, known["seeds"][-1])
-        numbers = [key for key, value in known["seeds"][0].items() if key != "parts"]
-        known |= {key: mean([one[key] for one in known["seeds"]]) for key in numbers}
-        known |= {"threads": torch.get_num_threads(), "date": str(datetime.date.today())} | known.pop("trained")
+        begun = {"valid": known["valid"], "genotype": chosen, "parts": builder.parts(chosen), "seeds": []}
+        known.clear()
+        known |= begun
+    seeds = known.get("seeds", [known])
+    for seed in range(len(seeds), point.seeds):
+        seeds.append(tried(chosen, split.train_and_valid, split.test, seed))
+        figures.keep()
+        say(data, name, f"test, seed {seed}", chosen, seeds[-1])
+    if "ndcg" not in known:
+        known |= {key: mean([one[key] for one in seeds]) for key in seeds[0] if key != "parts"}
+        known |= {"threads": torch.get_num_threads(), "date": str(datetime.date.today())}
         figures.keep()
     say(data, name, "test", chosen, known)
 
@@ -264,7 +266,7 @@ def table(figures: Figures) -> str:
     for data in SETS:
         for name, point in POINTS.items():
             known = figures.all.get(f"{data}/{name}", {})
-            if "genotype" not in known:
+            if not figures.has(data, name):
                 continue
             published = point.published.get(data)
             was = " / ".join(f"{value:.4f}".lstrip("0") for value in published) if published else "–"

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "core/hub_sums.cuh"
 #include "core/pack.cuh"
 
 namespace gnas::cuda {
@@ -95,5 +96,23 @@ struct Found {
   Pack<A, kPack> value;
   Pack<I, kWinners> winner;
 };
+
+// By a kernel that launch_hubs() starts: what the pieces of each hub found, of `put`, is put together, and by the first
+// warp handed to put(found, row, column, entries).
+template <class F, class I, class Put>
+__device__ inline void for_found_hubs(const Hubs& hubs, const I* indptr, const void* values, const void* winners,
+                                      int64_t width, const Put& put) {
+  const int64_t column = column_of_lane();
+  const bool inside = column < width;
+  for (int64_t number = blockIdx.x; number < hubs.hubs(); number += gridDim.x) {
+    const Hub hub = hubs.hub[number];
+    F found = fold_pieces(
+        hub, inside, F(kNowhere<I>), [&](int64_t piece) { return F::of(values, winners, piece * width + column); },
+        [](F& all, const F& other) { all.merge(other); });
+    if (!first_warp() || !inside) continue;
+    const int64_t entries = static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]);
+    put(found, hub.row, column, entries);
+  }
+}
 
 }  // namespace gnas::cuda

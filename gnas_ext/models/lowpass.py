@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
-from scipy.sparse.linalg import ArpackError, LinearOperator, svds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +56,8 @@ def low_pass(graph: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -
         raise ValueError(f"low_pass: expected a rank of 1 or more, got {rank}")
     side = min(graph.shape)
     rank = min(rank, side)
+    from scipy.sparse.linalg import svds  # a tenth of a second, which those who need no vectors do not wait for
+
     assert graph.weight is not None
     if not graph.weight.any():  # ARPACK would refuse it
         return LowPass(torch.zeros(rank), torch.eye(graph.cols, rank))
@@ -85,6 +86,8 @@ def beyond(graph: CSR, low: LowPass, *, seed: int = 0) -> float:
         low: what it found.
         seed: of the first vector.
     """
+    from scipy.sparse.linalg import ArpackError, LinearOperator, svds
+
     assert graph.weight is not None
     side = min(graph.shape)
     if len(low.values) >= side or not graph.weight.any():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -65,5 +67,5 @@ class Mixture:
 
 def _standardised(scores: Tensor) -> Tensor:
     scores = scores.contiguous()
-    deviation, mean = scores.var(1, unbiased=False, keepdim=True).sqrt_(), scores.mean(1, keepdim=True)
-    return scores.sub_(mean).div_(deviation.masked_fill_(deviation == 0, 1))
+    variance, mean = torch.var_mean(scores, 1, correction=0, keepdim=True)
+    return scores.sub_(mean).div_(variance.masked_fill_(variance == 0, 1).sqrt_())

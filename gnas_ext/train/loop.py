@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from gnas_ext.graph.bipartite import decay
+from gnas_ext.train.batches import batches
 from gnas_ext.train.step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from torch import Tensor
 
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.factors import FactorModel
@@ -88,10 +86,10 @@ def fit(
     stopped: Stopped = "epochs"
     for number in range(1, options.epochs + 1):
         net.train()
-        batches = _batches(train, options, generator)
+        steps = batches(train, options, generator)
         losses: list[float] = []
-        while len(losses) < len(batches) and (not losses or time.monotonic() - started <= options.seconds):
-            losses.append(step(batches[len(losses)]))
+        while len(losses) < len(steps) and (not losses or time.monotonic() - started <= options.seconds):
+            losses.append(step(steps[len(losses)]))
         current = step.model()
         score = validate(current) if validate is not None else None
         epochs.append(Epoch(number, sum(losses) / len(losses), score, time.monotonic() - started))
@@ -102,34 +100,9 @@ def fit(
         elif number - best_epoch >= options.patience:
             stopped = "patience"
             break
-        unfinished = len(losses) < len(batches) or number < options.epochs
+        unfinished = len(losses) < len(steps) or number < options.epochs
         if unfinished and epochs[-1].seconds > options.seconds:
             stopped = "seconds"
             break
     # Without a single score above -inf (all NaN) there is no best: the last one is handed over and says so itself.
     return Fit(model or current, tuple(epochs), best_epoch or number, stopped)
-
-
-def _batches(train: Interactions, options: TrainOptions, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """The rows of each step of a pass: all rows shuffled, or as many drawn with recent ones more often.
-
-    A softmax over all items takes users whole, as many as have a batch of touches together.
-    """
-    if options.loss == "multinomial":
-        user = torch.from_numpy(train.user).long()
-        place = torch.empty(int(user.max()) + 1, dtype=torch.long)
-        place[torch.randperm(len(place), generator=generator)] = torch.arange(len(place))
-        order = place[user].argsort(stable=True)
-        each = torch.bincount(place[user])
-        # A user belongs to the batch in which their last touch would be.
-        batch = (each.cumsum(0) - 1).clamp(min=0) // options.batch
-        sizes = torch.zeros(int(batch[-1]) + 1, dtype=torch.long).index_add_(0, batch, each)
-        return torch.split(order, sizes[sizes > 0].tolist())
-    if math.isinf(options.half_life_days) or train.timestamp is None:
-        rows = torch.randperm(len(train), generator=generator)
-    else:
-        share = torch.from_numpy(decay(train.timestamp, options.half_life_days)).double().cumsum(0)
-        # Searching the cumulated shares draws with replacement at any length; multinomial stops at 2^24.
-        rows = torch.searchsorted(share, torch.rand(len(train), dtype=torch.float64, generator=generator) * share[-1])
-        rows = rows.clamp_(max=len(train) - 1)
-    return torch.split(rows, options.batch)

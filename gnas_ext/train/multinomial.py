@@ -1,8 +1,8 @@
 """How surprising is all that a user touched, among all items there are? A softmax without drawing.
 
-To draw negatives is to estimate this sum. A batch of users beside all items costs about what a thousand drawn items a
-touch do, and its gradient has no noise of drawing, so that a tenth of the steps is enough. Scores of some users at a
-time stay in cache, and what they give to the gradients is added up at once.
+To draw negatives is to estimate this sum. Each user is scored beside all items once, whatever they touched, so a pass
+costs what as many drawn items a touch do as there are items by touches of a user, and its gradient has no noise of
+drawing. Scores of some users at a time stay in cache, and what they give to the gradients is added up at once.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class Step:
         self._touched = net.graph.with_weight(None)
         self.sampler = Sampler(self.item, net.graph, options, generator)
         self.optimizers = optimizers(net, options, None if prior is None else self.prior_weight)
+        self._all_rows = options.optimizer == "adam"
         self._shown = 0
         self._touches = touches
         self._schedules = [
@@ -72,7 +73,12 @@ class Step:
     def __call__(self, rows: Tensor) -> float:
         """One step on some rows, [batch], int64, all of their users for "multinomial"; their loss before it."""
         users, items = self.user[rows], self.item[rows]
-        loss = self._penalised(self._loss(rows, users, items), users, items)
+        # Without what all nodes come to, where the rows of the batch alone are looked at.
+        nodes, views = scored_and_views(self.net, self.options) if self._all_rows else (None, None)
+        loss = self._loss(nodes, rows, users, items)
+        if views is not None:
+            loss = loss + self._contrast(views, users, items)
+        loss = self._penalised(loss, users, items)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -87,59 +93,52 @@ class Step:
         """What is left of the learning rate."""
         return 0.5 + 0.5 * math.cos(math.pi * min(1.0, self._shown / self._touches))
 
-    def _loss(self, rows: Tensor, users: Tensor, items: Tensor) -> Tensor:
+    def _loss(self, nodes: Tensor | None, rows: Tensor, users: Tensor, items: Tensor) -> Tensor:
         options = self.options
         if options.loss == "bpr":
             drawn = self.sampler.own(users, items)
-            (touching, touched, others), contrast = self._rows(users, items, drawn)
+            touching, touched, others = self._scored(nodes, users, items, drawn)
             positive = (touching * touched).sum(1) + self._prior(rows, items)
-            return bpr(positive, (touching * others).sum(1) + self._prior(rows, drawn)) + contrast
+            return bpr(positive, (touching * others).sum(1) + self._prior(rows, drawn))
         if options.loss == "multinomial":
             shown = torch.unique(users)
-            # Not all items are contrasted, but those of the batch.
-            (touching, others), contrast = self._rows(shown, torch.arange(self.net.graph.cols), contrasted=items)
+            touching, others = self._scored(nodes, shown, torch.arange(self.net.graph.cols))
             bias = None if self.prior is None else a_row(self.prior_weight, len(self.prior.now))[:, 0] * self.prior.now
-            return multinomial_loss(touching, others, self._touched.select_rows(shown), bias) + contrast
+            return multinomial_loss(touching, others, self._touched.select_rows(shown), bias)
         if options.loss == "alignment_uniformity":
-            (touching, touched), contrast = self._rows(users, items)
-            return alignment_uniformity(touching, touched, options.uniformity) + contrast
+            touching, touched = self._scored(nodes, users, items)
+            return alignment_uniformity(touching, touched, options.uniformity)
         shared = self.sampler.shared(users, items)
-        (touching, touched, others), contrast = self._rows(users, items, shared.items)
+        touching, touched, others = self._scored(nodes, users, items, shared.items)
         apart = (shared.row, shared.column)
         if options.loss == "cosine_contrastive":
-            margin, weight = options.margin, options.negative_weight
-            return cosine_contrastive(touching, touched, others, apart, margin, weight) + contrast
+            return cosine_contrastive(touching, touched, others, apart, options.margin, options.negative_weight)
         raised: Tensor | float = 0.0 if shared.bias is None else shared.bias
         raised = raised + self._prior(rows, shared.items[None])
         positive = (touching * touched).sum(1) + self._prior(rows, items)
-        return softmax_loss(touching, positive, others, apart, None if isinstance(raised, float) else raised) + contrast
+        return softmax_loss(touching, positive, others, apart, None if isinstance(raised, float) else raised)
 
-    def _rows(
-        self, users: Tensor, *items: Tensor, contrasted: Tensor | None = None
-    ) -> tuple[list[Tensor], Tensor | float]:
-        """The embeddings of users and of each of `items` as they are scored, and what their contrast costs."""
-        sizes = [len(users), *map(len, items)]
-        if self.options.optimizer == "adam":
-            nodes, views = scored_and_views(self.net, self.options)
+    def _scored(self, nodes: Tensor | None, users: Tensor, *items: Tensor) -> list[Tensor]:
+        """The embeddings of users and of each of `items`, as they are scored."""
+        if nodes is not None:
             found = gather_rows(nodes, torch.cat([users, *(some + self.net.graph.rows for some in items)]))
         else:
-            # Gradients of the rows alone.
-            at = ((users, self.net.user), (torch.cat(items), self.net.item))
-            parts = [functional.embedding(index, table, sparse=table.requires_grad) for index, table in at]
-            found, views = torch.cat(parts), None
+            found = torch.cat([self._own_rows(users, self.net.user), self._own_rows(torch.cat(items), self.net.item)])
         if self._cosine:
             found = functional.normalize(found)
-        touching, *others = torch.split(found, sizes)
-        contrast: Tensor | float = 0.0
-        if views is not None:
-            temperature = self.options.contrast_temperature
-            apart = (
-                torch.unique(users),
-                torch.unique(items[0] if contrasted is None else contrasted) + self.net.graph.rows,
-            )
-            contrast = self.options.contrast_weight * sum(info_nce(views, some, temperature) for some in apart)
+        touching, *others = torch.split(found, [len(users), *map(len, items)])
         # A temperature divides scores; here the side that all of them have.
-        return [touching / self._temperature, *others], contrast
+        return [touching / self._temperature, *others]
+
+    def _contrast(self, views: tuple[Tensor, Tensor], users: Tensor, items: Tensor) -> Tensor:
+        """What it costs that the users and items of the batch are told apart no better."""
+        apart = (torch.unique(users), torch.unique(items) + self.net.graph.rows)
+        costs = [info_nce(views, some, self.options.contrast_temperature) for some in apart]
+        return self.options.contrast_weight * (costs[0] + costs[1])
+
+    def _own_rows(self, rows: Tensor, table: Tensor) -> Tensor:
+        """First embeddings, whose gradient is of the rows alone where they alone are moved."""
+        return functional.embedding(rows, table, sparse=not self._all_rows and table.requires_grad)
 
     @property
     def _temperature(self) -> float:
@@ -148,11 +147,7 @@ class Step:
     def _penalised(self, loss: Tensor, users: Tensor, items: Tensor) -> Tensor:
         if not self.options.weight_decay:
             return loss
-        sparse = self.options.optimizer != "adam"
-        used = (
-            functional.embedding(rows, table, sparse=sparse and table.requires_grad)
-            for rows, table in ((users, self.net.user), (items, self.net.item))
-        )
+        used = self._own_rows(users, self.net.user), self._own_rows(items, self.net.item)
         return loss + self.options.weight_decay * sum(part.square().sum(1).sum() for part in used) / len(users)
 
     def _prior(self, rows: Tensor, items: Tensor) -> Tensor | float:

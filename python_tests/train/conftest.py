@@ -11,9 +11,10 @@ from gnas_ext.models.lightgcn import LightGCN
 from gnas_ext.models.prior import time_prior
 from gnas_ext.train import TrainOptions, fit
 from python_tests.logs import touches
+from python_tests.train.recipes import MORE, RECIPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gnas_ext.data import Interactions
     from gnas_ext.models import FactorModel
@@ -23,6 +24,23 @@ if TYPE_CHECKING:
 @pytest.fixture
 def train() -> Interactions:
     return touches()
+
+
+@pytest.fixture(params=RECIPES)
+def recipe(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return RECIPES[request.param]
+
+
+@pytest.fixture(params=MORE)
+def any_recipe(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return MORE[request.param]
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 def make_net(train: Interactions, seed: int = 0, **options: Any) -> LightGCN:
@@ -51,3 +69,13 @@ def equal(one: FactorModel, two: FactorModel) -> bool:
     """Whether two models are the same to the last bit."""
     pairs = ((one.user.rows, two.user.rows), (one.item.rows, two.item.rows), (one.prior, two.prior))
     return all(a is b is None or (a is not None and b is not None and torch.equal(a, b)) for a, b in pairs)
+
+
+def losses(result: Fit) -> list[float]:
+    return [epoch.loss for epoch in result.epochs]
+
+
+def scripted(*scores: float) -> Callable[[FactorModel], float]:
+    """A validation that gives these scores, whatever the model."""
+    coming = iter(scores)
+    return lambda model: next(coming)

@@ -1,5 +1,4 @@
 #include "core/found.cuh"
-#include "core/hub_sums.cuh"
 #include "core/teams.cuh"
 #include "ops/segment/segment.h"
 
@@ -100,19 +99,10 @@ __global__ void __launch_bounds__(kThreads, 4) segment_kernel(SegmentArgs a, Sha
 template <class T, class I, Fold fold>
 __global__ void segment_hubs_kernel(SegmentArgs a, Shape shape) {
   using F = Found<Accumulator<T>, I, fold, 1>;
-  const I* indptr = static_cast<const I*>(a.indptr);
-  const int64_t column = column_of_lane();
-  const bool inside = column < a.width;
-  for (int64_t number = blockIdx.x; number < shape.hubs.hubs(); number += gridDim.x) {
-    const Hub hub = shape.hubs.hub[number];
-    F found = fold_pieces(
-        hub, inside, F(kNowhere<I>),
-        [&](int64_t piece) { return F::of(shape.partial, shape.partial_winner, piece * a.width + column); },
-        [](F& all, const F& other) { all.merge(other); });
-    if (!first_warp() || !inside) continue;
-    const int64_t entries = static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]);
-    put<T, I, fold, 1>(a, found, hub.row, column, entries);
-  }
+  for_found_hubs<F>(shape.hubs, static_cast<const I*>(a.indptr), shape.partial, shape.partial_winner, a.width,
+                    [&](F& found, int64_t row, int64_t column, int64_t entries) {
+                      put<T, I, fold, 1>(a, found, row, column, entries);
+                    });
 }
 
 template <class T, class I, int kPack, bool selects>

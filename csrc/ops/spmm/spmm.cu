@@ -1,5 +1,4 @@
 #include "core/found.cuh"
-#include "core/hub_sums.cuh"
 #include "ops/spmm/spmm.h"
 
 namespace gnas {
@@ -178,19 +177,10 @@ __global__ void __launch_bounds__(kThreads, (kBlocks<T, I>)) spmm_kernel(SpmmArg
 template <class T, class I, Mode mode>
 __global__ void spmm_hubs_kernel(SpmmArgs a, Shape shape) {
   using F = FoundBy<T, I, mode, 1>;
-  const I* indptr = static_cast<const I*>(a.indptr);
-  const int64_t column = column_of_lane();
-  const bool inside = column < a.width;
-  for (int64_t number = blockIdx.x; number < shape.hubs.hubs(); number += gridDim.x) {
-    const Hub hub = shape.hubs.hub[number];
-    F found = fold_pieces(
-        hub, inside, F(kNowhere<I>),
-        [&](int64_t piece) { return F::of(shape.partial, shape.partial_winner, piece * a.width + column); },
-        [](F& all, const F& other) { all.merge(other); });
-    if (!first_warp() || !inside) continue;
-    const int64_t degree = static_cast<int64_t>(indptr[hub.row + 1]) - static_cast<int64_t>(indptr[hub.row]);
-    put<T, I, mode, 1>(a, found, hub.row, column, degree);
-  }
+  for_found_hubs<F>(shape.hubs, static_cast<const I*>(a.indptr), shape.partial, shape.partial_winner, a.width,
+                    [&](F& found, int64_t row, int64_t column, int64_t entries) {
+                      put<T, I, mode, 1>(a, found, row, column, entries);
+                    });
 }
 
 // Of numbers of all columns of all pieces; what stands behind them is aligned as they are.
