@@ -14,8 +14,9 @@ help:  ## this list
 demo: install  ## the main job on the embedded log: search, artefact, recommendations, report
 	@$(BIN)/gnas-ext demo --out demo-out
 
+# A worker a core; threads that wait for each other leave it to those that do not.
 test: install  ## the whole fast test suite
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto
 
 test-all: install  ## the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
