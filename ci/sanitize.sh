@@ -28,7 +28,7 @@ mkdir -p "$work/copy"
 cp -r gnas_ext python_tests benchmarks pyproject.toml "$work/copy"
 rm -rf "$work"/copy/gnas_ext/lib "$work"/copy/gnas_ext/_C.*.so
 if ! cmake -G Ninja -S . -B "$work/cmake" -DGNAS_PYTHON="$(command -v python)" -DGNAS_OUTPUT="$work/built" \
-  -DGNAS_SANITIZE=$flags -DGNAS_CUDA=off >"$work/configure.log" 2>&1; then
+  -DGNAS_SANITIZE=$flags -DGNAS_LEVELS_HERE=on -DGNAS_CUDA=off >"$work/configure.log" 2>&1; then
   cat "$work/configure.log"
   exit 1
 fi

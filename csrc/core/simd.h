@@ -28,8 +28,8 @@ void set_vnni(bool enabled);
 
 }  // namespace gnas
 
-// Declares a kernel at every level that is compiled in.
-#ifdef GNAS_X86_LEVELS
+// Declares a kernel at every level that is compiled in: GNAS_X86_LEVELS says how many.
+#if GNAS_X86_LEVELS == 3
 #define GNAS_KERNEL(name, ...) \
   namespace baseline {         \
   void name(__VA_ARGS__);      \
@@ -45,6 +45,15 @@ void set_vnni(bool enabled);
   (::gnas::simd_level() == ::gnas::Simd::avx512 ? avx512::name \
    : ::gnas::simd_level() == ::gnas::Simd::avx2 ? avx2::name   \
                                                 : baseline::name)
+#elif GNAS_X86_LEVELS == 2
+#define GNAS_KERNEL(name, ...) \
+  namespace baseline {         \
+  void name(__VA_ARGS__);      \
+  }                            \
+  namespace avx2 {             \
+  void name(__VA_ARGS__);      \
+  }
+#define GNAS_AT_LEVEL(name) (::gnas::simd_level() == ::gnas::Simd::avx2 ? avx2::name : baseline::name)
 #else
 #define GNAS_KERNEL(name, ...) \
   namespace baseline {         \

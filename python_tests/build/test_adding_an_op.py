@@ -46,6 +46,7 @@ def built(folder: Path, cuda: str, *what: str) -> None:
         "GNAS_PYTHON": sys.executable,
         "GNAS_OUTPUT": folder / "gnas_ext",
         "GNAS_OPTIMIZE": "-O1",  # the other kernels are not what is tried here
+        "GNAS_LEVELS_HERE": "on",
         "GNAS_CUDA": cuda,
     }
     configure = [f"-D{name}={value}" for name, value in options.items()]

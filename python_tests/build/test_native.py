@@ -77,7 +77,7 @@ def test_a_kernel_file_lets_no_inline_function_out(source: Path, tmp_path: Path)
     At -O1, which inlines less than a release build and compiles sooner.
     """
     target = tmp_path / "kernel.o"
-    flags = "-O1 -fPIC -std=gnu++17 -fvisibility=hidden -DGNAS_X86_LEVELS -DGNAS_ISA=avx512 -mavx2 -mfma -mf16c"
+    flags = "-O1 -fPIC -std=gnu++17 -fvisibility=hidden -DGNAS_X86_LEVELS=3 -DGNAS_ISA=avx512 -mavx2 -mfma -mf16c"
     more = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -Wno-psabi"
     run(os.environ.get("CXX", "g++"), *flags.split(), *more.split(), f"-I{ROOT / 'csrc'}", "-c", source, "-o", target)
     check_object(target, "avx512", source)
@@ -143,7 +143,7 @@ def test_nothing_is_built_for_this_machine_alone() -> None:
 
 def test_a_kernel_file_includes_no_torch_and_no_cuda() -> None:
     for source in KERNEL_FILES:
-        flags = ["-MM", "-std=gnu++17", "-DGNAS_ISA=baseline", "-DGNAS_X86_LEVELS", f"-I{ROOT / 'csrc'}"]
+        flags = ["-MM", "-std=gnu++17", "-DGNAS_ISA=baseline", "-DGNAS_X86_LEVELS=3", f"-I{ROOT / 'csrc'}"]
         included = run(os.environ.get("CXX", "g++"), *flags, source)
         assert "core/simd.h" in included  # all of them declare kernels: headers are followed
         assert not re.search(r"torch|cuda|pybind", included)
