@@ -11,6 +11,7 @@ candidates, `proposer` decides what comes next, `engine` runs the loop, `journal
 knows what is searched.
 """
 
+from gnas_ext.search.cell import Cell, Node
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat, Value
 from gnas_ext.search.genotype import Genotype
@@ -20,12 +21,14 @@ from gnas_ext.search.trial import Outcome, Trial
 
 __all__ = [
     "Categorical",
+    "Cell",
     "Direction",
     "Float",
     "Gene",
     "Genotype",
     "Integer",
     "LogFloat",
+    "Node",
     "Outcome",
     "SearchSpace",
     "Stop",

@@ -47,7 +47,7 @@ def mutate(space: SearchSpace, tokens: Tokens, rng: random.Random) -> Tokens | N
 def _other(space: SearchSpace, place: int, token: int, rng: random.Random) -> int:
     """Another token of the gene at a place."""
     size = space.sizes[place]
-    if space.genes[space.names[place]].ordinal and rng.random() < NEIGHBOUR:
+    if space.ordinals[place] and rng.random() < NEIGHBOUR:
         return rng.choice([near for near in (token - 1, token + 1) if 1 <= near <= size])
     other = rng.randint(1, size - 1)
     return other + 1 if other >= token else other

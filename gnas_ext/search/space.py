@@ -1,15 +1,18 @@
 """Which genotypes there are, and how each is written as a sequence of tokens and read back.
 
 A genotype is one token a gene, in the order of declaration: 0 for a gene that is dead, i for its i-th value. Each has
-one canonical sequence, so that two genotypes are the same if and only if their sequences are.
+one canonical sequence, so that two genotypes are the same if and only if their sequences are; of cells that are the
+same graph, one stands for all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from gnas_ext.errors import InputError
+from gnas_ext.search.cell import Cell
 from gnas_ext.search.genes import Gene
 from gnas_ext.search.genotype import Genotype
 
@@ -27,11 +30,12 @@ class SearchSpace:
     """Named genes, and what must hold between them.
 
     Args:
-        genes: name -> gene. A gene whose `when` names another one is declared after it.
+        genes: name -> gene, or a `Cell`, which stands for several. A gene whose `when` names another one is declared
+            after it.
         valid: what must hold between genes: called with a Genotype (dead genes are absent), true where it holds.
 
     Raises:
-        ValueError: no gene, or a `when` that names a gene or value that does not stand before it.
+        ValueError: no gene, two of the same name, or a `when` that names a gene or value that does not stand before it.
 
     Example:
         >>> from gnas_ext.search import Categorical, Integer
@@ -41,22 +45,37 @@ class SearchSpace:
         (3, 2, 0)
     """
 
-    def __init__(self, genes: Mapping[str, Gene], valid: Callable[[Genotype], bool] | None = None) -> None:
+    def __init__(self, genes: Mapping[str, Gene | Cell], valid: Callable[[Genotype], bool] | None = None) -> None:
         if not genes:
             raise ValueError("SearchSpace: expected at least one gene, got none")
         self.genes: dict[str, Gene] = {}
+        self.cells: dict[str, Cell] = {}
         self.valid = valid
+        # Of each cell, by the place of its last gene: the place of its first.
+        self._cell_ends: dict[int, tuple[int, Cell]] = {}
         # For each gene: (place of another gene, its tokens that keep this one alive).
         self._conditions: list[list[tuple[int, frozenset[int]]]] = []
-        for name, gene in genes.items():
-            if not isinstance(name, str) or not isinstance(gene, Gene):
+        for name, part in genes.items():
+            if not isinstance(name, str) or not isinstance(part, (Gene, Cell)):
                 raise TypeError(
-                    f"SearchSpace: expected a name and a gene such as Integer(1, 4), got {name!r}: {gene!r}"
+                    f"SearchSpace: expected a name and a gene such as Integer(1, 4), got {name!r}: {part!r}"
                 )
-            self._conditions.append([self._condition(name, other, gene.when[other]) for other in gene.when])
-            self.genes[name] = gene
+            if isinstance(part, Cell):
+                first = len(self.genes)
+                for inner, gene in part.genes(name).items():
+                    self._declare(inner, gene)
+                self.cells[name] = part
+                self._cell_ends[len(self.genes) - 1] = (first, part)
+            else:
+                self._declare(name, part)
         self.names = tuple(self.genes)
         self._genes = tuple(self.genes.values())
+
+    def _declare(self, name: str, gene: Gene) -> None:
+        if name in self.genes:
+            raise ValueError(f"SearchSpace: two genes are named {name!r}")
+        self._conditions.append([self._condition(name, other, gene.when[other]) for other in gene.when])
+        self.genes[name] = gene
 
     def _condition(self, name: str, other: str, values: Sequence[object]) -> tuple[int, frozenset[int]]:
         if other not in self.genes:
@@ -68,7 +87,12 @@ class SearchSpace:
         return list(self.genes).index(other), tokens
 
     def __repr__(self) -> str:
-        return f"SearchSpace({self.genes})"
+        return f"SearchSpace({self.genes}{f', cells={self.cells}' if self.cells else ''})"
+
+    @property
+    def cell_places(self) -> list[tuple[int, int, Cell]]:
+        """Of each cell, the places of its first and its last gene."""
+        return [(first, last, cell) for last, (first, cell) in self._cell_ends.items()]
 
     # The codec.
 
@@ -94,10 +118,18 @@ class SearchSpace:
                     tokens.append(gene.index(genotype[name]) + 1)
                 except ValueError as error:
                     raise InputError(f"gene {name!r}: {error}") from None
+            self._settle(place, tokens)
         return tuple(tokens)
 
+    def _settle(self, place: int, tokens: list[int]) -> None:
+        """Puts a cell, where the gene at a place was its last, into canonical form."""
+        if place in self._cell_ends:
+            first, cell = self._cell_ends[place]
+            if tokens[first] != DEAD:
+                tokens[first : place + 1] = cell.canonical(tokens[first : place + 1])
+
     def decode(self, tokens: Sequence[int]) -> Genotype:
-        """The genotype that a token sequence names; tokens of dead genes do not count.
+        """The genotype that a token sequence names, cells in canonical form; tokens of dead genes do not count.
 
         Raises:
             InputError: a wrong number of tokens, a token that the gene does not have, a live gene without a value, or a
@@ -110,10 +142,14 @@ class SearchSpace:
         for name, gene, token in zip(self.names, self._genes, tokens, strict=True):
             if not 0 <= token <= len(gene.values):
                 raise InputError(f"gene {name!r}: expected a token from 0 to {len(gene.values)}, got {token}")
+        whole: list[int] = []
         for place, name in enumerate(self.names):
-            if tokens[place] == DEAD and self.is_live(place, tokens):
+            live = self.is_live(place, whole)
+            if live and tokens[place] == DEAD:
                 raise InputError(f"gene {name!r}: token 0 stands for a dead gene, but here it is live")
-        genotype = self._genotype(tokens)
+            whole.append(tokens[place] if live else DEAD)
+            self._settle(place, whole)
+        genotype = self._genotype(whole)
         if not self._allows(genotype):
             raise InputError(f"the space's `valid` refuses {genotype}")
         return genotype
@@ -124,32 +160,34 @@ class SearchSpace:
 
     # What the operators work with: sequences.
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """For each gene, how many values it has: its tokens are 0 (dead) and 1 … size."""
         return tuple(len(gene.values) for gene in self._genes)
 
+    @cached_property
+    def ordinals(self) -> tuple[bool, ...]:
+        """For each gene, whether neighbouring values are alike."""
+        return tuple(gene.ordinal for gene in self._genes)
+
     def is_live(self, place: int, tokens: Sequence[int]) -> bool:
-        """Whether the gene at a place matters, given the tokens before it."""
-        for other, alive in self._conditions[place]:
-            # A dead gene that others depend on carries a token in a sequence that is not canonical.
-            if tokens[other] not in alive or not self.is_live(other, tokens):
-                return False
-        return True
+        """Whether the gene at a place matters, given the tokens before it, of which those of dead genes are 0."""
+        return all(tokens[other] in alive for other, alive in self._conditions[place])
 
     def repair(self, tokens: Sequence[int], rng: random.Random) -> Tokens:
         """The sequence made canonical: dead genes get token 0, live ones without a value get a random one."""
         whole: list[int] = []
-        for place, gene in enumerate(self._genes):
-            if not self.is_live(place, whole):
+        for place, size in enumerate(self.sizes):
+            if self._conditions[place] and not self.is_live(place, whole):
                 whole.append(DEAD)
             else:
-                whole.append(tokens[place] or rng.randint(1, len(gene.values)))
+                whole.append(tokens[place] or rng.randint(1, size))
+            self._settle(place, whole)
         return tuple(whole)
 
     def allows(self, tokens: Sequence[int]) -> bool:
         """Whether `valid` accepts a canonical sequence."""
-        return self._allows(self._genotype(tokens))
+        return self.valid is None or self._allows(self._genotype(tokens))
 
     def sample(self, rng: random.Random) -> Genotype:
         """A random genotype: each live gene uniformly, drawn again until `valid` accepts it.
@@ -164,7 +202,7 @@ class SearchSpace:
         raise InputError(f"the space's `valid` refused {DRAWS:,} random genotypes, the last {genotype}; loosen it")
 
     def size(self) -> int:
-        """How many genotypes there are, dead genes apart and before `valid` is asked."""
+        """How many genotypes there are, dead genes apart; before `valid` is asked, and each order of a cell's nodes."""
         asked = {other for conditions in self._conditions for other, _ in conditions}
         # Only the tokens that conditions ask about tell partial sequences apart.
         ways: Counter[Tokens] = Counter({(): 1})
@@ -183,6 +221,10 @@ class SearchSpace:
     def sequences(self, start: Tokens = ()) -> Iterator[Tokens]:
         """All canonical sequences that begin with some tokens, in order, before `valid` is asked."""
         place = len(start)
+        if place - 1 in self._cell_ends:
+            first, cell = self._cell_ends[place - 1]
+            if start[first] != DEAD and start[first:] != cell.canonical(start[first:]):
+                return
         if place == len(self.names):
             yield start
         elif self.is_live(place, start):
@@ -192,7 +234,7 @@ class SearchSpace:
             yield from self.sequences((*start, DEAD))
 
     def _genotype(self, tokens: Sequence[int]) -> Genotype:
-        live = (place for place in range(len(self.names)) if self.is_live(place, tokens))
+        live = (place for place in range(len(self.names)) if tokens[place] != DEAD)
         return Genotype({self.names[place]: self._genes[place].values[tokens[place] - 1] for place in live})
 
     def _allows(self, genotype: Genotype) -> bool:
