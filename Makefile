@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops bench-recommenders install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -56,8 +56,15 @@ DATA ?= ../shared/data
 POINTS ?=
 SETS ?= gowalla,yelp2018
 
-bench-recommenders: install  ## the recommenders beside their published figures, on the splits in DATA, an hour
+bench-recommenders: install  ## the recommenders beside their published figures, on the splits in DATA, two hours
 	$(BIN)/python -m benchmarks.recommenders --data '$(DATA)' --points '$(POINTS)' --sets '$(SETS)'
+
+# A part: make bench-search SEEDS=10 METHODS=ours,random; it goes on where it was stopped
+SEEDS ?= 50
+METHODS ?= ours,ours no predictor,Optuna TPE,Optuna NSGA-II,random
+
+bench-search: install  ## the search beside Optuna on NAS-Bench-Graph (make install-bench), two hours
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search --seeds '$(SEEDS)' --methods '$(METHODS)'
 
 # No install: there may be no network beside a GPU.
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline

@@ -90,6 +90,7 @@ def search(
     objectives: Annotated[Objectives, typer.Option(help="What trials are judged by.")] = Objectives.ndcg_bytes,
     epochs: Annotated[int, typer.Option(help="Passes a trial.")] = 60,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that train side by side; 0 trains in this one.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
 ) -> None:
     """Search, train, compare and write a recommender."""
@@ -99,6 +100,7 @@ def search(
 
     _at_least("--k-core", k_core, 1)
     _at_least("--epochs", epochs, 1)
+    _at_least("--workers", workers, 0)
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     if evaluations is not None:
@@ -128,6 +130,7 @@ def search(
         seed=seed,
         resume=resume,
         graph=graph,
+        workers=workers,
     )
     run_job(cut, options, Console())
 

@@ -47,7 +47,7 @@ class Options:
         out: folder for `artefact/`, `report.html` and `journal.log`.
         data: what the log is, for people.
         command: what to type to run it again.
-        minutes, evaluations, goals, epochs, population, seed, resume, graph: see `search.recommender.find`.
+        minutes, evaluations, goals, epochs, population, seed, resume, graph, workers: see `search.recommender.find`.
     """
 
     out: Path
@@ -61,6 +61,7 @@ class Options:
     seed: int = 0
     resume: bool = False
     graph: bool = True
+    workers: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ def run_job(split: Split, options: Options, console: Console) -> None:
 
 def _search(split: Split, options: Options, console: Console) -> Found:
     options.out.mkdir(parents=True, exist_ok=True)
-    with SearchProgress(console, options.minutes, options.evaluations, options.epochs) as progress:
+    with SearchProgress(console, options.minutes, options.evaluations, options.epochs, options.workers) as progress:
         return find(
             split,
             graph=options.graph,
@@ -119,6 +120,7 @@ def _search(split: Split, options: Options, console: Console) -> Found:
             seed=options.seed,
             journal=options.out / "journal.log",
             resume=options.resume,
+            workers=options.workers,
             context={"data": fingerprint(split.train, split.user_ids, split.item_ids)},
             on_trial=progress.on_trial,
             on_epoch=progress.on_epoch,

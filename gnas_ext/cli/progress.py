@@ -51,9 +51,12 @@ class SearchProgress:
         console: where to.
         minutes, evaluations: the budget of the search; one may be None.
         epochs: of training a trial at most.
+        workers: processes that train out of sight; a bar for the passes of a trial is shown if there are none.
     """
 
-    def __init__(self, console: Console, minutes: float | None, evaluations: int | None, epochs: int) -> None:
+    def __init__(
+        self, console: Console, minutes: float | None, evaluations: int | None, epochs: int, workers: int = 0
+    ) -> None:
         self._seconds = None if minutes is None else minutes * 60
         self._evaluations = evaluations
         self._started = time.monotonic()
@@ -61,7 +64,7 @@ class SearchProgress:
         self._bars = _bars(console)
         total = self._seconds if self._seconds is not None else evaluations
         self._search = self._bars.add_task("search", total=total, note="")
-        self._training = self._bars.add_task("trial 1", total=epochs, note="")
+        self._training = self._bars.add_task("trial 1", total=epochs, note="", visible=not workers)
         self._searching = True
 
     def __enter__(self) -> SearchProgress:
@@ -95,7 +98,8 @@ class SearchProgress:
         self._searching = False
         search = next(task for task in self._bars.tasks if task.id == self._search)
         self._bars.update(self._search, completed=search.total, left=0)
-        self._bars.reset(self._training, description="retrain", total=max(1, trial.attributes["best_epoch"]), note="")
+        passes = max(1, trial.attributes["best_epoch"])
+        self._bars.reset(self._training, description="retrain", total=passes, note="", visible=True)
 
     def _advance(self) -> None:
         if not self._searching:

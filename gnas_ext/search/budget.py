@@ -39,9 +39,9 @@ class Budget:
         self._deadline = None if minutes is None else clock() + 60 * minutes
         self._clock = clock
 
-    def spent(self, trials: Sequence[Trial]) -> Stop | None:
-        """Why no further trial may start, or None."""
-        if self._evaluations is not None and len(trials) >= self._evaluations:
+    def spent(self, trials: Sequence[Trial], running: int = 0) -> Stop | None:
+        """Why no further trial may start beside those that run, or None."""
+        if self._evaluations is not None and len(trials) + running >= self._evaluations:
             return Stop.EVALUATIONS
         if self._deadline is not None and self._clock() + expected_seconds(trials) > self._deadline:
             return Stop.MINUTES

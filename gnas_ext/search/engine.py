@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
 from gnas_ext.search.budget import Budget
-from gnas_ext.search.evaluation import run
+from gnas_ext.search.executor import Here, Job
 from gnas_ext.search.journal import Journal
+from gnas_ext.search.processes import Processes
 from gnas_ext.search.proposer import Proposer
 from gnas_ext.search.study import Stop, Study
-from gnas_ext.search.trial import as_json
+from gnas_ext.search.trial import Trial, as_json
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gnas_ext.search.evaluation import Evaluate
+    from gnas_ext.search.evaluation import Evaluate, Result
+    from gnas_ext.search.executor import Executor
+    from gnas_ext.search.proposer import Proposal
     from gnas_ext.search.space import SearchSpace, Tokens
     from gnas_ext.search.study import Direction
-    from gnas_ext.search.trial import Trial
 
 
 def evolve(
@@ -38,14 +41,18 @@ def evolve(
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
     context: Mapping[str, Any] | None = None,
+    predict: bool = True,
+    workers: int = 0,
+    trial_seconds: float = math.inf,
     on_trial: Callable[[Study, Trial], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Study:
-    """Searches a space by evolution, one trial after the other; no genotype is evaluated twice.
+    """Searches a space by evolution; no genotype is evaluated twice.
 
     An evaluation that raises an Exception, or does not return one finite number an objective, makes a failed trial, and
-    the search goes on. Ctrl-C ends the search and returns what there is. Given the same arguments and an `evaluate`
-    that repeats exactly, the trials repeat exactly, also when a search was killed at any moment and resumed.
+    the search goes on; in a worker process, so does one that kills its process, or takes too long. Ctrl-C ends the
+    search and returns what there is. Given the same arguments and an `evaluate` that repeats exactly, the trials repeat
+    exactly, also when a search was killed at any moment and resumed; with several workers, the order is free.
 
     Args:
         space: genes and what is valid.
@@ -60,6 +67,12 @@ def evolve(
         resume: goes on where the journal ends; starts a new one where there is none.
         context: what the values depend on besides the genotype (the hash of a data file, say), as JSON. The journal
             keeps it: resuming is refused if it, the genes, directions, seed, population or `initial` have changed.
+        predict: rank many children by what finished trials say of them (`search.predictor`), and evaluate the best;
+            without, children are evaluated as they come.
+        workers: processes that evaluate side by side, with the cores divided among them; 0 evaluates here, one trial
+            after the other. A worker that dies is replaced and its trial repeated once. `evaluate` is pickled for them,
+            and, as always with processes, a script must guard its own start: `if __name__ == "__main__":`.
+        trial_seconds: a trial that takes longer has failed; needs `workers`.
         on_trial: called after each trial with the study so far and the trial.
         clock: seconds that never go back.
 
@@ -68,29 +81,36 @@ def evolve(
 
     Raises:
         InputError: a genotype of `initial` is not of the space; the space allows nothing; the journal exists already
-            (without `resume`), belongs to another search, is damaged, in use or cannot be written.
-        ValueError: no budget or a negative one, wrong directions, a population below 2, `resume` without `journal`.
+            (without `resume`), belongs to another search, is damaged, in use or cannot be written; `evaluate` cannot be
+            sent to workers.
+        ValueError: no budget or a negative one, wrong directions, a population below 2, `resume` without `journal`,
+            negative workers, `trial_seconds` without workers.
     """
     directions = tuple(directions)
     _check(directions, population, resume, journal)
+    _check_workers(workers, trial_seconds)
     budget = Budget(evaluations, minutes, clock)
     recipes = _recipes(space, initial)
-    terms = _terms(space, directions, seed, population, recipes, context)
-    proposer = Proposer(space, directions, seed, population, recipes)
+    terms = _terms(space, directions, seed, population, recipes, predict, context)
+    proposer = Proposer(space, directions, seed, population, recipes, predict)
     study = Study(space, directions)
 
-    with Journal(Path(journal), space, directions, terms, resume) if journal is not None else nullcontext() as log:
-        for trial in log.trials() if log else []:
-            study.trials.append(trial)
-            proposer.learn(trial)
+    with ExitStack() as stack:
+        log = None
+        if journal is not None:
+            log = stack.enter_context(Journal(Path(journal), space, directions, terms, resume))
+            for trial in log.trials():
+                study.trials.append(trial)
+                proposer.learn(trial)
+        executor = stack.enter_context(
+            closing(
+                Processes(evaluate, directions, workers, trial_seconds)
+                if workers
+                else Here(evaluate, directions, clock)
+            )
+        )
         try:
-            while (stop := budget.spent(study.trials)) is None:
-                proposal = proposer.propose(study.evaluations)
-                if isinstance(proposal, Stop):
-                    stop = proposal
-                    break
-                genotype = space.decode(proposal.tokens)
-                trial = run(evaluate, study.evaluations, genotype, proposal, directions, clock)
+            for trial in _trials(study, proposer, budget, executor):
                 if log:
                     log.append(trial)
                 study.trials.append(trial)
@@ -98,9 +118,43 @@ def evolve(
                 if on_trial:
                     on_trial(study, trial)
         except KeyboardInterrupt:
-            stop = Stop.INTERRUPTED
-    study.stopped = stop
+            study.stopped = Stop.INTERRUPTED
     return study
+
+
+def _trials(study: Study, proposer: Proposer, budget: Budget, executor: Executor) -> Iterator[Trial]:
+    """Keeps the executor busy until the study may grow no further; each trial as it ends."""
+    running: dict[int, Proposal] = {}
+    stop: Stop | None = None
+    while stop is None or running:
+        stop = budget.spent(study.trials, len(running))
+        while stop is None and len(running) < executor.capacity:
+            number = study.evaluations + len(running)
+            proposal = proposer.propose(number, {waiting.tokens for waiting in running.values()})
+            if isinstance(proposal, Stop):
+                stop = proposal
+            else:
+                running[number] = proposal
+                executor.start(Job(number, study.space.decode(proposal.tokens)))
+                stop = budget.spent(study.trials, len(running))
+        if running:
+            for job, result in executor.wait():
+                yield _trial(study.evaluations, job, running.pop(job.number), result)
+    study.stopped = stop
+
+
+def _trial(number: int, job: Job, proposal: Proposal, result: Result) -> Trial:
+    return Trial(
+        number=number,
+        genotype=job.genotype,
+        state="failed" if result.reason else "complete",
+        values=result.values,
+        reason=result.reason,
+        seconds=result.seconds,
+        origin=proposal.origin,
+        parents=proposal.parents,
+        attributes=result.attributes,
+    )
 
 
 def _check(directions: tuple[Direction, ...], population: int, resume: bool, journal: object) -> None:
@@ -110,6 +164,15 @@ def _check(directions: tuple[Direction, ...], population: int, resume: bool, jou
         raise ValueError(f"evolve: expected a population of at least 2, got {population}")
     if resume and journal is None:
         raise ValueError("evolve: resume=True needs journal=, the file to go on from")
+
+
+def _check_workers(workers: int, trial_seconds: float) -> None:
+    if workers < 0:
+        raise ValueError(f"evolve: expected workers >= 0, got {workers}")
+    if not trial_seconds > 0:
+        raise ValueError(f"evolve: expected trial_seconds > 0, got {trial_seconds}")
+    if trial_seconds < math.inf and not workers:
+        raise ValueError("evolve: trial_seconds needs workers=1 or more: what runs in this process cannot be ended")
 
 
 def _recipes(space: SearchSpace, initial: Sequence[Mapping[str, object]]) -> list[Tokens]:
@@ -129,6 +192,7 @@ def _terms(
     seed: int,
     population: int,
     recipes: list[Tokens],
+    predict: bool,
     context: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """All that decides which trials come and what they give; a journal is resumed only under the same terms."""
@@ -137,8 +201,10 @@ def _terms(
         "seed": seed,
         "population": population,
         "initial": recipes,
+        "predict": predict,
         "genes": space.names,
         **{f"gene {name!r}": repr(gene) for name, gene in space.genes.items()},
+        **{f"cell {name!r}": repr(cell) for name, cell in space.cells.items()},
         **{f"context {name!r}": value for name, value in (context or {}).items()},
     }
     return {name: as_json(value, name) for name, value in terms.items()}

@@ -1,19 +1,19 @@
-"""Runs the objective on one genotype: whatever it does, a trial comes of it."""
+"""Runs the objective on one genotype: whatever it does, a result comes of it."""
 
 from __future__ import annotations
 
 import math
 import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeAlias
 
-from gnas_ext.search.trial import Outcome, Trial
+from gnas_ext.search.trial import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gnas_ext.search.genotype import Genotype
-    from gnas_ext.search.proposer import Proposal
     from gnas_ext.search.study import Direction
 
     Evaluate: TypeAlias = Callable[[Genotype], float | Sequence[float] | Outcome]
@@ -22,15 +22,25 @@ REASON_LENGTH = 300
 HERE = Path(__file__).parent
 
 
-def run(
-    evaluate: Evaluate,
-    number: int,
-    genotype: Genotype,
-    proposal: Proposal,
-    directions: Sequence[Direction],
-    clock: Callable[[], float],
-) -> Trial:
-    """The trial of a genotype: complete, or failed with its reason. Only what is no Exception (Ctrl-C) gets out."""
+@dataclass(frozen=True)
+class Result:
+    """What came of an evaluation.
+
+    Attributes:
+        seconds: how long it took.
+        values: one finite number an objective; empty if it failed.
+        reason: why it failed, in one line; empty if it did not.
+        attributes: what it said besides.
+    """
+
+    seconds: float
+    values: tuple[float, ...] = ()
+    reason: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(evaluate: Evaluate, genotype: Genotype, directions: Sequence[Direction], clock: Callable[[], float]) -> Result:
+    """The result of a genotype, failed or not. Only what is no Exception (Ctrl-C) gets out."""
     start = clock()
     outcome: Outcome | None = None
     values: tuple[float, ...] = ()
@@ -41,17 +51,7 @@ def run(
         reason = ""
     except Exception as error:
         reason = _one_line(error)
-    return Trial(
-        number=number,
-        genotype=genotype,
-        state="failed" if reason else "complete",
-        values=values,
-        reason=reason,
-        seconds=clock() - start,
-        origin=proposal.origin,
-        parents=proposal.parents,
-        attributes=outcome.attributes if outcome else {},
-    )
+    return Result(clock() - start, values, reason, outcome.attributes if outcome else {})
 
 
 def _checked(returned: object, directions: Sequence[Direction]) -> tuple[float, ...]:

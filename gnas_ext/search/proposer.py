@@ -1,8 +1,9 @@
 """Which genotype to evaluate next.
 
-First the recipes handed in, then random ones until the population is full; from then on children of parents that won a
-tournament. What is proposed follows from the seed, the trial's number and the finished trials alone, so that a search
-that was cut off goes on exactly as it would have.
+First the recipes handed in, then random ones until the population is full. From then on many children of parents that
+won a tournament, a few random ones among them, of which the one is taken that a predictor ranks first. What is proposed
+follows from the seed, the trial's number and the finished trials alone, so that a search that was cut off goes on
+exactly as it would have.
 """
 
 from __future__ import annotations
@@ -11,23 +12,33 @@ import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from gnas_ext.errors import InputError
+from gnas_ext.search.features import Features
 from gnas_ext.search.operators import crossover, mutate
+from gnas_ext.search.predictor import LEAST, Predictor
 from gnas_ext.search.selection import standings, survivors, tournament
 from gnas_ext.search.space import DEAD
 from gnas_ext.search.study import Stop, turned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence, Set
 
-    from gnas_ext.search.selection import Losses
+    from gnas_ext.search.selection import Losses, Standing
     from gnas_ext.search.space import SearchSpace, Tokens
     from gnas_ext.search.study import Direction
     from gnas_ext.search.trial import Origin, Trial
 
 # How often a child has two parents; the others are mutants.
-CROSSOVER = 0.5
-# How often to try for a child, and then for a random genotype, that is new.
-CHILDREN = 50
+CROSSOVER = 0.3
+# With a predictor: how many candidates come from the population, some of them drawn at random; how often so many
+# mutants of the most promising follow; and how many those are.
+CANDIDATES = 24
+STRANGERS = 4
+ROUNDS = 3
+PROMISING = 6
+# A normal score better than any: several objectives are weighed by how far they are from it.
+IDEAL = -3.5
+# How often to try for a new child, for each that is wanted, and then for a random genotype that is new.
+TRIES = 3
 DRAWS = 1_000
 # Up to this size a space is looked through to the end before the search gives up.
 ENUMERABLE = 200_000
@@ -56,10 +67,17 @@ class Proposer:
         seed: another seed, another search.
         size: members of the population; with the recipes, random genotypes make up the first `size` trials.
         initial: token sequences to try first, all different.
+        predict: whether a predictor ranks children; without one, each child is taken as it comes.
     """
 
     def __init__(
-        self, space: SearchSpace, directions: Sequence[Direction], seed: int, size: int, initial: Sequence[Tokens]
+        self,
+        space: SearchSpace,
+        directions: Sequence[Direction],
+        seed: int,
+        size: int,
+        initial: Sequence[Tokens],
+        predict: bool = True,
     ) -> None:
         self._space = space
         self._directions = directions
@@ -67,43 +85,104 @@ class Proposer:
         self._size = size
         self._initial = initial
         self._seen: set[Tokens] = set()
+        self._running: Set[Tokens] = frozenset()
         self._population: list[_Member] = []
+        self._standing: list[Standing] = []
+        self._features = Features(space)
+        self._predictor = Predictor() if predict else None
+        # A predictor needs fewer to begin with than selection does.
+        self._starters = max(size // 2, LEAST) if predict else size
 
     def learn(self, trial: Trial) -> None:
         """Takes in a finished trial: it is never proposed again, and if it is fit enough it has children."""
         tokens = self._space.encode(trial.genotype)
         self._seen.add(tokens)
         if trial.state == "complete":
-            self._population.append(_Member(trial.number, tokens, turned(trial.values, self._directions)))
+            losses = turned(trial.values, self._directions)
+            if self._predictor is not None:
+                self._predictor.learn(self._features(tokens), losses)
+            self._population.append(_Member(trial.number, tokens, losses))
             if len(self._population) > self._size:
                 stay = survivors([member.losses for member in self._population], self._size)
                 self._population = [self._population[place] for place in stay]
+            self._standing = standings([member.losses for member in self._population])
 
-    def propose(self, number: int) -> Proposal | Stop:
-        """What the trial of a number evaluates, never what was evaluated before; or why there is nothing left to do.
+    def propose(self, number: int, running: Set[Tokens] = frozenset()) -> Proposal | Stop:
+        """What the trial of a number evaluates, or why there is nothing left to do; never what was or is evaluated.
 
         Raises:
             InputError: the space's `valid` refuses everything.
         """
         if number < len(self._initial):
             return Proposal(self._initial[number], "initial")
+        self._running = running
         rng = random.Random(f"{self._seed}/{number}")
-        child = self._child(rng) if number >= self._size and self._population else None
+        child = self._child(rng) if number >= self._starters and self._population else None
         return child or self._unseen(rng)
+
+    def _is_new(self, tokens: Tokens) -> bool:
+        return tokens not in self._seen and tokens not in self._running
 
     def _child(self, rng: random.Random) -> Proposal | None:
         """A new child of the population, if a few tries give one."""
-        standing = standings([member.losses for member in self._population])
-        for _ in range(CHILDREN):
-            mother = self._population[tournament(standing, rng)]
-            father = self._population[tournament(standing, rng)]
-            if rng.random() < CROSSOVER and father is not mother:
-                proposal = self._cross(mother, father, rng)
-            else:
-                proposal = self._mutant(mother, rng)
-            if proposal and proposal.tokens not in self._seen:
-                return proposal
-        return None
+        if self._predictor is None or len(self._predictor) < LEAST:
+            children = self._new(1, lambda: self._heir(rng))
+            return next(iter(children), None)
+        children = self._new(STRANGERS, lambda: self._stranger(rng))
+        children += self._new(CANDIDATES - len(children), lambda: self._heir(rng))
+        weights = [rng.expovariate(1.0) for _ in self._directions]
+        merits = self._merits(children, weights)
+        for _ in range(ROUNDS):
+            mutants = self._mutants_of([children[place] for place in _smallest(merits, PROMISING)], rng)
+            known = {child.tokens for child in children}
+            more = [child for child in mutants if child.tokens not in known]
+            children += more
+            merits += self._merits(more, weights)
+        return children[_smallest(merits, 1)[0]] if children else None
+
+    def _new(self, wanted: int, draw: Callable[[], Proposal | None]) -> list[Proposal]:
+        """Up to so many different proposals of what was never evaluated."""
+        found: dict[Tokens, Proposal] = {}
+        for _ in range(TRIES * max(wanted, PROMISING)):
+            proposal = draw()
+            if proposal and self._is_new(proposal.tokens):
+                found.setdefault(proposal.tokens, proposal)
+            if len(found) == wanted:
+                break
+        return list(found.values())
+
+    def _merits(self, children: Sequence[Proposal], weights: Sequence[float]) -> list[float]:
+        """One number a child, the smaller the better: of several objectives the worst, under weights.
+
+        As each proposal draws weights anew, what is taken spreads along the front (Knowles, 2006, ParEGO).
+        """
+        if not children or self._predictor is None:
+            return []
+        expected = self._predictor.predict([self._features(child.tokens) for child in children])
+        weighted = (expected - IDEAL) * weights
+        merits: list[float] = (weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)).tolist()
+        return merits
+
+    def _mutants_of(self, promising: Sequence[Proposal], rng: random.Random) -> list[Proposal]:
+        """New mutants of candidates, each with the parents of its candidate."""
+
+        def draw() -> Proposal | None:
+            child = rng.choice(promising)
+            tokens = mutate(self._space, child.tokens, rng)
+            return child._replace(tokens=tokens) if tokens else None
+
+        return self._new(CANDIDATES, draw) if promising else []
+
+    def _stranger(self, rng: random.Random) -> Proposal | None:
+        tokens = self._space.repair((DEAD,) * len(self._space.names), rng)
+        return Proposal(tokens, "random") if self._space.allows(tokens) else None
+
+    def _heir(self, rng: random.Random) -> Proposal | None:
+        mother = self._population[tournament(self._standing, rng)]
+        father = self._population[tournament(self._standing, rng)]
+        if rng.random() < CROSSOVER and father is not mother:
+            return self._cross(mother, father, rng)
+        return self._mutant(mother, rng)
 
     def _cross(self, mother: _Member, father: _Member, rng: random.Random) -> Proposal | None:
         child = crossover(self._space, mother.tokens, father.tokens, rng)
@@ -118,16 +197,21 @@ class Proposer:
         space = self._space
         for _ in range(DRAWS):
             tokens = space.repair((DEAD,) * len(space.names), rng)
-            if tokens not in self._seen and space.allows(tokens):
+            if self._is_new(tokens) and space.allows(tokens):
                 return Proposal(tokens, "random")
         enumerable = space.size() <= ENUMERABLE
         if enumerable:
-            rest = [tokens for tokens in space.sequences() if tokens not in self._seen and space.allows(tokens)]
+            rest = [tokens for tokens in space.sequences() if self._is_new(tokens) and space.allows(tokens)]
             if rest:
                 return Proposal(rng.choice(rest), "random")
-        if not self._seen:
+        if not self._seen and not self._running:
             tried = f"all {space.size():,} genotypes" if enumerable else f"{DRAWS:,} random genotypes"
             raise InputError(
                 f"the space's `valid` refuses {tried}: loosen it, or hand in `initial` ones that are valid"
             )
         return Stop.EXHAUSTED if enumerable else Stop.NOTHING_NEW
+
+
+def _smallest(numbers: Sequence[float], count: int) -> list[int]:
+    """The places of the smallest, in order."""
+    return sorted(range(len(numbers)), key=numbers.__getitem__)[:count]

@@ -86,6 +86,28 @@ def test_evolution_covers_more_of_a_front_than_random_search() -> None:
     assert sum(a > b for a, b in zip(ours, rival, strict=True)) >= 6
 
 
+@pytest.mark.parametrize(
+    ("space", "evaluate"), [(NUMBERS, lambda g: -distance(g)), (MIXED, quality)], ids=["numbers", "mixed"]
+)
+def test_a_predictor_helps(space: SearchSpace, evaluate: Callable[[Genotype], float]) -> None:
+    with_it, without = (
+        [evolve(space, evaluate, evaluations=60, seed=seed, predict=predict).best.values[0] for seed in range(8)]
+        for predict in (True, False)
+    )
+    assert mean(with_it) > mean(without)
+    assert sum(a >= b for a, b in zip(with_it, without, strict=True)) >= 7
+
+
+def test_a_trial_says_where_it_comes_from() -> None:
+    study = evolve(NUMBERS, lambda g: -distance(g), evaluations=80, initial=[{f"x{i}": 5 for i in range(6)}])
+    assert [trial.number for trial in study.trials] == list(range(80))
+    assert study.trials[0].origin == "initial"
+    for trial in study.trials[1:]:
+        assert len(trial.parents) == {"mutation": 1, "crossover": 2, "random": 0}[trial.origin]
+        assert all(parent < trial.number for parent in trial.parents)
+    assert {"mutation", "crossover"} <= {trial.origin for trial in study.trials}
+
+
 def test_no_genotype_is_evaluated_twice() -> None:
     evaluated: list[Genotype] = []
 
@@ -124,7 +146,7 @@ def test_failed_trials_are_recorded_and_the_search_goes_on() -> None:
             case _:
                 return -distance(genotype)
 
-    study = evolve(NUMBERS, evaluate, evaluations=120)
+    study = evolve(NUMBERS, evaluate, evaluations=120, predict=False)  # a predictor soon keeps away from them
     failed = {trial.genotype["x0"]: trial.reason for trial in study.trials if trial.state == "failed"}
     assert study.evaluations == 120
     assert set(failed) == {0, 1, 2}

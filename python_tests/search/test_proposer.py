@@ -25,7 +25,7 @@ def propose(proposer: Proposer, number: int) -> Proposal:
 
 
 def test_recipes_come_first_then_random_ones_then_children() -> None:
-    proposer = Proposer(SPACE, ["maximize"], seed=0, size=6, initial=[(3, 4), (5, 6)])
+    proposer = Proposer(SPACE, ["maximize"], seed=0, size=6, initial=[(3, 4), (5, 6)], predict=False)
     origins = []
     for number in range(60):
         proposal = propose(proposer, number)
@@ -38,12 +38,34 @@ def test_recipes_come_first_then_random_ones_then_children() -> None:
 
 
 def test_parents_are_the_fit() -> None:
-    proposer = Proposer(SPACE, ["minimize"], seed=0, size=4, initial=[])
+    proposer = Proposer(SPACE, ["minimize"], seed=0, size=4, initial=[], predict=False)
     for number in range(20):
         proposer.learn(trial(number, SPACE, (number + 1, 50), abs(number - 10)))
     parents = Counter(parent for number in range(20, 220) for parent in propose(proposer, number).parents)
     assert set(parents) <= {9, 10, 11, 12, 8}
     assert parents[10] == max(parents.values())
+
+
+def test_of_many_candidates_the_one_that_is_expected_to_be_best_is_proposed() -> None:
+    proposer = Proposer(SPACE, ["maximize"], seed=0, size=20, initial=[])
+    for number in range(60):
+        a, b = number % 10 * 10 + 1, number // 6 * 10 + 1
+        proposer.learn(trial(number, SPACE, (a, b), -abs(a - 41) - abs(b - 71)))
+    for number in range(60, 80):
+        a, b = propose(proposer, number).tokens
+        assert abs(a - 41) + abs(b - 71) <= 30
+
+
+def test_what_is_being_evaluated_is_not_proposed() -> None:
+    space = SearchSpace({"a": Integer(1, 9)})
+    proposer = Proposer(space, ["maximize"], seed=0, size=2, initial=[])
+    running: set[tuple[int, ...]] = set()
+    for number in range(9):
+        proposal = proposer.propose(number, running)
+        assert isinstance(proposal, Proposal)
+        running.add(proposal.tokens)
+    assert len(running) == 9
+    assert proposer.propose(9, running) is Stop.EXHAUSTED
 
 
 def test_failed_trials_have_no_children_and_do_not_come_again() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
@@ -12,6 +15,7 @@ from gnas_ext.search.engine import evolve
 from gnas_ext.search.recommender.build import build
 from gnas_ext.search.recommender.classic import classic_recipes, classic_space
 from gnas_ext.search.recommender.objective import Goal, Objective
+from gnas_ext.search.recommender.shared import SharedObjective, write_rows
 from gnas_ext.search.recommender.space import recipes, recommender_space
 
 if TYPE_CHECKING:
@@ -65,6 +69,8 @@ def find(
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
     context: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    trial_seconds: float = math.inf,
     on_trial: Callable[[Study, Trial], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_chosen: Callable[[Trial], None] | None = None,
@@ -85,8 +91,11 @@ def find(
         resume: goes on where the journal ends. It is refused if the journal's search was for other training or
             validation rows, or for another graph, goals, k, epochs, population, seed or context.
         context: what else must be the same to resume, as JSON.
+        workers: processes that train side by side; they map the rows into their memory. As in `evolve`, and with the
+            same care: a script must guard its start.
+        trial_seconds: a trial that takes longer has failed; needs `workers`.
         on_trial: called after each trial with the study so far and the trial.
-        on_epoch: called after each pass of each training.
+        on_epoch: called after each pass of each training here: with workers, of the last one alone.
         on_chosen: called with the chosen trial before it is trained again.
 
     Returns:
@@ -98,23 +107,29 @@ def find(
     """
     check_split(split)
     seconds = math.inf if minutes is None else minutes * 60 * _SHARE_OF_BUDGET
-    objective = Objective(split, goals, k, epochs, seconds=seconds, seed=seed, on_epoch=on_epoch)
+    options: dict[str, Any] = {"goals": tuple(goals), "k": k, "epochs": epochs, "seconds": seconds, "seed": seed}
+    objective = Objective(split, **options, on_epoch=on_epoch)
     space = recommender_space(split.train) if graph else classic_space(split.train)
     terms = {"goals": list(goals), "k": k, "epochs": epochs, "rows": _hash(split.train, split.valid)}
-    study = evolve(
-        space,
-        objective,
-        evaluations=evaluations,
-        minutes=minutes,
-        directions=objective.directions,
-        seed=seed,
-        population=population,
-        initial=recipes(space) if graph else classic_recipes(space),
-        journal=journal,
-        resume=resume,
-        context=terms | dict(context or {}),
-        on_trial=on_trial,
-    )
+    with TemporaryDirectory(prefix="gnas-ext-") if workers else nullcontext() as folder:
+        if folder is not None:
+            write_rows(split, Path(folder))
+        study = evolve(
+            space,
+            objective if folder is None else SharedObjective(Path(folder), **options),
+            evaluations=evaluations,
+            minutes=minutes,
+            directions=objective.directions,
+            seed=seed,
+            population=population,
+            initial=recipes(space) if graph else classic_recipes(space),
+            journal=journal,
+            resume=resume,
+            context=terms | dict(context or {}),
+            workers=workers,
+            trial_seconds=trial_seconds,
+            on_trial=on_trial,
+        )
     chosen = choose(study)
     if on_chosen is not None:
         on_chosen(chosen)

@@ -121,6 +121,10 @@ def test_the_same_seed_finds_the_same(found: Found, split: Split, graph: bool) -
     assert identical(found, searched(split, graph=graph))
 
 
+def test_a_worker_finds_the_same(found: Found, split: Split, graph: bool) -> None:
+    assert identical(searched(split, graph=graph, workers=1), found)
+
+
 def test_another_seed_searches_elsewhere(found: Found, split: Split, graph: bool) -> None:
     other = searched(split, graph=graph, seed=6)
     assert [trial.genotype for trial in found.study.trials] != [trial.genotype for trial in other.study.trials]

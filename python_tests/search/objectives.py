@@ -1,0 +1,71 @@
+"""Objectives at the top level of a module, as worker processes need them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from gnas_ext.search import Integer, Outcome, SearchSpace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gnas_ext.search import Genotype
+
+SPACE = SearchSpace({"a": Integer(0, 19), "b": Integer(0, 19)})
+
+
+def bowl(genotype: Genotype) -> float:
+    return -sum((int(str(genotype[name])) - 7) ** 2 for name in "ab")
+
+
+def who(genotype: Genotype) -> Outcome:
+    """Where it ran."""
+    time.sleep(0.02)
+    return Outcome(bowl(genotype), {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")})
+
+
+class Killed:
+    """Kills its own process `times` times at each genotype of a share of them; files keep count."""
+
+    def __init__(self, folder: Path, times: int, share: float = 1.0) -> None:
+        self.folder = folder
+        self.times = times
+        self.share = share
+
+    def __call__(self, genotype: Genotype) -> float:
+        unlucky = random.Random(str(genotype)).random() < self.share
+        deaths = self.folder / str(genotype).replace(" ", "_")
+        if unlucky and (not deaths.exists() or len(deaths.read_text()) < self.times):
+            with deaths.open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return bowl(genotype)
+
+
+def slow(genotype: Genotype) -> float:
+    if genotype["a"] == 3:
+        time.sleep(600)
+    return bowl(genotype)
+
+
+def leaves(genotype: Genotype) -> float:
+    os._exit(3)
+
+
+class Unloadable:
+    """Can be sent, and not be received."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return _refuse, ("no such data here",)
+
+    def __call__(self, genotype: Genotype) -> float:
+        raise AssertionError
+
+
+def _refuse(reason: str) -> None:
+    if __name__ != "__main__":
+        raise RuntimeError(reason)
