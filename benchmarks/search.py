@@ -2,10 +2,11 @@
 
     python -m benchmarks.search --tables cora,arxiv --seeds 10 --methods ours,random
 
-On each table of NAS-Bench-Graph, with each seed, each method searches for 400 evaluations, which are looked up. Regret
-is how far the best validation accuracy found is below the best there is, in percentage points; the hypervolume, of
-accuracy and latency, is a share of that of all architectures together. Optuna's samplers get the genes one by one, and
-each of their evaluations counts, also of what they evaluated before. Seconds are of the processor, look-ups included.
+On each table of NAS-Bench-Graph, with each seed, each method searches for 400 evaluations (200 for two objectives),
+which are looked up. Regret is how far the best validation accuracy found is below the best there is, in percentage
+points; the hypervolume, of accuracy and latency from the nadir of the front on, is a share of that of all architectures
+together. Optuna's samplers get the genes one by one, and each of their evaluations counts, also of what they evaluated
+before. Seconds are of the processor, look-ups included.
 
 What is done is kept, search by search, and not done again as long as the sources of the search are the same.
 """
@@ -164,10 +165,11 @@ def run(job: Job) -> tuple[Job, list[float], float]:
 
 @cache
 def _all(name: str) -> tuple[float, tuple[float, float]]:
-    """The hypervolume of all architectures of a table, from the worst of them on."""
+    """The hypervolume of all architectures of a table from the nadir of their front on, and that nadir."""
     losses = _losses(list(nbg.table(name).values()))
-    reference = max(loss for loss, _ in losses), max(loss for _, loss in losses)
-    return hypervolume([losses[place] for place in pareto_front(losses)], reference), reference
+    front = [losses[place] for place in pareto_front(losses)]
+    nadir = max(loss for loss, _ in front), max(loss for _, loss in front)
+    return hypervolume(front, nadir), nadir
 
 
 def _losses(rows: Sequence[nbg.Measured]) -> list[tuple[float, float]]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REACHES = (0.3, 1.0, 3.0)
 NOISES = (0.03, 0.1, 0.3)
 # From this many on, only the better half is learnt from further.
-MOST = 1024
+MOST = 512
 # With fewer, a prediction says nothing.
 LEAST = 8
 
@@ -120,13 +120,20 @@ class Predictor:
 
     def _likeness(self, vectors: Sequence[Vector]) -> Array:
         """Of each vector to each trial."""
-        widest = max((int(vector.columns.max(initial=0)) for vector in vectors), default=0)
-        self._x = _with_room(self._x, widest + 1, len(self))
-        cosines = np.empty((len(vectors), len(self)))
-        for place, (columns, values) in enumerate(vectors):
-            # All columns of the vector, also those that no trial has: so the bits do not depend on what else was seen.
-            np.dot(values, self._x[columns, : len(self)], out=cosines[place])
-        return np.asarray(np.exp((cosines - 1) / self._reach))
+        # Their columns, also those that no trial has, in the order in which they come: so the bits do not depend on
+        # what else was seen.
+        places: dict[int, int] = {}
+        for columns, _ in vectors:
+            for column in columns.tolist():
+                places.setdefault(column, len(places))
+        self._x = _with_room(self._x, max(places, default=0) + 1, len(self))
+        dense = np.zeros((len(vectors), len(places)))
+        for row, (columns, values) in enumerate(vectors):
+            dense[row, [places[column] for column in columns.tolist()]] = values
+        likeness = dense @ self._x[list(places), : len(self)]
+        likeness -= 1
+        likeness /= self._reach
+        return np.asarray(np.exp(likeness, out=likeness))
 
 
 def _with_room(array: Array, rows: int, columns: int) -> Array:

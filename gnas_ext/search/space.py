@@ -182,7 +182,8 @@ class SearchSpace:
                 whole.append(DEAD)
             else:
                 whole.append(tokens[place] or rng.randint(1, size))
-            self._settle(place, whole)
+            if place in self._cell_ends:
+                self._settle(place, whole)
         return tuple(whole)
 
     def allows(self, tokens: Sequence[int]) -> bool:
