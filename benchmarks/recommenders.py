@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from benchmarks import files
 from gnas_ext.data.split_files import read_split
 from gnas_ext.evaluate import evaluate, human_bytes
 from gnas_ext.models.mixture import Mixture
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 FOUND = HERE / "results" / "recommenders" / "figures.json"
 DOCS = HERE.parent / "docs" / "recommenders.md"
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 SETS = ("gowalla", "yelp2018")
 K = 20
 
@@ -194,10 +194,7 @@ class Figures:
 
     def keep(self) -> None:
         """Writes the file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        waiting = self.path.with_suffix(".tmp")
-        waiting.write_text(json.dumps(self.all, indent=1, sort_keys=True) + "\n")
-        waiting.replace(self.path)
+        files.write(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n")
 
 
 def run(data: str, name: str, split: Split, figures: Figures, builder: Builder) -> None:
@@ -294,13 +291,6 @@ def figure(values: Sequence[float]) -> str:
     )
 
 
-def write_table(figures: Figures, path: Path) -> None:
-    """Puts the table between its marks in a document."""
-    text = path.read_text()
-    before, rest = text.split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n\n{table(figures)}\n\n{END}{rest.split(END)[1]}")
-
-
 def main() -> None:
     """Runs what is asked for and writes the document."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -325,7 +315,7 @@ def main() -> None:
             if given.again:
                 figures.forget(data, name)
             run(data, name, split, figures, builder)
-            write_table(figures, given.docs)
+            files.put_figures(given.docs, table(figures))
 
 
 if __name__ == "__main__":

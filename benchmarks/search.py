@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
 import json
 import os
 import random
@@ -28,6 +27,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks import files, sources
 from benchmarks import nas_bench_graph as nbg
 from gnas_ext.search import evolve
 from gnas_ext.search.selection import hypervolume, pareto_front
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 FOUND = HERE / "results" / "search" / "nas_bench_graph.json"
 DOCS = HERE.parent / "docs" / "search.md"
-BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+SOURCES = ("gnas_ext/search/*.py", "benchmarks/nas_bench_graph.py")
 MARKS = {"regret": (50, 100, 200, 400), "hypervolume": (50, 100, 200)}
 # What is asked for stands beside what is reached.
 TARGETS = {"regret": (0.75, 0.42, 0.22, 0.14), "hypervolume": (0.80, 0.89, 0.94)}
@@ -141,7 +141,7 @@ def nsga2(seed: int) -> Any:
 
 METHODS: dict[str, Callable[[Job, int, Looked], None]] = {
     "ours": ours,
-    "ours, no predictor": plain,
+    "ours without predictor": plain,
     "Optuna TPE": optuna_search(tpe),
     "Optuna NSGA-II": optuna_search(nsga2),
     "random": random_search,
@@ -176,39 +176,29 @@ def _losses(rows: Sequence[nbg.Measured]) -> list[tuple[float, float]]:
     return [(-row.valid, row.latency) for row in rows]
 
 
-def sources() -> str:
-    """A hash of what the search is made of."""
-    digest = hashlib.sha256()
-    folder = HERE.parent / "gnas_ext" / "search"
-    for path in [*sorted(folder.glob("*.py")), HERE / "nas_bench_graph.py"]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def main() -> None:
     """Runs what is not there yet and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", default=",".join(nbg.NAMES))
-    parser.add_argument("--methods", default=",".join(METHODS).replace(", ", " "), help="names, comma apart")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--goals", default="regret,hypervolume")
     parser.add_argument("--seeds", type=int, default=50)
     arguments = parser.parse_args()
-    known = {name.replace(", ", " "): name for name in METHODS}
-    wanted = [known.get(name, name) for name in arguments.methods.split(",")]
-    for name, choice in ((wanted, METHODS), (arguments.tables.split(","), nbg.NAMES)):
-        if unknown := [one for one in name if one not in choice]:
+    methods, tables = arguments.methods.split(","), arguments.tables.split(",")
+    for named, choice in ((methods, METHODS), (tables, nbg.NAMES)):
+        if unknown := [one for one in named if one not in choice]:
             sys.exit(f"search: unknown {', '.join(unknown)}; expected some of {', '.join(choice)}")
     kept: dict[str, Any] = json.loads(FOUND.read_text()) if FOUND.exists() else {"sources": "", "searches": {}}
-    if kept["sources"] != sources():
+    if kept["sources"] != sources.digest(SOURCES):
         # Rivals stay as they are: nothing of ours is in them.
         stay = {name: found for name, found in kept["searches"].items() if not name.split("/")[1].startswith("ours")}
-        kept = {"sources": sources(), "searches": stay}
+        kept = {"sources": sources.digest(SOURCES), "searches": stay}
     jobs = [
         Job(goal, method, name, seed)
         for goal in arguments.goals.split(",")
-        for method in wanted
+        for method in methods
         for seed in range(arguments.seeds)
-        for name in arguments.tables.split(",")
+        for name in tables
     ]
     todo = [job for job in jobs if job.name not in kept["searches"]]
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -216,12 +206,10 @@ def main() -> None:
         for place, (job, figures, seconds) in enumerate(pool.map(run, todo, chunksize=2)):
             kept["searches"][job.name] = [*(round(figure, 4) for figure in figures), round(seconds, 2)]
             if place % 50 == 49 or place == len(todo) - 1:
-                _write(FOUND, json.dumps(kept, indent=0, sort_keys=True) + "\n")
+                files.write(FOUND, json.dumps(kept, indent=0, sort_keys=True) + "\n")
                 print(f"{place + 1} of {len(todo)} searches", flush=True)
     written = written_table(kept["searches"])
-    before, _, rest = DOCS.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    _write(DOCS, f"{before}{BEGIN}\n{written}{END}{after}")
+    files.put_figures(DOCS, written)
     print(written)
 
 
@@ -251,18 +239,11 @@ def written_table(searches: Mapping[str, Sequence[float]]) -> str:
             milliseconds = 1000 * mean(by_seed[-1]) / marks[-1]
             lines.append(f"| {method} | {' | '.join(cells)} | {milliseconds:.1f} | {len(tables)} x {seeds} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines[:-1])
 
 
 def _error(row: Sequence[float]) -> str:
     return f" ± {stdev(row) / len(row) ** 0.5:.3f}" if len(row) > 1 else ""
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

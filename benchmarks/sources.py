@@ -11,10 +11,10 @@ PATTERNS = ("CMakeLists.txt", "csrc/**/*", "gnas_ext/*.py", "gnas_ext/ops/**/*.p
 
 
 @cache
-def digest() -> str:
-    """The first 12 digits of a SHA-256 over the names and contents of the native sources, the ops and the graph."""
+def digest(patterns: tuple[str, ...] = PATTERNS) -> str:
+    """The first 12 digits of a SHA-256 over names and contents; if not said, of the native sources, ops and graph."""
     found = hashlib.sha256()
-    for path in sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern) if path.is_file()):
+    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()):
         content = path.read_bytes()
         found.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode())
         found.update(content)

@@ -32,7 +32,7 @@ def test_every_architecture_of_the_space_is_in_the_table_once() -> None:
     assert sorted(numbers) == sorted(nbg.table("proteins"))
 
 
-@pytest.mark.parametrize("method", ["ours", "ours, no predictor", "random", "Optuna TPE"])
+@pytest.mark.parametrize("method", ["ours", "ours without predictor", "random", "Optuna TPE"])
 @pytest.mark.parametrize("goal", ["regret", "hypervolume"])
 def test_a_search_of_the_benchmark_gets_better(goal: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nas_bench_graph", reason="nas-bench-graph is not installed: make install-bench")

@@ -29,35 +29,26 @@ void set_vnni(bool enabled);
 }  // namespace gnas
 
 // Declares a kernel at every level that is compiled in: GNAS_X86_LEVELS says how many.
-#if GNAS_X86_LEVELS == 3
-#define GNAS_KERNEL(name, ...) \
-  namespace baseline {         \
-  void name(__VA_ARGS__);      \
-  }                            \
-  namespace avx2 {             \
-  void name(__VA_ARGS__);      \
-  }                            \
-  namespace avx512 {           \
-  void name(__VA_ARGS__);      \
+#define GNAS_KERNEL_AT(level, name, ...) \
+  namespace level {                      \
+  void name(__VA_ARGS__);                \
   }
-// The kernel of the level in use.
+// GNAS_AT_LEVEL is the kernel of the level in use.
+#if GNAS_X86_LEVELS == 3
+#define GNAS_KERNEL(name, ...)                \
+  GNAS_KERNEL_AT(baseline, name, __VA_ARGS__) \
+  GNAS_KERNEL_AT(avx2, name, __VA_ARGS__)     \
+  GNAS_KERNEL_AT(avx512, name, __VA_ARGS__)
 #define GNAS_AT_LEVEL(name)                                    \
   (::gnas::simd_level() == ::gnas::Simd::avx512 ? avx512::name \
    : ::gnas::simd_level() == ::gnas::Simd::avx2 ? avx2::name   \
                                                 : baseline::name)
 #elif GNAS_X86_LEVELS == 2
-#define GNAS_KERNEL(name, ...) \
-  namespace baseline {         \
-  void name(__VA_ARGS__);      \
-  }                            \
-  namespace avx2 {             \
-  void name(__VA_ARGS__);      \
-  }
+#define GNAS_KERNEL(name, ...)                \
+  GNAS_KERNEL_AT(baseline, name, __VA_ARGS__) \
+  GNAS_KERNEL_AT(avx2, name, __VA_ARGS__)
 #define GNAS_AT_LEVEL(name) (::gnas::simd_level() == ::gnas::Simd::avx2 ? avx2::name : baseline::name)
 #else
-#define GNAS_KERNEL(name, ...) \
-  namespace baseline {         \
-  void name(__VA_ARGS__);      \
-  }
+#define GNAS_KERNEL(name, ...) GNAS_KERNEL_AT(baseline, name, __VA_ARGS__)
 #define GNAS_AT_LEVEL(name) (baseline::name)
 #endif

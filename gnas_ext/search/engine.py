@@ -61,7 +61,8 @@ def evolve(
         minutes: from now on; no trial is started that is not expected to end in time. At least one budget is needed.
         directions: "maximize" or "minimize", one an objective.
         seed: another seed, another search.
-        population: how many of the best have children; as many trials come first that are random or `initial`.
+        population: how many of the best have children; as many trials come first that are random or `initial`, or half
+            as many but at least 8 where a predictor needs no more.
         initial: genotypes to evaluate first, as dicts; one that is named twice is evaluated once.
         journal: file to which each trial is appended as it ends, an Optuna journal (`optuna-dashboard FILE` shows it).
         resume: goes on where the journal ends; starts a new one where there is none.

@@ -90,7 +90,9 @@ def _cell_features(place: int, cell: Cell, tokens: Tokens) -> Row:
     wiring = cell.wiring(tokens)
     skipped = 0
     while (
-        wiring[skipped:] and wiring[skipped] == ((skipped,), cell.idle) and _all_below(wiring[skipped + 1 :], skipped)
+        skipped < len(wiring)
+        and wiring[skipped] == ((skipped,), cell.idle)
+        and _all_below(wiring[skipped + 1 :], skipped)
     ):
         skipped += 1
     operations = {skipped: -1} | {node: op for node, (_, op) in enumerate(wiring, start=1) if node > skipped}

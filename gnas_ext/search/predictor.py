@@ -30,7 +30,11 @@ LEAST = 8
 
 
 class Predictor:
-    """Learns from trials in order; the same trials in the same order make the same predictor."""
+    """Learns from trials in order; the same trials in the same order make the same predictor.
+
+    Attributes:
+        correlation: of the ranks of losses with what the other trials predicted, when settings were last chosen.
+    """
 
     def __init__(self) -> None:
         self._vectors: list[Vector] = []
@@ -40,17 +44,12 @@ class Predictor:
         self._room: Array = np.zeros((64, 64))
         self._reach, self._noise = REACHES[1], NOISES[1]
         self._chosen_at = 0
-        self._correlation = 0.0
+        self.correlation = 0.0
         self._weights: Array | None = None
 
     def __len__(self) -> int:
         """How many trials it has learnt from."""
         return len(self._vectors)
-
-    @property
-    def correlation(self) -> float:
-        """The rank correlation between losses and what the other trials predicted, when settings were last chosen."""
-        return self._correlation
 
     @property
     def _factor(self) -> Array:
@@ -107,7 +106,7 @@ class Predictor:
                     self._room[:count, :count] = factor
         self._reach, self._noise = chosen
         self._chosen_at = count
-        self._correlation = best
+        self.correlation = best
 
     def _forget(self) -> None:
         """Keeps the better half."""

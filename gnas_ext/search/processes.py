@@ -47,7 +47,6 @@ class Processes:
 
     Raises:
         InputError: `evaluate` cannot be pickled.
-        ValueError: an argument out of range.
     """
 
     def __init__(
@@ -153,7 +152,7 @@ class _Slot:
         if self._attempt < ATTEMPTS:
             self._send()
             return None
-        return Result(taken, reason=f"its worker process {how}, and so did the one that tried again")
+        return Result(taken, reason=f"its worker process {how}, also when it was tried again")
 
     def end(self) -> None:
         self.process.kill()

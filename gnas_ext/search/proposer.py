@@ -1,9 +1,9 @@
 """Which genotype to evaluate next.
 
-First the recipes handed in, then random ones until the population is full. From then on many children of parents that
-won a tournament, a few random ones among them, of which the one is taken that a predictor ranks first. What is proposed
-follows from the seed, the trial's number and the finished trials alone, so that a search that was cut off goes on
-exactly as it would have.
+First the recipes handed in, then random ones. From then on children of parents that won a tournament; with a predictor,
+many of them, a few random ones among them and mutants of the most promising, of which it ranks one first. What is
+proposed follows from the seed, the trial's number and the finished trials alone, so that a search that was cut off goes
+on exactly as it would have.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Proposer:
         space: where to search.
         directions: "maximize" or "minimize", one an objective.
         seed: another seed, another search.
-        size: members of the population; with the recipes, random genotypes make up the first `size` trials.
+        size: members of the population; with the recipes, random genotypes make up as many trials at first, or half as
+            many but at least 8 with a predictor.
         initial: token sequences to try first, all different.
         predict: whether a predictor ranks children; without one, each child is taken as it comes.
     """
@@ -196,9 +197,9 @@ class Proposer:
         """A new genotype, drawn at random; found by looking through all of a small space where drawing fails."""
         space = self._space
         for _ in range(DRAWS):
-            tokens = space.repair((DEAD,) * len(space.names), rng)
-            if self._is_new(tokens) and space.allows(tokens):
-                return Proposal(tokens, "random")
+            stranger = self._stranger(rng)
+            if stranger and self._is_new(stranger.tokens):
+                return stranger
         enumerable = space.size() <= ENUMERABLE
         if enumerable:
             rest = [tokens for tokens in space.sequences() if self._is_new(tokens) and space.allows(tokens)]

@@ -182,8 +182,7 @@ class SearchSpace:
                 whole.append(DEAD)
             else:
                 whole.append(tokens[place] or rng.randint(1, size))
-            if place in self._cell_ends:
-                self._settle(place, whole)
+            self._settle(place, whole)
         return tuple(whole)
 
     def allows(self, tokens: Sequence[int]) -> bool:

@@ -46,7 +46,7 @@ def test_a_trial_that_kills_its_worker_twice_has_failed(tmp_path: Path) -> None:
     failed = [trial for trial in study.trials if trial.state == "failed"]
     assert len(failed) == len(list(tmp_path.iterdir())) > 1
     assert {trial.reason for trial in failed} == {
-        "its worker process was killed (SIGKILL), and so did the one that tried again"
+        "its worker process was killed (SIGKILL), also when it was tried again"
     }
     assert {(tmp_path / str(trial.genotype).replace(" ", "_")).read_text() for trial in failed} == {"xx"}
 
