@@ -43,6 +43,16 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
+class Models(StrEnum):
+    """What a search looks for."""
+
+    graph = "graph"
+    trained = "trained"
+    training_free = "training-free"
+    classic = "classic"
+    all = "all"
+
+
 class Objectives(StrEnum):
     """What a search looks at."""
 
@@ -50,6 +60,9 @@ class Objectives(StrEnum):
     ndcg_bytes_ms = "ndcg,bytes,ms"
     ndcg = "ndcg"
 
+
+# Shares of a full trial that --halving begins with.
+HALVING = (1 / 9, 1 / 3, 1.0)
 
 LogFile = Annotated[
     Path | None, typer.Argument(metavar="LOG", help="CSV, TSV, ::, Parquet or JSON lines.", show_default=False)
@@ -86,9 +99,13 @@ def search(
     train: Annotated[Path | None, typer.Option(help="Not LOG: lines 'user item …'.")] = None,
     valid: Annotated[Path | None, typer.Option(help="Likewise; else drawn from --train.")] = None,
     test: Annotated[Path | None, typer.Option(help="Likewise.")] = None,
-    graph: Annotated[bool, typer.Option("--graph/--no-graph", help="Graph models, or classics.")] = True,
+    models: Annotated[Models, typer.Option(help="What to search among.")] = Models.graph,
     objectives: Annotated[Objectives, typer.Option(help="What trials are judged by.")] = Objectives.ndcg_bytes,
     epochs: Annotated[int, typer.Option(help="Passes a trial.")] = 60,
+    finalists: Annotated[int, typer.Option(help="How many of the best are trained again.")] = 3,
+    seeds: Annotated[int, typer.Option(help="With how many seeds, the search's included.")] = 3,
+    halving: Annotated[bool, typer.Option("--halving", help="Cheap trials first, of a part of it all.")] = False,
+    warm_start: Annotated[Path | None, typer.Option(help="Journal whose best come first.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that train side by side; 0 trains in this one.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
@@ -101,6 +118,8 @@ def search(
     _at_least("--k-core", k_core, 1)
     _at_least("--epochs", epochs, 1)
     _at_least("--workers", workers, 0)
+    _at_least("--finalists", finalists, 1)
+    _at_least("--seeds", seeds, 1)
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     if evaluations is not None:
@@ -129,7 +148,11 @@ def search(
         epochs=epochs,
         seed=seed,
         resume=resume,
-        graph=graph,
+        models=models.value,
+        finalists=finalists,
+        seeds=seeds,
+        fidelities=HALVING if halving else (),
+        warm_start=warm_start,
         workers=workers,
     )
     run_job(cut, options, Console())

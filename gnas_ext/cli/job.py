@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gnas_ext.evaluate.compare import ModelResult
     from gnas_ext.models.base import Model
     from gnas_ext.recommend import Recommender
-    from gnas_ext.search.recommender import Found, Goal
+    from gnas_ext.search.recommender import Found, Goal, Models
 
 FOUND = "found model"
 _SAMPLES = 3
@@ -47,7 +47,8 @@ class Options:
         out: folder for `artefact/`, `report.html` and `journal.log`.
         data: what the log is, for people.
         command: what to type to run it again.
-        minutes, evaluations, goals, epochs, population, seed, resume, graph, workers: see `search.recommender.find`.
+        minutes, evaluations, goals, epochs, population, finalists, seeds, fidelities, warm_start, seed, resume, models,
+            workers: see `search.recommender.find`.
     """
 
     out: Path
@@ -58,9 +59,13 @@ class Options:
     goals: Sequence[Goal] = ("ndcg", "bytes")
     epochs: int = 60
     population: int = 12
+    finalists: int = 3
+    seeds: int = 3
+    fidelities: Sequence[float] = ()
+    warm_start: Path | None = None
     seed: int = 0
     resume: bool = False
-    graph: bool = True
+    models: Models = "graph"
     workers: int = 0
 
 
@@ -81,6 +86,7 @@ def run_job(split: Split, options: Options, console: Console) -> None:
     found = _search(split, options, console)
     minutes = (time.monotonic() - started) / 60
     console.print(f"{found.study.evaluations} trials in {minutes:.1f} min: {found.study.stopped}.", highlight=False)
+    _print_finals(found, console)
     console.print(Text(f"chosen: trial {found.trial.number}, {found.trial.genotype}"))
 
     console.rule("comparison on the test part")
@@ -95,7 +101,7 @@ def run_job(split: Split, options: Options, console: Console) -> None:
 
     console.rule("result")
     console.print(comparison_table(comparison))
-    reference = LIGHTGCN if options.graph else ""
+    reference = LIGHTGCN if options.models != "classic" else ""
     outcome = verdict(comparison, FOUND, reference)
     console.print(Text(outcome.quality, style="green" if outcome.better else "bold yellow"))
     console.print(Text(outcome.size, style="bold yellow" if outcome.smaller is False else "green"))
@@ -111,12 +117,16 @@ def _search(split: Split, options: Options, console: Console) -> Found:
     with SearchProgress(console, options.minutes, options.evaluations, options.epochs, options.workers) as progress:
         return find(
             split,
-            graph=options.graph,
+            models=options.models,
             minutes=options.minutes,
             evaluations=options.evaluations,
             goals=options.goals,
             epochs=options.epochs,
             population=options.population,
+            finalists=options.finalists,
+            seeds=options.seeds,
+            fidelities=options.fidelities,
+            warm_start=options.warm_start,
             seed=options.seed,
             journal=options.out / "journal.log",
             resume=options.resume,
@@ -124,8 +134,18 @@ def _search(split: Split, options: Options, console: Console) -> Found:
             context={"data": fingerprint(split.train, split.user_ids, split.item_ids)},
             on_trial=progress.on_trial,
             on_epoch=progress.on_epoch,
+            on_rerun=progress.on_rerun,
             on_chosen=progress.on_chosen,
         )
+
+
+def _print_finals(found: Found, console: Console) -> None:
+    """Who was trained with several seeds, and how much that says."""
+    for one in found.finalists:
+        if len(one.scores) > 1:
+            size = human_bytes(one.trial.attributes["bytes"])
+            line = f"trial {one.trial.number}: NDCG {one.mean:.4f} ± {one.spread:.4f}, {len(one.scores)} seeds, {size}"
+            console.print(Text(line))
 
 
 def _compare(split: Split, found: Found, options: Options, console: Console) -> list[ModelResult]:
@@ -134,7 +154,8 @@ def _compare(split: Split, found: Found, options: Options, console: Console) -> 
     users = len(judged_users(n_users(train), train, split.test))
     fits: list[tuple[str, Callable[[], Model]]] = [(FOUND, lambda: found.model), *classics(split)]
     results = []
-    with ComparisonProgress(console, len(fits) + options.graph, users) as progress:
+    graph = options.models != "classic"
+    with ComparisonProgress(console, len(fits) + graph, users) as progress:
 
         def add(name: str, model: Model) -> None:
             progress.ranking(name)
@@ -143,7 +164,7 @@ def _compare(split: Split, found: Found, options: Options, console: Console) -> 
 
         for name, fit in fits:
             add(name, fit())
-        if options.graph:
+        if graph:
             progress.training(LIGHTGCN, options.epochs)
             trial = best_plain_lightgcn(split, found.study, options.seed, options.epochs, progress.on_epoch)
             progress.training(LIGHTGCN, int(trial.attributes["best_epoch"]))
@@ -159,7 +180,7 @@ def _save(split: Split, found: Found, comparison: Sequence[ModelResult], options
         user_ids=split.user_ids,
         item_ids=split.item_ids,
         seen=SeenItems.from_interactions(train, found.model.n_users),
-        genotype=found.trial.genotype.as_dict(),
+        genotype=found.genotype,
         metrics=comparison[0].metrics,
         provenance=Provenance(
             data=options.data,
@@ -243,7 +264,7 @@ def _report(
         split_method=split.method,
         trials=trials,
         chosen=found.trial.number,
-        genotype=found.trial.genotype.as_dict(),
+        genotype=found.genotype,
         curve=[CurvePoint(*point) for point in found.trial.attributes.get("curve", [])],
         recommendations={one.user: [title for title, _ in one.recommended] for one in listed},
         command=options.command,

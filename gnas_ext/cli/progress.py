@@ -93,6 +93,11 @@ class SearchProgress:
         self._bars.reset(self._training, description=f"trial {self._trials + 1}", note="")
         self._advance()
 
+    def on_rerun(self, done: int, wanted: int) -> None:
+        """One of the best has been trained with another seed."""
+        self._bars.update(self._search, note=f"{self._trials} trials, finals {done} of {wanted}")
+        self._bars.reset(self._training, description=f"final {done + 1}", note="")
+
     def on_chosen(self, trial: Trial) -> None:
         """The search is over; the chosen model is trained for as many passes as were best."""
         self._searching = False

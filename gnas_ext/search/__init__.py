@@ -12,6 +12,7 @@ knows what is searched.
 """
 
 from gnas_ext.search.cell import Cell, Node
+from gnas_ext.search.earlier import best_of_earlier
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat, Value
 from gnas_ext.search.genotype import Genotype
@@ -36,5 +37,6 @@ __all__ = [
     "Tokens",
     "Trial",
     "Value",
+    "best_of_earlier",
     "evolve",
 ]

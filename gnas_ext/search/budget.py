@@ -40,16 +40,25 @@ class Budget:
         self._clock = clock
 
     def spent(self, trials: Sequence[Trial], running: int = 0) -> Stop | None:
-        """Why no further trial may start beside those that run, or None."""
+        """Why no further trial, however short, may start beside those that run, or None."""
         if self._evaluations is not None and len(trials) + running >= self._evaluations:
             return Stop.EVALUATIONS
-        if self._deadline is not None and self._clock() + expected_seconds(trials) > self._deadline:
+        return self.too_short(trials, min((trial.fidelity for trial in trials), default=1.0))
+
+    def too_short(self, trials: Sequence[Trial], fidelity: float) -> Stop | None:
+        """Says so if the time that is left is too short for a trial of a fidelity."""
+        if self._deadline is not None and self._clock() + expected_seconds(trials, fidelity) > self._deadline:
             return Stop.MINUTES
         return None
 
 
-def expected_seconds(trials: Sequence[Trial]) -> float:
-    """How long the next trial takes: the .9 quantile of the last 20 complete (or failed) ones; 0 at first."""
-    complete = [trial.seconds for trial in trials if trial.state == "complete"]
-    recent = sorted((complete or [trial.seconds for trial in trials])[-RECENT:])
-    return recent[math.ceil(QUANTILE * len(recent)) - 1] if recent else 0.0
+def expected_seconds(trials: Sequence[Trial], fidelity: float = 1.0) -> float:
+    """How long the next trial takes: the .9 quantile of the last 20 complete (or failed) ones; 0 at first.
+
+    Of a fidelity that was never tried, as much longer than one of the highest that was, as it is higher.
+    """
+    known = max((trial.fidelity for trial in trials if trial.fidelity <= fidelity), default=fidelity)
+    alike = [trial for trial in trials if trial.fidelity == known]
+    complete = [trial.seconds for trial in alike if trial.state == "complete"]
+    recent = sorted((complete or [trial.seconds for trial in alike])[-RECENT:])
+    return recent[math.ceil(QUANTILE * len(recent)) - 1] * fidelity / known if recent else 0.0

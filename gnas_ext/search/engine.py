@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack, closing
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
 from gnas_ext.search.budget import Budget
 from gnas_ext.search.executor import Here, Job
+from gnas_ext.search.halving import Halving
 from gnas_ext.search.journal import Journal
 from gnas_ext.search.processes import Processes
-from gnas_ext.search.proposer import Proposer
+from gnas_ext.search.proposer import Proposal, Proposer
 from gnas_ext.search.study import Stop, Study
 from gnas_ext.search.trial import Trial, as_json
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from gnas_ext.search.evaluation import Evaluate, Result
     from gnas_ext.search.executor import Executor
-    from gnas_ext.search.proposer import Proposal
     from gnas_ext.search.space import SearchSpace, Tokens
     from gnas_ext.search.study import Direction
 
@@ -38,6 +39,7 @@ def evolve(
     seed: int = 0,
     population: int = 20,
     initial: Sequence[Mapping[str, object]] = (),
+    fidelities: Sequence[float] = (),
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
     context: Mapping[str, Any] | None = None,
@@ -63,11 +65,17 @@ def evolve(
         seed: another seed, another search.
         population: how many of the best have children; as many trials come first that are random or `initial`, or half
             as many but at least 8 where a predictor needs no more.
-        initial: genotypes to evaluate first, as dicts; one that is named twice is evaluated once.
+        initial: genotypes to evaluate first, as dicts; one that is named twice is evaluated once. `best_of_earlier`
+            has those of another study.
+        fidelities: for successive halving, what shares of a full evaluation there are, rising, the last 1, such as
+            (1/9, 1/3, 1): `evaluate` gets one as its second argument. All genotypes start at the lowest; of those that
+            were evaluated at one, the best third goes on to the next. Each evaluation is a trial of its own; `best` and
+            `front` are of the full ones.
         journal: file to which each trial is appended as it ends, an Optuna journal (`optuna-dashboard FILE` shows it).
         resume: goes on where the journal ends; starts a new one where there is none.
         context: what the values depend on besides the genotype (the hash of a data file, say), as JSON. The journal
-            keeps it: resuming is refused if it, the genes, directions, seed, population or `initial` have changed.
+            keeps it: resuming is refused if it, the genes, directions, seed, population, `initial` or fidelities have
+            changed.
         predict: rank many children by what finished trials say of them (`search.predictor`), and evaluate the best;
             without, children are evaluated as they come.
         workers: processes that evaluate side by side, with the cores divided among them; 0 evaluates here, one trial
@@ -90,10 +98,12 @@ def evolve(
     directions = tuple(directions)
     _check(directions, population, resume, journal)
     _check_workers(workers, trial_seconds)
+    _check_fidelities(fidelities)
     budget = Budget(evaluations, minutes, clock)
     recipes = _recipes(space, initial)
-    terms = _terms(space, directions, seed, population, recipes, predict, context)
-    proposer = Proposer(space, directions, seed, population, recipes, predict)
+    terms = _terms(space, directions, seed, population, recipes, predict, fidelities, context)
+    known = (space, directions, seed, population, recipes, predict)
+    proposer = Halving(fidelities, *known) if fidelities else Proposer(*known)
     study = Study(space, directions)
 
     with ExitStack() as stack:
@@ -123,7 +133,7 @@ def evolve(
     return study
 
 
-def _trials(study: Study, proposer: Proposer, budget: Budget, executor: Executor) -> Iterator[Trial]:
+def _trials(study: Study, proposer: Proposer | Halving, budget: Budget, executor: Executor) -> Iterator[Trial]:
     """Keeps the executor busy until the study may grow no further; each trial as it ends."""
     running: dict[int, Proposal] = {}
     stop: Stop | None = None
@@ -132,11 +142,11 @@ def _trials(study: Study, proposer: Proposer, budget: Budget, executor: Executor
         while stop is None and len(running) < executor.capacity:
             number = study.evaluations + len(running)
             proposal = proposer.propose(number, {waiting.tokens for waiting in running.values()})
-            if isinstance(proposal, Stop):
-                stop = proposal
-            else:
+            stop = proposal if isinstance(proposal, Stop) else budget.too_short(study.trials, proposal.fidelity)
+            if isinstance(proposal, Proposal) and stop is None:
                 running[number] = proposal
-                executor.start(Job(number, study.space.decode(proposal.tokens)))
+                fidelity = proposal.fidelity if isinstance(proposer, Halving) else None
+                executor.start(Job(number, study.space.decode(proposal.tokens), fidelity))
                 stop = budget.spent(study.trials, len(running))
         if running:
             for job, result in executor.wait():
@@ -155,6 +165,7 @@ def _trial(number: int, job: Job, proposal: Proposal, result: Result) -> Trial:
         origin=proposal.origin,
         parents=proposal.parents,
         attributes=result.attributes,
+        fidelity=proposal.fidelity,
     )
 
 
@@ -176,6 +187,14 @@ def _check_workers(workers: int, trial_seconds: float) -> None:
         raise ValueError("evolve: trial_seconds needs workers=1 or more: what runs in this process cannot be ended")
 
 
+def _check_fidelities(fidelities: Sequence[float]) -> None:
+    shares = tuple(fidelities)
+    if shares and (shares[-1] != 1 or not shares[0] > 0 or any(a >= b for a, b in pairwise(shares))):
+        raise ValueError(
+            f"evolve: expected fidelities that rise from above 0 to 1, such as (1/9, 1/3, 1), got {shares}"
+        )
+
+
 def _recipes(space: SearchSpace, initial: Sequence[Mapping[str, object]]) -> list[Tokens]:
     """Token sequences of the genotypes to start from, each once."""
     recipes: dict[Tokens, None] = {}
@@ -194,6 +213,7 @@ def _terms(
     population: int,
     recipes: list[Tokens],
     predict: bool,
+    fidelities: Sequence[float],
     context: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """All that decides which trials come and what they give; a journal is resumed only under the same terms."""
@@ -203,6 +223,7 @@ def _terms(
         "population": population,
         "initial": recipes,
         "predict": predict,
+        **({"fidelities": tuple(map(float, fidelities))} if fidelities else {}),
         "genes": space.names,
         **{f"gene {name!r}": repr(gene) for name, gene in space.genes.items()},
         **{f"cell {name!r}": repr(cell) for name, cell in space.cells.items()},

@@ -13,10 +13,11 @@ from gnas_ext.search.trial import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gnas_ext.search.genotype import Genotype
+    from gnas_ext.search.executor import Job
     from gnas_ext.search.study import Direction
 
-    Evaluate: TypeAlias = Callable[[Genotype], float | Sequence[float] | Outcome]
+    # Takes a Genotype and, if `evolve` is told of fidelities, one of these.
+    Evaluate: TypeAlias = Callable[..., float | Sequence[float] | Outcome]
 
 REASON_LENGTH = 300
 HERE = Path(__file__).parent
@@ -39,13 +40,13 @@ class Result:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run(evaluate: Evaluate, genotype: Genotype, directions: Sequence[Direction], clock: Callable[[], float]) -> Result:
-    """The result of a genotype, failed or not. Only what is no Exception (Ctrl-C) gets out."""
+def run(evaluate: Evaluate, job: Job, directions: Sequence[Direction], clock: Callable[[], float]) -> Result:
+    """The result of a job, failed or not. Only what is no Exception (Ctrl-C) gets out."""
     start = clock()
     outcome: Outcome | None = None
     values: tuple[float, ...] = ()
     try:
-        returned = evaluate(genotype)
+        returned = evaluate(job.genotype) if job.fidelity is None else evaluate(job.genotype, job.fidelity)
         outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
         values = _checked(outcome.values, directions)
         reason = ""

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 class Job(NamedTuple):
-    """A genotype to evaluate, and the number under which it was started."""
+    """A genotype to evaluate, and the number under which it was started.
+
+    Attributes:
+        fidelity: what share of a full evaluation is wanted; None where the objective is not asked for shares.
+    """
 
     number: int
     genotype: Genotype
+    fidelity: float | None = None
 
 
 class Executor(Protocol):
@@ -54,7 +59,7 @@ class Here:
     def wait(self) -> list[tuple[Job, Result]]:
         """Runs the job."""
         job = self._jobs.pop()
-        return [(job, run(self._evaluate, job.genotype, self._directions, self._clock))]
+        return [(job, run(self._evaluate, job, self._directions, self._clock))]
 
     def close(self) -> None:
         """Nothing to do."""

@@ -103,9 +103,12 @@ class Journal:
         """
         import optuna
 
+        states = optuna.trial.TrialState
+        # What was not evaluated in full must not look like a best trial to Optuna's plots.
+        complete = states.COMPLETE if trial.fidelity == 1 else states.PRUNED
         frozen = optuna.trial.create_trial(
-            state=optuna.trial.TrialState.COMPLETE if trial.state == "complete" else optuna.trial.TrialState.FAIL,
-            values=list(trial.values) or None,
+            state=complete if trial.state == "complete" else states.FAIL,
+            values=(list(trial.values) or None) if trial.fidelity == 1 else None,
             params=trial.genotype.as_dict(),
             distributions={name: _distribution(self._space.genes[name]) for name in trial.genotype},
             user_attrs={
@@ -115,6 +118,7 @@ class Journal:
                 "seconds": trial.seconds,
                 "reason": trial.reason,
                 "attributes": trial.attributes,
+                **({} if trial.fidelity == 1 else {"fidelity": trial.fidelity, "values": trial.values}),
             },
         )
         frozen.datetime_start = datetime.now() - timedelta(seconds=trial.seconds)
@@ -170,13 +174,39 @@ class Journal:
             number=frozen.number,
             genotype=genotype,
             state="failed" if kept["reason"] else "complete",
-            values=tuple(frozen.values or ()),
+            values=tuple(frozen.values or kept.get("values", ())),
             reason=kept["reason"],
             seconds=kept["seconds"],
             origin=kept["origin"],
             parents=tuple(kept["parents"]),
             attributes=kept["attributes"],
+            fidelity=kept.get("fidelity", 1.0),
         )
+
+
+def read_values(path: Path) -> tuple[tuple[Direction, ...], list[tuple[dict[str, Any], tuple[float, ...]]]]:
+    """The directions of a journal's study, and genotype and values of each complete trial, of whatever space it is.
+
+    Raises:
+        InputError: there is no such file, or it is not the journal of a search.
+    """
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such journal")
+    with path.open("rb") as file:
+        if file.read(len(FIRST_BYTES)) != FIRST_BYTES:
+            raise InputError(f"{path}: not a journal of a search; name another file")
+    with _quiet():
+        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=cast("Any", _Held())))
+        try:
+            study = optuna.load_study(study_name=STUDY, storage=storage)
+        except (KeyError, ValueError):
+            raise InputError(f"{path}: damaged, or not the journal of a gnas_ext search; name another file") from None
+    directions = tuple(cast("Direction", direction.name.lower()) for direction in study.directions)
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    return directions, [(dict(trial.params), tuple(trial.values)) for trial in complete]
 
 
 class _Held:

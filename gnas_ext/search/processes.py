@@ -117,7 +117,7 @@ class _Slot:
         self._attempt += 1
         self._began = time.monotonic()
         with suppress(OSError):  # it died while it had nothing to do; `look` finds that out
-            self.connection.send(self.job.genotype)
+            self.connection.send(self.job)
 
     def seconds_left(self) -> float:
         return self._began + self._limit - time.monotonic() if self._loaded else math.inf
@@ -172,10 +172,10 @@ def _work(connection: Connection, payload: bytes) -> None:
     connection.send(LOADED)
     while True:
         try:
-            genotype = connection.recv()
+            job = connection.recv()
         except EOFError:
             return
-        connection.send(run(evaluate, genotype, directions, time.monotonic))
+        connection.send(run(evaluate, job, directions, time.monotonic))
 
 
 def _end_with_parent() -> None:

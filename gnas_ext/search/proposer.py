@@ -45,11 +45,12 @@ ENUMERABLE = 200_000
 
 
 class Proposal(NamedTuple):
-    """A token sequence to evaluate, and where it comes from."""
+    """A token sequence to evaluate, where it comes from, and what share of a full evaluation it gets."""
 
     tokens: Tokens
     origin: Origin
     parents: tuple[int, ...] = ()
+    fidelity: float = 1.0
 
 
 class _Member(NamedTuple):
@@ -97,7 +98,7 @@ class Proposer:
     def learn(self, trial: Trial) -> None:
         """Takes in a finished trial: it is never proposed again, and if it is fit enough it has children."""
         tokens = self._space.encode(trial.genotype)
-        self._seen.add(tokens)
+        self.know(tokens)
         if trial.state == "complete":
             losses = turned(trial.values, self._directions)
             if self._predictor is not None:
@@ -107,6 +108,10 @@ class Proposer:
                 stay = survivors([member.losses for member in self._population], self._size)
                 self._population = [self._population[place] for place in stay]
             self._standing = standings([member.losses for member in self._population])
+
+    def know(self, tokens: Tokens) -> None:
+        """Never proposes these."""
+        self._seen.add(tokens)
 
     def propose(self, number: int, running: Set[Tokens] = frozenset()) -> Proposal | Stop:
         """What the trial of a number evaluates, or why there is nothing left to do; never what was or is evaluated.

@@ -52,8 +52,8 @@ class Study:
 
     @property
     def complete(self) -> list[Trial]:
-        """The trials that did not fail, in order."""
-        return [trial for trial in self.trials if trial.state == "complete"]
+        """The trials that did not fail, and were evaluated in full, in order."""
+        return [trial for trial in self.trials if trial.state == "complete" and trial.fidelity == 1]
 
     @property
     def front(self) -> list[Trial]:
@@ -70,10 +70,14 @@ class Study:
         """The trial with the best first objective: the first of `front`. The earlier of two with equal values.
 
         Raises:
-            InputError: no trial is complete.
+            InputError: no trial is complete, or none was evaluated in full.
         """
         complete = self.complete
         if not complete:
+            if any(trial.state == "complete" for trial in self.trials):
+                raise InputError(
+                    f"none of {len(self.trials)} trials was evaluated in full; allow more, or fewer fidelities"
+                )
             last = f"; the last one failed: {self.trials[-1].reason}" if self.trials else ""
             raise InputError(f"no trial of {len(self.trials)} is complete{last}")
         return min(complete, key=self.losses)

@@ -47,9 +47,9 @@ def test_the_comparison_holds_the_promised_baselines(found: Path) -> None:
     assert {"popularity", "recent popularity (last quarter)", "ItemKNN", "LightGCN, 64 floats, plain"} <= set(names)
 
 
-def test_without_a_graph_a_classic_is_found(ratings: Path, tmp_path: Path, command: Callable[..., int]) -> None:
+def test_among_classics_one_is_found(ratings: Path, tmp_path: Path, command: Callable[..., int]) -> None:
     out = tmp_path / "o"
-    assert command("search", ratings, "--no-graph", "--out", out, "--evaluations", "4") == 0
+    assert command("search", ratings, "--models", "classic", "--out", out, "--evaluations", "4") == 0
     genotype = manifest(out)["genotype"]
     assert isinstance(genotype, dict)
     assert "family" in genotype

@@ -69,3 +69,8 @@ class Unloadable:
 def _refuse(reason: str) -> None:
     if __name__ != "__main__":
         raise RuntimeError(reason)
+
+
+def shares(genotype: Genotype, fidelity: float) -> float:
+    """What it was told."""
+    return fidelity

@@ -9,6 +9,7 @@ import pytest
 
 from gnas_ext.search import Genotype, Outcome
 from gnas_ext.search.evaluation import Result, run
+from gnas_ext.search.executor import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def result_of(evaluate: Callable[[Genotype], Any], *directions: Direction) -> Result:
     ticks = iter([10.0, 12.5])
-    return run(evaluate, Genotype({"x": 1}), directions or ("maximize",), lambda: next(ticks))
+    return run(evaluate, Job(0, Genotype({"x": 1})), directions or ("maximize",), lambda: next(ticks))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ found.model, found.trial.genotype
 """
 
 from gnas_ext.search.recommender.build import Built, build, compress
+from gnas_ext.search.recommender.choices import Models, space_and_recipes
 from gnas_ext.search.recommender.classic import build_classic, classic_recipes, classic_space
 from gnas_ext.search.recommender.embeddings import embedding_recipes, embedding_space
-from gnas_ext.search.recommender.find import Found, choose, find, retrain
+from gnas_ext.search.recommender.finals import Finalist, choose
+from gnas_ext.search.recommender.find import Found, find, retrain
 from gnas_ext.search.recommender.objective import Goal, Objective
 from gnas_ext.search.recommender.space import lightgcn_recipes, recipes, recommender_space
 from gnas_ext.search.recommender.trained import train_genotype
@@ -16,11 +18,14 @@ from gnas_ext.search.recommender.training_free import (
     training_free_recipes,
     training_free_space,
 )
+from gnas_ext.search.recommender.whole import whole_recipes, whole_space
 
 __all__ = [
     "Built",
+    "Finalist",
     "Found",
     "Goal",
+    "Models",
     "Objective",
     "build",
     "build_classic",
@@ -36,7 +41,10 @@ __all__ = [
     "recipes",
     "recommender_space",
     "retrain",
+    "space_and_recipes",
     "train_genotype",
     "training_free_recipes",
     "training_free_space",
+    "whole_recipes",
+    "whole_space",
 ]

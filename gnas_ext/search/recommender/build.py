@@ -15,6 +15,7 @@ from gnas_ext.search.recommender.embeddings import embedding_space, is_embedding
 from gnas_ext.search.recommender.trained import train_genotype
 from gnas_ext.search.recommender.training_free import FAMILIES as TRAINING_FREE
 from gnas_ext.search.recommender.training_free import build_training_free, is_training_free
+from gnas_ext.search.recommender.whole import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,8 +57,8 @@ def build(
     """Makes the model that a genotype names, of whatever kind, as it is shipped.
 
     Args:
-        genotype: values of the genes of `recommender_space`, `embedding_space`, `classic_space` or
-            `training_free_space`.
+        genotype: values of the genes of `recommender_space`, `embedding_space`, `classic_space`,
+            `training_free_space` or `whole_space`.
         train: the touches; nothing else is seen.
         validate: scores a model, to stop by; as in `train.fit`. Not asked for classics, nor are the following.
         epochs: passes at most.
@@ -70,6 +71,7 @@ def build(
         InputError: the family is none of ours, or, of a training-free or embedding one, a gene is unknown, missing or
             has no such value; the message names it.
     """
+    genotype = plain(genotype)
     if is_classic(genotype):
         return Built(build_classic(genotype, train, seed))
     if is_training_free(genotype):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,28 +13,33 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
+from gnas_ext.search.budget import expected_seconds
+from gnas_ext.search.earlier import best_of_earlier
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.recommender.build import build
-from gnas_ext.search.recommender.classic import classic_recipes, classic_space
-from gnas_ext.search.recommender.objective import Goal, Objective
+from gnas_ext.search.recommender.choices import space_and_recipes
+from gnas_ext.search.recommender.finals import Finalist, choose, play, qualified
+from gnas_ext.search.recommender.objective import DIRECTIONS, Goal, Objective
 from gnas_ext.search.recommender.shared import SharedObjective, write_rows
-from gnas_ext.search.recommender.space import recipes, recommender_space
+from gnas_ext.search.recommender.whole import plain
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
     from gnas_ext.search.recommender.build import Built
+    from gnas_ext.search.recommender.choices import Models
     from gnas_ext.search.study import Study
     from gnas_ext.search.trial import Trial
     from gnas_ext.train.loop import Epoch
 
 # A trial may take this share of the minutes, so that even a large log gets to compare a few.
 _SHARE_OF_BUDGET = 1 / 6
-# Among trials this close to the best NDCG, which noise cannot tell apart, the smallest is chosen.
-_CLOSE = 0.995
+# And this share of the minutes is kept for the finals.
+_SHARE_OF_FINALS = 1 / 5
+# Seeds of one search are this far apart, so that those of searches with seeds 0, 1, 2 … do not meet.
+_SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,28 +50,39 @@ class Found:
         trial: the trial that was chosen; its genotype names the model.
         fit: the model built anew from training and validation, and the course of that training.
         study: all trials.
+        finalists: what it was chosen from, with the scores of each by seed.
     """
 
     trial: Trial
     fit: Built
     study: Study
+    finalists: tuple[Finalist, ...]
 
     @property
     def model(self) -> Model:
         """The chosen model, trained on training and validation, compressed."""
         return self.fit.model
 
+    @property
+    def genotype(self) -> dict[str, Any]:
+        """Of the chosen model, in the terms of the space of its family."""
+        return plain(self.trial.genotype)
+
 
 def find(
     split: Split,
     *,
-    graph: bool = True,
+    models: Models = "graph",
     minutes: float | None = None,
     evaluations: int | None = None,
     goals: Sequence[Goal] = ("ndcg", "bytes"),
     k: int = 20,
     epochs: int = 60,
     population: int = 12,
+    finalists: int = 3,
+    seeds: int = 3,
+    fidelities: Sequence[float] = (),
+    warm_start: Study | str | os.PathLike[str] | None = None,
     seed: int = 0,
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -73,21 +91,29 @@ def find(
     trial_seconds: float = math.inf,
     on_trial: Callable[[Study, Trial], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    on_rerun: Callable[[int, int], None] | None = None,
     on_chosen: Callable[[Trial], None] | None = None,
 ) -> Found:
     """Searches for a recommender and builds the one it chooses from training and validation together.
 
     Args:
         split: the log, cut; its test part is not looked at.
-        graph: search `recommender_space`; False for `classic_space`.
-        minutes: of searching, kept to within one trial; the last training comes on top. None for no limit.
-        evaluations: trials at most. Minutes, evaluations or both must be given.
+        models: what is searched among; see `space_and_recipes`.
+        minutes: of searching, finals included, kept to within one trial; the last training comes on top. None for no
+            limit.
+        evaluations: trials at most; the finals come on top. Minutes, evaluations or both must be given.
         goals: see `Objective`.
         k: length of the lists that are judged.
         epochs: of training a trial at most; early stopping usually ends it sooner.
         population: how many of the best have children; see `evolve`.
+        finalists: how many of the best are trained again to choose among them by their means (see `finals`).
+        seeds: with how many seeds those are trained, the search's own included; 1 for no finals.
+        fidelities: for successive halving (see `evolve`): a trial of fidelity f trains on the touches of sqrt(f) of the
+            users, for sqrt(f) of the passes.
+        warm_start: an earlier study, or its journal, whose best genotypes are tried first, before the recipes.
         seed: of the search and of all training.
-        journal: file to which each trial is appended as it ends.
+        journal: file to which each trial is appended as it ends; those of the finals to one beside it, whose name ends
+            in ".finals".
         resume: goes on where the journal ends. It is refused if the journal's search was for other training or
             validation rows, or for another graph, goals, k, epochs, population, seed or context.
         context: what else must be the same to resume, as JSON.
@@ -96,6 +122,7 @@ def find(
         trial_seconds: a trial that takes longer has failed; needs `workers`.
         on_trial: called after each trial with the study so far and the trial.
         on_epoch: called after each pass of each training here: with workers, of the last one alone.
+        on_rerun: called after each training of the finals with how many of them are done, and how many there are.
         on_chosen: called with the chosen trial before it is trained again.
 
     Returns:
@@ -106,41 +133,76 @@ def find(
         ValueError: no budget, or an argument out of range.
     """
     check_split(split)
-    seconds = math.inf if minutes is None else minutes * 60 * _SHARE_OF_BUDGET
-    options: dict[str, Any] = {"goals": tuple(goals), "k": k, "epochs": epochs, "seconds": seconds, "seed": seed}
-    objective = Objective(split, **options, on_epoch=on_epoch)
-    space = recommender_space(split.train) if graph else classic_space(split.train)
+    if finalists < 1 or seeds < 1:
+        raise ValueError(f"find: expected finalists and seeds of 1 or more, got {finalists} and {seeds}")
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    finals = finalists * (seeds - 1)
+    space, recipes = space_and_recipes(models, split.train)
+    earlier = [] if warm_start is None else best_of_earlier(warm_start, space, population)
+    options: dict[str, Any] = {
+        "goals": tuple(goals),
+        "k": k,
+        "epochs": epochs,
+        "seconds": math.inf if minutes is None else minutes * 60 * _SHARE_OF_BUDGET,
+    }
     terms = {"goals": list(goals), "k": k, "epochs": epochs, "rows": _hash(split.train, split.valid)}
     with TemporaryDirectory(prefix="gnas-ext-") if workers else nullcontext() as folder:
         if folder is not None:
             write_rows(split, Path(folder))
+
+        def objective(number: int) -> Objective | SharedObjective:
+            """With a seed of its own: 0 for the search's."""
+            own = options | {"seed": seed + number * _SEEDS_APART}
+            return (
+                Objective(split, **own, on_epoch=on_epoch) if folder is None else SharedObjective(Path(folder), **own)
+            )
+
+        shared: dict[str, Any] = {
+            "directions": [DIRECTIONS[goal] for goal in goals],
+            "workers": workers,
+            "trial_seconds": trial_seconds,
+        }
         study = evolve(
             space,
-            objective if folder is None else SharedObjective(Path(folder), **options),
+            objective(0),
             evaluations=evaluations,
-            minutes=minutes,
-            directions=objective.directions,
+            minutes=minutes and minutes * (1 - _SHARE_OF_FINALS * (finals > 0)),
             seed=seed,
             population=population,
-            initial=recipes(space) if graph else classic_recipes(space),
+            initial=[*earlier, *recipes],
+            fidelities=fidelities,
             journal=journal,
             resume=resume,
             context=terms | dict(context or {}),
-            workers=workers,
-            trial_seconds=trial_seconds,
             on_trial=on_trial,
+            **shared,
         )
-    chosen = choose(study)
+        best = qualified(study, finalists)
+        left = None if deadline is None else (deadline - time.monotonic()) / 60
+        judged = [Finalist(trial, trial.values[:1]) for trial in best]
+        if finals and (left is None or left * 60 > expected_seconds(best)):
+            judged = play(
+                best,
+                [objective(number) for number in range(1, seeds)],
+                minutes=left,
+                journal=None if journal is None else _finals_journal(journal, resume),
+                on_run=None if on_rerun is None else lambda done: on_rerun(done, finals),
+                context=terms | {"finalists": [trial.genotype.as_dict() for trial in best], "seed": seed},
+                **shared,
+            )
+    chosen = choose(judged).trial
     if on_chosen is not None:
         on_chosen(chosen)
-    return Found(chosen, retrain(chosen, split.train_and_valid, seed=seed, on_epoch=on_epoch), study)
+    fit = retrain(chosen, split.train_and_valid, seed=seed, on_epoch=on_epoch)
+    return Found(chosen, fit, study, tuple(judged))
 
 
-def choose(study: Study) -> Trial:
-    """The smallest of the trials whose NDCG is within half a percent of the best."""
-    best = study.best
-    close = [trial for trial in study.complete if trial.values[0] >= _CLOSE * best.values[0]]
-    return min(close, key=lambda trial: (trial.attributes["bytes"], -trial.values[0], trial.number))
+def _finals_journal(journal: str | os.PathLike[str], resume: bool) -> Path:
+    """Where the finals are kept; emptied unless they go on with the search that they belong to."""
+    path = Path(f"{os.fspath(journal)}.finals")
+    if not resume:
+        path.unlink(missing_ok=True)
+    return path
 
 
 def retrain(

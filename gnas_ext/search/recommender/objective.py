@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+
+from gnas_ext.data.interactions import n_users
 from gnas_ext.evaluate.compare import measure
 from gnas_ext.evaluate.evaluate import evaluate
 from gnas_ext.search.recommender.build import build
@@ -13,7 +16,7 @@ from gnas_ext.search.trial import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gnas_ext.data.interactions import Split
+    from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
     from gnas_ext.search.study import Direction
     from gnas_ext.train.loop import Epoch
@@ -56,25 +59,39 @@ class Objective:
         self.seconds = seconds
         self.seed = seed
         self.on_epoch = on_epoch
+        self._samples: dict[float, tuple[Interactions, Interactions]] = {}
 
     @property
     def directions(self) -> tuple[Direction, ...]:
         """Of the goals, in order."""
         return tuple(DIRECTIONS[goal] for goal in self.goals)
 
-    def __call__(self, genotype: Mapping[str, Any]) -> Outcome:
-        """Builds and measures; the attributes hold the learning curve and all metrics."""
+    def __call__(self, genotype: Mapping[str, Any], fidelity: float = 1.0) -> Outcome:
+        """Builds and measures; the attributes hold the learning curve and all metrics.
+
+        Args:
+            genotype: of any of the spaces.
+            fidelity: below 1, sqrt(fidelity) of the users are looked at, and of the passes done: a cheaper, rougher
+                answer.
+        """
+        share = math.sqrt(fidelity)
+        train, valid = self._sample(share)
+        epochs = min(self.epochs, int(genotype.get("epochs", self.epochs)))
+
+        def ndcg(model: Model) -> float:
+            return evaluate(model, train, valid, (self.k,))[f"ndcg@{self.k}"]
+
         built = build(
             genotype,
-            self.split.train,
-            validate=self._ndcg,
-            epochs=self.epochs,
+            train,
+            validate=ndcg,
+            epochs=max(1, math.ceil(epochs * share)),
             patience=self.patience,
             seconds=self.seconds,
             seed=self.seed,
             on_epoch=self.on_epoch,
         )
-        result = measure("trial", built.model, self.split.train, self.split.valid, (self.k,))
+        result = measure("trial", built.model, train, valid, (self.k,))
         values = {"ndcg": result.metrics[f"ndcg@{self.k}"], "bytes": result.size_bytes, "ms": result.latency_ms}
         return Outcome(
             tuple(float(values[goal]) for goal in self.goals),
@@ -87,5 +104,14 @@ class Objective:
             },
         )
 
-    def _ndcg(self, model: Model) -> float:
-        return evaluate(model, self.split.train, self.split.valid, (self.k,))[f"ndcg@{self.k}"]
+    def _sample(self, share: float) -> tuple[Interactions, Interactions]:
+        """The touches of a share of the users, the same ones for all genotypes."""
+        train, valid = self.split.train, self.split.valid
+        if share == 1:
+            return train, valid
+        if share not in self._samples:
+            users = max(n_users(train), n_users(valid))
+            drawn = np.random.default_rng(self.seed).random(users) < share
+            parts = (part.select(np.flatnonzero(drawn[part.user])) for part in (train, valid))
+            self._samples[share] = next(parts), next(parts)
+        return self._samples[share]

@@ -35,11 +35,11 @@ class SharedObjective:
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._folder, self._options)
 
-    def __call__(self, genotype: Mapping[str, Any]) -> Outcome:
+    def __call__(self, genotype: Mapping[str, Any], fidelity: float = 1.0) -> Outcome:
         """What the objective says."""
         if self._opened is None:
             self._opened = Objective(open_rows(self._folder), **self._options)
-        return self._opened(genotype)
+        return self._opened(genotype, fidelity)
 
 
 def _reopened(folder: Path, options: dict[str, Any]) -> SharedObjective:

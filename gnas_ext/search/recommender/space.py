@@ -75,6 +75,11 @@ def lightgcn_recipes(space: SearchSpace) -> list[dict[str, Any]]:
 
 def recipes(space: SearchSpace) -> list[dict[str, Any]]:
     """Where a search begins: plain LightGCN, and small models beside a popularity that fades quickly or slowly."""
+    return lightgcn_recipes(space) + [fit_recipe(space, recipe) for recipe in fading(space)]
+
+
+def fading(space: SearchSpace) -> list[dict[str, Any]]:
+    """Small models beside a popularity that fades quickly, and slowly; one beside plain popularity, without times."""
     small: dict[str, Any] = {
         "dim": 16,
         "hops": 2,
@@ -91,8 +96,7 @@ def recipes(space: SearchSpace) -> list[dict[str, Any]]:
         "bits": 8,
     }
     memories = space.genes.get("prior_half_life_days")
-    found = [small | {"prior_half_life_days": memories.values[place]} for place in (3, 5)] if memories else [small]
-    return lightgcn_recipes(space) + [fit_recipe(space, recipe) for recipe in found]
+    return [small | {"prior_half_life_days": memories.values[place]} for place in (3, 5)] if memories else [small]
 
 
 def fit_recipe(space: SearchSpace, recipe: dict[str, Any]) -> dict[str, Any]:

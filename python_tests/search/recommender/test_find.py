@@ -12,11 +12,10 @@ from gnas_ext.data import Interactions, n_items, n_users
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate import evaluate
 from gnas_ext.models import fit_popularity
-from gnas_ext.search import Genotype, Stop, Study, Trial
+from gnas_ext.search import Stop, Trial
 from gnas_ext.search.recommender import (
     Found,
     build,
-    choose,
     classic_space,
     find,
     lightgcn_recipes,
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
 
 def searched(split: Split, **options: Any) -> Found:
-    """A short search: six trials of two passes, those of the recipes among them."""
-    chosen: dict[str, Any] = {"evaluations": 6, "epochs": 2, "population": 4, "k": 5, "seed": 5}
+    """A short search: six trials of two passes, those of the recipes among them; no finals."""
+    chosen: dict[str, Any] = {"evaluations": 6, "epochs": 2, "population": 4, "k": 5, "seeds": 1, "seed": 5}
     return find(split, **(chosen | options))
 
 
@@ -52,16 +51,16 @@ def with_part(split: Split, part: str, rows: Interactions) -> Split:
     return replace(split, **changed)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["graph", "classic"])
-def graph(request: pytest.FixtureRequest) -> bool:
-    chosen: bool = request.param
+@pytest.fixture(scope="module", params=["graph", "classic"])
+def models(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
     return chosen
 
 
 @pytest.fixture(scope="module")
-def found(split: Split, graph: bool) -> Found:
+def found(split: Split, models: str) -> Found:
     """A short search with seed 5, to compare others with."""
-    return searched(split, graph=graph)
+    return searched(split, models=models)
 
 
 # From end to end.
@@ -86,15 +85,15 @@ def test_what_is_found_beats_popularity() -> None:
 
 
 def test_a_search_of_graph_models_names_no_family_and_one_of_classics_does(
-    found: Found, split: Split, graph: bool
+    found: Found, split: Split, models: str
 ) -> None:
-    assert ["family" in trial.genotype for trial in found.study.trials] == [not graph] * 6
-    wanted = recommender_space(split.train) if graph else classic_space(split.train)
+    assert ["family" in trial.genotype for trial in found.study.trials] == [models == "classic"] * 6
+    wanted = recommender_space(split.train) if models == "graph" else classic_space(split.train)
     assert found.study.space.names == wanted.names
 
 
 def test_every_classic_family_is_tried(split: Split) -> None:
-    families = {trial.genotype["family"] for trial in searched(split, graph=False).study.trials}
+    families = {trial.genotype["family"] for trial in searched(split, models="classic").study.trials}
     assert families == set(classic_space(split.train).genes["family"].values)
 
 
@@ -117,33 +116,35 @@ def test_trials_and_passes_are_told(split: Split) -> None:
 # It repeats.
 
 
-def test_the_same_seed_finds_the_same(found: Found, split: Split, graph: bool) -> None:
-    assert identical(found, searched(split, graph=graph))
+def test_the_same_seed_finds_the_same(found: Found, split: Split, models: str) -> None:
+    assert identical(found, searched(split, models=models))
 
 
-def test_a_worker_finds_the_same(found: Found, split: Split, graph: bool) -> None:
-    assert identical(searched(split, graph=graph, workers=1), found)
+def test_a_worker_finds_the_same(found: Found, split: Split, models: str) -> None:
+    assert identical(searched(split, models=models, workers=1), found)
 
 
-def test_another_seed_searches_elsewhere(found: Found, split: Split, graph: bool) -> None:
-    other = searched(split, graph=graph, seed=6)
+def test_another_seed_searches_elsewhere(found: Found, split: Split, models: str) -> None:
+    other = searched(split, models=models, seed=6)
     assert [trial.genotype for trial in found.study.trials] != [trial.genotype for trial in other.study.trials]
 
 
 def test_a_resumed_search_finds_what_one_in_a_piece_does(
-    found: Found, split: Split, graph: bool, tmp_path: Path
+    found: Found, split: Split, models: str, tmp_path: Path
 ) -> None:
     journal = tmp_path / "journal.log"
-    searched(split, graph=graph, evaluations=3, journal=journal)
-    resumed = searched(split, graph=graph, journal=journal, resume=True)
+    searched(split, models=models, evaluations=3, journal=journal)
+    resumed = searched(split, models=models, journal=journal, resume=True)
     assert identical(resumed, found)
 
 
-def test_a_finished_search_is_resumed_without_a_trial(split: Split, graph: bool, tmp_path: Path) -> None:
+def test_a_finished_search_is_resumed_without_a_trial(split: Split, models: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal.log"
-    first = searched(split, graph=graph, journal=journal)
+    first = searched(split, models=models, journal=journal)
     told: list[Trial] = []
-    again = searched(split, graph=graph, journal=journal, resume=True, on_trial=lambda study, trial: told.append(trial))
+    again = searched(
+        split, models=models, journal=journal, resume=True, on_trial=lambda study, trial: told.append(trial)
+    )
     assert identical(first, again)
     assert not told
 
@@ -156,7 +157,7 @@ def test_a_finished_search_is_resumed_without_a_trial(split: Split, graph: bool,
         ({"goals": ("ndcg", "ms")}, "'goals'"),
         ({"context": {"data": "other"}}, "'data'"),
         ({"seed": 1}, "seed"),
-        ({"graph": False}, "gene"),
+        ({"models": "classic"}, "gene"),
     ],
 )
 def test_a_journal_of_another_search_is_not_resumed(tmp_path: Path, change: dict[str, Any], names: str) -> None:
@@ -169,25 +170,25 @@ def test_a_journal_of_another_search_is_not_resumed(tmp_path: Path, change: dict
 @pytest.mark.parametrize("part", ["train", "valid"])
 def test_a_journal_of_other_rows_is_not_resumed(tmp_path: Path, part: str) -> None:
     split, journal = logs.split(), tmp_path / "journal.log"
-    searched(split, graph=False, evaluations=1, journal=journal)
+    searched(split, models="classic", evaluations=1, journal=journal)
     rows: Interactions = getattr(split, part)
     other = with_part(split, part, replace(rows, item=rows.item[::-1].copy()))
     with pytest.raises(InputError, match="'rows'"):
-        searched(other, graph=False, evaluations=2, journal=journal, resume=True)
+        searched(other, models="classic", evaluations=2, journal=journal, resume=True)
 
 
 # The test part.
 
 
-def test_a_journal_is_resumed_whatever_the_test_part(found: Found, split: Split, graph: bool, tmp_path: Path) -> None:
+def test_a_journal_is_resumed_whatever_the_test_part(found: Found, split: Split, models: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal.log"
-    searched(split, graph=graph, evaluations=3, journal=journal)
+    searched(split, models=models, evaluations=3, journal=journal)
     other = with_part(split, "test", split.valid)
-    assert identical(searched(other, graph=graph, journal=journal, resume=True), found)
+    assert identical(searched(other, models=models, journal=journal, resume=True), found)
 
 
 @pytest.mark.parametrize("change", ["permuted", "replaced", "empty"])
-def test_the_test_part_does_not_matter(found: Found, split: Split, graph: bool, change: str) -> None:
+def test_the_test_part_does_not_matter(found: Found, split: Split, models: str, change: str) -> None:
     rng, test = np.random.default_rng(0), split.test
     others = {
         "permuted": test.select(rng.permutation(len(test))),
@@ -199,36 +200,10 @@ def test_the_test_part_does_not_matter(found: Found, split: Split, graph: bool, 
         "empty": test.select(np.arange(0)),
     }
     other = replace(split, test=others[change])
-    assert identical(searched(other, graph=graph), found)
+    assert identical(searched(other, models=models), found)
 
 
 # The choice.
-
-
-def study_of(*results: tuple[float, int] | None) -> Study:
-    """Trials with an NDCG and bytes; None for a failed one."""
-    trials = [
-        Trial(number, Genotype({"a": number}), "failed", reason="no")
-        if result is None
-        else Trial(number, Genotype({"a": number}), "complete", result, attributes={"bytes": result[1]})
-        for number, result in enumerate(results)
-    ]
-    return Study(classic_space(logs.touches()), ("maximize", "minimize"), trials)
-
-
-@pytest.mark.parametrize(
-    ("results", "wanted"),
-    [
-        ([(0.2, 900), (0.1, 10)], 0),
-        ([(0.2, 900), (0.1995, 10), (0.1985, 5)], 1),  # within half a percent, the smallest
-        ([(0.1995, 10), (0.2, 10)], 1),  # equal bytes: the better
-        ([(0.2, 10), (0.2, 10)], 0),  # equal: the first
-        ([None, (0.1, 10), None], 1),
-        ([(0.0, 20), (0.0, 10)], 1),
-    ],
-)
-def test_the_smallest_of_the_best_is_chosen(results: list[tuple[float, int] | None], wanted: int) -> None:
-    assert choose(study_of(*results)).number == wanted
 
 
 def test_the_chosen_model_is_trained_for_the_passes_that_were_best(split: Split) -> None:
@@ -251,10 +226,10 @@ def test_an_empty_part_is_refused(split: Split, part: str, message: str) -> None
         searched(with_part(split, part, split.test.select(np.arange(0))))
 
 
-def test_a_validation_of_strangers_is_told_as_the_reason(split: Split, graph: bool) -> None:
+def test_a_validation_of_strangers_is_told_as_the_reason(split: Split, models: str) -> None:
     strangers = replace(split.valid, user=(split.valid.user + 1000).astype(np.int32))
     with pytest.raises(InputError, match=r"no trial of 3 is complete.*nobody to evaluate"):
-        searched(replace(split, valid=strangers), graph=graph, evaluations=3)
+        searched(replace(split, valid=strangers), models=models, evaluations=3)
 
 
 def test_a_search_without_budget_is_refused(split: Split) -> None:

@@ -1,0 +1,124 @@
+"""Was it luck? The best trials of a search are trained again with other seeds, and chosen among by their means.
+
+Among the best, the order on validation is mostly noise: one run of each says little about which is better.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gnas_ext.search.engine import evolve
+from gnas_ext.search.genes import Integer
+from gnas_ext.search.space import SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from gnas_ext.search.evaluation import Evaluate
+    from gnas_ext.search.genotype import Genotype
+    from gnas_ext.search.study import Study
+    from gnas_ext.search.trial import Trial
+
+# Among models this close to the best NDCG, which noise cannot tell apart, the smallest is chosen.
+_CLOSE = 0.995
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """One of the best, and what it was worth with each seed.
+
+    Attributes:
+        trial: of the search.
+        scores: validation NDCG, the search's own first.
+    """
+
+    trial: Trial
+    scores: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Of the scores."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def spread(self) -> float:
+        """Their standard deviation (of a sample); 0 of one alone."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
+
+
+def qualified(study: Study, count: int) -> list[Trial]:
+    """Who goes to the finals: what would be chosen without any, then the best.
+
+    Raises:
+        InputError: no trial is complete.
+    """
+    close = _CLOSE * study.best.values[0]
+    first = choose([Finalist(trial, trial.values[:1]) for trial in study.complete if trial.values[0] >= close]).trial
+    others = sorted(study.complete, key=lambda trial: (-trial.values[0], trial.number))
+    return [first, *(trial for trial in others if trial is not first)][:count]
+
+
+def choose(finalists: Sequence[Finalist]) -> Finalist:
+    """The smallest of those whose mean NDCG is within half a percent of the best."""
+    best = max(finalist.mean for finalist in finalists)
+    close = [finalist for finalist in finalists if finalist.mean >= _CLOSE * best]
+    return min(close, key=lambda one: (one.trial.attributes["bytes"], -one.mean, one.trial.number))
+
+
+def play(
+    trials: Sequence[Trial],
+    objectives: Sequence[Evaluate],
+    *,
+    minutes: float | None,
+    journal: Path | None,
+    on_run: Callable[[int], None] | None = None,
+    **options: Any,
+) -> list[Finalist]:
+    """Evaluates the trials again, once an objective; all of them with the first objective, then with the next.
+
+    A round in which one was not reached, or failed, does not count for any.
+
+    Args:
+        trials: of the search.
+        objectives: each with a seed of its own; values as in the search.
+        minutes: that are left; None for no limit.
+        journal: file to which each run is appended; one that is there is gone on with.
+        on_run: called after each run with how many there were.
+        options: of `evolve`: directions, workers, context …
+    """
+    genotypes = [trial.genotype for trial in trials]
+    rounds = range(len(objectives))
+    space = SearchSpace({"round": Integer(0, len(objectives) - 1), "finalist": Integer(0, len(trials) - 1)})
+    runs = evolve(
+        space,
+        Rerun(objectives, genotypes),
+        evaluations=len(objectives) * len(trials),
+        minutes=minutes,
+        initial=[{"round": turn, "finalist": place} for turn in rounds for place in range(len(trials))],
+        predict=False,
+        journal=journal,
+        resume=journal is not None,
+        on_trial=None if on_run is None else lambda study, _: on_run(study.evaluations),
+        **options,
+    )
+    scores = {(run.genotype["round"], run.genotype["finalist"]): run.values[0] for run in runs.complete}
+    counted = [turn for turn in rounds if all((turn, place) in scores for place in range(len(trials)))]
+    return [
+        Finalist(trial, (trial.values[0], *(scores[turn, place] for turn in counted)))
+        for place, trial in enumerate(trials)
+    ]
+
+
+class Rerun:
+    """Evaluates a genotype of a list with an objective of another; what workers are sent."""
+
+    def __init__(self, objectives: Sequence[Evaluate], genotypes: Sequence[Genotype]) -> None:
+        self._objectives = tuple(objectives)
+        self._genotypes = tuple(genotypes)
+
+    def __call__(self, pick: Mapping[str, Any]) -> Any:
+        """What the objective of its round says of a finalist."""
+        return self._objectives[pick["round"]](self._genotypes[pick["finalist"]])

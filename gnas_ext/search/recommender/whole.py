@@ -1,0 +1,96 @@
+"""Which recommenders can be found at all? Every family in one space, so that a search compares them on one log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gnas_ext.data.interactions import n_items
+from gnas_ext.search.genes import Categorical, Gene
+from gnas_ext.search.recommender.classic import classic_space
+from gnas_ext.search.recommender.embeddings import LIGHTGCN, MULTINOMIAL, SOFTMAX, embedding_space
+from gnas_ext.search.recommender.space import fading, fit_recipe
+from gnas_ext.search.recommender.training_free import (
+    CHEBYCF,
+    EASE,
+    GF_CF,
+    RP3BETA,
+    SLIM,
+    TURBO_CF_LINEAR,
+    training_free_space,
+)
+from gnas_ext.search.space import SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gnas_ext.data.interactions import Interactions
+
+_ITEM_KNN: Mapping[str, Any] = {"family": "item_knn", "classic.neighbours": 100, "shrinkage": 10}
+_FACTORS: Mapping[str, Any] = {"family": "matrix_factorization", "classic.dim": 64, "bits": 8}
+# What the recipes of `recommender_space` leave to the training loop.
+_TRAINED: Mapping[str, Any] = {"family": "graph_embeddings", "lr": 0.005, "batch": 2048, "epochs": 80}
+
+
+def whole_space(train: Interactions) -> SearchSpace:
+    """The spaces of trained embeddings, of what is solved, and of classics, as one.
+
+    Genes:
+        family: which of them; the rest is as in `embedding_space`, `training_free_space` and `classic_space`. A name
+            that means another thing in an earlier one of these has the later one's before it, as in "classic.dim".
+    """
+    parts = {
+        "trained": embedding_space(train),
+        "training_free": training_free_space(n_items(train)),
+        "classic": classic_space(train),
+    }
+    families = [family for part in parts.values() for family in part.genes["family"].values]
+    genes: dict[str, Gene] = {"family": Categorical(families)}
+    for label, part in parts.items():
+        _add(genes, label, part)
+    return SearchSpace(genes)
+
+
+def whole_recipes(space: SearchSpace) -> list[dict[str, Any]]:
+    """Where a search begins: what is strong and soon done comes first, for a large log may see no more."""
+    recipes = (
+        CHEBYCF,
+        *({**recipe, **_TRAINED} for recipe in fading(space)),
+        MULTINOMIAL,
+        RP3BETA,
+        GF_CF,
+        SOFTMAX,
+        TURBO_CF_LINEAR,
+        _ITEM_KNN,
+        EASE,
+        SLIM,
+        _FACTORS,
+        LIGHTGCN,
+    )
+    families = space.genes["family"].values
+    return [fit_recipe(space, dict(recipe)) for recipe in recipes if recipe["family"] in families]
+
+
+def plain(genotype: Mapping[str, Any]) -> dict[str, Any]:
+    """A genotype of the whole space as one of the space of its family, which is what builds it."""
+    return {name.rpartition(".")[2]: value for name, value in genotype.items()}
+
+
+def _add(genes: dict[str, Gene], label: str, part: SearchSpace) -> None:
+    """Adds the genes of a part, alive only for its families; a gene that is there already is shared."""
+    names: dict[str, str] = {"family": "family"}
+    for name, gene in part.genes.items():
+        if name == "family":
+            continue
+        when = {names[other]: values for other, values in gene.when.items()} or {"family": part.genes["family"].values}
+        known = genes.get(name)
+        if (
+            known is not None
+            and replace(known, when={}) == replace(gene, when={})
+            and {*known.when, *when} == {"family"}
+        ):
+            names[name] = name
+            genes[name] = replace(known, when={"family": [*known.when["family"], *when["family"]]})
+        else:
+            names[name] = name if known is None else f"{label}.{name}"
+            genes[names[name]] = replace(gene, when=when)

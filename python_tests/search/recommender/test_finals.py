@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gnas_ext.search import Genotype, Study, Trial
+from gnas_ext.search.recommender import Finalist, choose, classic_space, find
+from gnas_ext.search.recommender.finals import play, qualified
+from python_tests import logs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gnas_ext.search.recommender import Found
+
+
+def trial(number: int, ndcg: float, size: int) -> Trial:
+    return Trial(number, Genotype({"a": number}), "complete", (ndcg, size), attributes={"bytes": size})
+
+
+def study_of(*results: tuple[float, int] | None) -> Study:
+    """Trials with an NDCG and bytes; None for a failed one."""
+    trials = [
+        Trial(number, Genotype({"a": number}), "failed", reason="no") if result is None else trial(number, *result)
+        for number, result in enumerate(results)
+    ]
+    return Study(classic_space(logs.touches()), ("maximize", "minimize"), trials)
+
+
+@pytest.mark.parametrize(
+    ("results", "wanted"),
+    [
+        ([(0.2, 900), (0.1, 10)], [0, 1]),
+        ([(0.2, 900), (0.1995, 10), (0.1985, 5)], [1, 0]),  # within half a percent, the smallest
+        ([(0.1995, 10), (0.2, 10)], [1, 0]),  # equal bytes: the better
+        ([(0.2, 10), (0.2, 10)], [0, 1]),  # equal: the first
+        ([None, (0.1, 10), None], [1]),
+        ([(0.0, 20), (0.0, 10)], [1, 0]),
+        ([(0.3, 90), (0.1, 1), (0.2, 10)], [0, 2]),  # after the one that would be chosen, the best
+    ],
+)
+def test_the_smallest_of_the_best_and_then_the_best_qualify(
+    results: list[tuple[float, int] | None], wanted: list[int]
+) -> None:
+    assert [one.number for one in qualified(study_of(*results), 2)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("scores", "sizes", "wanted"),
+    [
+        ([(0.3, 0.1), (0.25, 0.25)], [5, 9], 1),  # the lucky one is not
+        ([(0.2, 0.2), (0.1995, 0.1995)], [9, 5], 1),
+        ([(0.2,), (0.1,)], [9, 5], 0),
+    ],
+)
+def test_the_mean_decides(scores: list[tuple[float, ...]], sizes: list[int], wanted: int) -> None:
+    finalists = [
+        Finalist(trial(number, one[0], size), one) for number, (one, size) in enumerate(zip(scores, sizes, strict=True))
+    ]
+    assert choose(finalists).trial.number == wanted
+
+
+def test_mean_and_spread_are_those_of_the_scores() -> None:
+    finalist = Finalist(trial(0, 0.1, 1), (0.1, 0.2, 0.4))
+    assert finalist.mean == pytest.approx(mean(finalist.scores))
+    assert finalist.spread == pytest.approx(stdev(finalist.scores))
+    assert Finalist(trial(0, 0.1, 1), (0.1,)).spread == 0
+
+
+def rerun(shift: float, fails: int = -1) -> Any:
+    def objective(genotype: Genotype) -> tuple[float, float]:
+        if genotype["a"] == fails:
+            raise RuntimeError("no")
+        return float(str(genotype["a"])) + shift, 0.0
+
+    return objective
+
+
+def test_each_runs_once_with_each_objective() -> None:
+    done: list[int] = []
+    finalists = play(
+        [trial(4, 0.5, 1), trial(2, 0.25, 1)],
+        [rerun(10), rerun(20)],
+        minutes=None,
+        journal=None,
+        on_run=done.append,
+        directions=["maximize", "minimize"],
+    )
+    assert [one.scores for one in finalists] == [(0.5, 14.0, 24.0), (0.25, 12.0, 22.0)]
+    assert done == [1, 2, 3, 4]
+
+
+def test_a_round_that_one_failed_counts_for_none() -> None:
+    finalists = play(
+        [trial(4, 0.5, 1), trial(2, 0.25, 1)],
+        [rerun(10, fails=2), rerun(20)],
+        minutes=None,
+        journal=None,
+        directions=["maximize", "minimize"],
+    )
+    assert [one.scores for one in finalists] == [(0.5, 24.0), (0.25, 22.0)]
+
+
+def search(**options: Any) -> Found:
+    chosen: dict[str, Any] = {"evaluations": 5, "epochs": 2, "population": 4, "k": 5, "finalists": 2, "seeds": 3}
+    return find(logs.split(), **(chosen | options))
+
+
+@pytest.fixture(scope="module")
+def found() -> Found:
+    return search()
+
+
+def test_finalists_are_trained_with_seeds_of_their_own(found: Found) -> None:
+    assert [len(one.scores) for one in found.finalists] == [3, 3]
+    assert all(len(set(one.scores)) > 1 for one in found.finalists)
+    assert found.trial is choose(found.finalists).trial
+    assert [one.scores[0] for one in found.finalists] == [one.trial.values[0] for one in found.finalists]
+
+
+def test_finals_are_resumed(found: Found, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    assert search(journal=journal).finalists == found.finalists
+    kept = tmp_path / "journal.log.finals"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) * 2 // 3])
+    told: list[tuple[int, int]] = []
+    again = search(journal=journal, resume=True, on_rerun=lambda done, wanted: told.append((done, wanted)))
+    assert again.finalists == found.finalists
+    assert told
+    assert told[-1] == (4, 4)
+    assert len(told) < 4
+
+
+def test_a_worker_gives_the_same_finals(found: Found) -> None:
+    assert search(workers=1).finalists == found.finalists
+
+
+def test_cheap_trials_lead_to_full_ones() -> None:
+    found = search(evaluations=14, fidelities=(0.25, 1.0), models="all", seeds=1)
+    shares = [one.fidelity for one in found.study.trials]
+    assert set(shares) == {0.25, 1.0}
+    assert found.trial.fidelity == 1
+    # Fewer users and fewer passes: what is trained takes at most half of them.
+    rough = [one for one in found.study.trials if one.fidelity < 1 and one.attributes.get("curve")]
+    assert rough
+    assert all(len(one.attributes["curve"]) == 1 for one in rough)
+
+
+def test_a_search_begins_with_the_best_of_an_earlier_one(found: Found) -> None:
+    again = search(warm_start=found.study, seeds=1, evaluations=2)
+    assert again.study.trials[0].genotype in {one.genotype for one in found.study.front}
+
+
+@pytest.mark.parametrize("wrong", [{"finalists": 0}, {"seeds": 0}])
+def test_there_is_at_least_one_of_each(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="expected finalists and seeds of 1 or more"):
+        search(**wrong)
