@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,12 @@ METHODS ?= ours,ours without predictor,Optuna TPE,Optuna NSGA-II,random
 
 bench-search: install  ## the search beside Optuna on NAS-Bench-Graph (make install-bench), an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search --seeds '$(SEEDS)' --methods '$(METHODS)'
+
+# A part: make bench-finding MINUTES=10 SETS=movietweetings METHODS=ours,random
+MINUTES ?= 60
+
+bench-finding: install  ## what an hour of searching finds, beside random search, TPE and recipes, eight hours
+	$(BIN)/python -m benchmarks.finding --data '$(DATA)' --minutes '$(MINUTES)' $(if $(filter command line,$(origin SETS)),--sets '$(SETS)') $(if $(filter command line,$(origin METHODS)),--methods '$(METHODS)')
 
 # No install: there may be no network beside a GPU.
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline

@@ -8,7 +8,7 @@ from gnas_ext.search.recommender.build import Built, build, compress
 from gnas_ext.search.recommender.choices import Models, space_and_recipes
 from gnas_ext.search.recommender.classic import build_classic, classic_recipes, classic_space
 from gnas_ext.search.recommender.embeddings import embedding_recipes, embedding_space
-from gnas_ext.search.recommender.finals import Finalist, choose
+from gnas_ext.search.recommender.finals import Finalist, choose, qualified
 from gnas_ext.search.recommender.find import Found, find, retrain
 from gnas_ext.search.recommender.objective import Goal, Objective
 from gnas_ext.search.recommender.space import lightgcn_recipes, recipes, recommender_space
@@ -38,6 +38,7 @@ __all__ = [
     "embedding_space",
     "find",
     "lightgcn_recipes",
+    "qualified",
     "recipes",
     "recommender_space",
     "retrain",

@@ -11,7 +11,7 @@ from gnas_ext.errors import InputError
 from gnas_ext.search.recommender.classic import FAMILIES as CLASSICS
 from gnas_ext.search.recommender.classic import build_classic, is_classic
 from gnas_ext.search.recommender.embeddings import FAMILIES as EMBEDDINGS
-from gnas_ext.search.recommender.embeddings import embedding_space, is_embedding
+from gnas_ext.search.recommender.embeddings import is_embedding, live_genes
 from gnas_ext.search.recommender.trained import train_genotype
 from gnas_ext.search.recommender.training_free import FAMILIES as TRAINING_FREE
 from gnas_ext.search.recommender.training_free import build_training_free, is_training_free
@@ -77,7 +77,7 @@ def build(
     if is_training_free(genotype):
         return Built(build_training_free(genotype, train, seed))
     if is_embedding(genotype):
-        genotype = embedding_space(train).genotype(genotype)
+        genotype = live_genes(genotype, train)
     elif "family" in genotype:
         families = [*CLASSICS, *TRAINING_FREE, *EMBEDDINGS]
         raise InputError(f"gene 'family': expected one of {families}, got {genotype['family']!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gnas_ext.errors import InputError
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
 from gnas_ext.search.recommender.space import fit_recipe, recommender_space
 from gnas_ext.search.space import SearchSpace
@@ -158,6 +159,24 @@ def embedding_space(train: Interactions) -> SearchSpace:
 def embedding_recipes(space: SearchSpace) -> list[dict[str, Any]]:
     """Where a search begins: LightGCN as published, and with losses that need fewer passes."""
     return [fit_recipe(space, dict(recipe)) for recipe in (LIGHTGCN, SOFTMAX, MULTINOMIAL)]
+
+
+def live_genes(genotype: Mapping[str, Any], train: Interactions) -> dict[str, Any]:
+    """The genes of an embedding that matter, checked.
+
+    Half-lives may be any number of days: the levels of their genes are those of the log that was searched, and what is
+    trained in the end has more of it.
+
+    Raises:
+        InputError: a gene is unknown, missing or has no such value; the message names it.
+    """
+    space = embedding_space(train)
+    days = {name: genotype[name] for name in space.genes if name.endswith("half_life_days") and name in genotype}
+    for name, value in days.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            raise InputError(f"gene {name!r}: expected days above 0, got {value!r}")
+    found = space.genotype({**genotype, **{name: space.genes[name].values[0] for name in days}})
+    return {**found, **{name: value for name, value in days.items() if name in found}}
 
 
 def is_embedding(genotype: Mapping[str, Any]) -> bool:

@@ -143,3 +143,14 @@ def test_a_search_begins_with_recipes_that_can_be_trained() -> None:
     for recipe in embedding_recipes(embedding_space(log)):
         size = (40 + 30) * 4 * 4 + (30 * 4 if recipe["prior"] else 0)
         assert build({**recipe, "dim": 4}, log, epochs=1).model.size_bytes() == size
+
+
+def test_half_lives_of_one_log_are_good_for_a_longer_one() -> None:
+    log = touches()
+    order = log.timestamp.argsort() if log.timestamp is not None else None
+    assert order is not None
+    genotype = embedding_recipes(embedding_space(log.select(order[: len(order) // 2])))[-1]
+    assert "prior_half_life_days" in genotype
+    build(genotype, log, epochs=1)
+    with pytest.raises(InputError, match="gene 'prior_half_life_days': expected days above 0, got -1"):
+        build(genotype | {"prior_half_life_days": -1}, log, epochs=1)

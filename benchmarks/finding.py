@@ -1,0 +1,230 @@
+"""What does an hour of searching find? All of `make bench-finding`.
+
+    python -m benchmarks.finding --minutes 60 --sets movietweetings,gowalla --data ../shared/data
+
+On each log, each method has the same minutes, the same cores and the same objective: the space of all families, with
+compression among its genes, judged by validation NDCG@20 and bytes. The search of this package begins with the recipes;
+random search and Optuna's TPE draw from the same space, gene by gene; "recipes" are the hand-set points of the space
+alone, in their order, as many as the minutes allow. From the trials of each, the same rule takes one (the smallest
+within half a percent of the best on validation), which is trained again on training and validation and then measured,
+once, on test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import files, sources
+from gnas_ext.data import movietweetings, read_split, split_log
+from gnas_ext.errors import InputError
+from gnas_ext.evaluate.compare import measure
+from gnas_ext.search import Study, Trial, evolve
+from gnas_ext.search.evaluation import run
+from gnas_ext.search.executor import Job
+from gnas_ext.search.recommender import Objective, qualified, retrain, space_and_recipes
+from gnas_ext.search.selection import pareto_front
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gnas_ext.data import Split
+    from gnas_ext.search import SearchSpace
+
+HERE = Path(__file__).resolve().parent
+FOUND = HERE / "results" / "search" / "finding.json"
+DOCS = HERE.parent / "docs" / "finding.md"
+SOURCES = ("gnas_ext/search/*.py", "gnas_ext/search/recommender/*.py", "gnas_ext/train/*.py", "gnas_ext/models/*.py")
+# As in `find`: so that even a large log gets to compare a few.
+SHARE_OF_BUDGET = 1 / 6
+EPOCHS = 60
+
+
+class Course:
+    """One method's way: it evaluates until its minutes are over."""
+
+    def __init__(self, split: Split, minutes: float, seed: int) -> None:
+        self.space, self.recipes = space_and_recipes("all", split.train)
+        self.objective = Objective(split, epochs=EPOCHS, seconds=60 * minutes * SHARE_OF_BUDGET, seed=seed)
+        self.minutes = minutes
+        self.seed = seed
+        self.study = Study(self.space, self.objective.directions)
+        self.deadline = time.monotonic() + 60 * minutes
+
+    @property
+    def over(self) -> bool:
+        """Whether another trial, as long as the longest so far, would end too late."""
+        longest = max((trial.seconds for trial in self.study.trials), default=0.0)
+        return time.monotonic() + longest > self.deadline
+
+    def evaluate(self, values: Mapping[str, Any]) -> Trial:
+        """A trial of the study, also where it failed."""
+        number = self.study.evaluations
+        genotype = self.space.genotype(values)
+        result = run(self.objective, Job(number, genotype), self.study.directions, time.monotonic)
+        trial = Trial(
+            number,
+            genotype,
+            "failed" if result.reason else "complete",
+            result.values,
+            result.reason,
+            result.seconds,
+            attributes=result.attributes,
+        )
+        self.study.trials.append(trial)
+        return trial
+
+
+def ours(course: Course) -> None:
+    """`evolve` as `find` calls it."""
+    course.study = evolve(
+        course.space,
+        course.objective,
+        minutes=course.minutes,
+        directions=course.objective.directions,
+        population=12,
+        seed=course.seed,
+        initial=course.recipes,
+    )
+
+
+def random_search(course: Course) -> None:
+    """Different random genotypes."""
+    rng = random.Random(course.seed)
+    while not course.over:
+        course.evaluate(course.space.sample(rng))
+
+
+def by_hand(course: Course) -> None:
+    """The recipes, in order."""
+    for recipe in course.recipes:
+        if course.over:
+            break
+        course.evaluate(recipe)
+
+
+def tpe(course: Course) -> None:
+    """Optuna's tree-structured Parzen estimator, genes together; dead genes are not asked for."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def objective(trial: optuna.Trial) -> tuple[float, ...]:
+        done = course.evaluate(suggested(course.space, trial))
+        if done.state == "failed":
+            raise optuna.TrialPruned
+        return done.values
+
+    sampler = optuna.samplers.TPESampler(seed=course.seed, multivariate=True, group=True)
+    study = optuna.create_study(directions=list(course.study.directions), sampler=sampler)
+    while not course.over:
+        study.optimize(objective, n_trials=1)
+
+
+def suggested(space: SearchSpace, trial: Any) -> dict[str, Any]:
+    """A value for each live gene; numbers in their order as such."""
+    values: dict[str, Any] = {}
+    for name, gene in space.genes.items():
+        if all(values.get(other) in alive for other, alive in gene.when.items()):
+            if gene.ordinal:
+                values[name] = gene.values[trial.suggest_int(name, 0, len(gene.values) - 1)]
+            else:
+                values[name] = trial.suggest_categorical(name, list(gene.values))
+    return values
+
+
+METHODS: dict[str, Callable[[Course], None]] = {
+    "ours": ours,
+    "random": random_search,
+    "Optuna TPE": tpe,
+    "recipes": by_hand,
+}
+
+
+def read(name: str, data: Path) -> Split:
+    """A log by name, cut."""
+    if name == "movietweetings":
+        return split_log(movietweetings(min_rating=6, k_core=5), "temporal", valid=0.1, test=0.2)
+    return read_split(data / name / "train.txt", data / name / "valid.txt", data / name / "test.txt")
+
+
+def searched(split: Split, method: str, minutes: float, seed: int) -> dict[str, Any]:
+    """What a method found, on test."""
+    course = Course(split, minutes, seed)
+    METHODS[method](course)
+    chosen = qualified(course.study, 1)[0]
+    train = split.train_and_valid
+    result = measure(method, retrain(chosen, train, seed=seed).model, train, split.test)
+    return {
+        "ndcg@20": round(result.metrics["ndcg@20"], 5),
+        "recall@20": round(result.metrics["recall@20"], 5),
+        "valid": round(chosen.values[0], 5),
+        "bytes": result.size_bytes,
+        "trials": course.study.evaluations,
+        "failed": sum(trial.state == "failed" for trial in course.study.trials),
+        "genotype": chosen.genotype.as_dict(),
+    }
+
+
+def main() -> None:
+    """Runs what is not there yet and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--sets", default="movietweetings,gowalla")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--seeds", type=int, default=1)
+    arguments = parser.parse_args()
+    digest = sources.digest(SOURCES)
+    kept: dict[str, Any] = json.loads(FOUND.read_text()) if FOUND.exists() else {}
+    for name in arguments.sets.split(","):
+        try:
+            split = read(name, arguments.data)
+        except InputError as error:
+            parser.error(str(error))
+        for method in arguments.methods.split(","):
+            for seed in range(arguments.seeds):
+                key = f"{name}/{arguments.minutes:g}/{method}/{seed}"
+                if kept.get(key, {}).get("sources") == digest:
+                    continue
+                found = searched(split, method, arguments.minutes, seed)
+                kept[key] = {"sources": digest, "cores": len(os.sched_getaffinity(0)), **found}
+                files.write(FOUND, json.dumps(kept, indent=1) + "\n")
+                print(key, {figure: found[figure] for figure in ("ndcg@20", "bytes", "trials")}, flush=True)
+    files.put_figures(DOCS, written_table(kept))
+
+
+def written_table(kept: Mapping[str, Mapping[str, Any]]) -> str:
+    """The tables of docs/finding.md, one a log and budget."""
+    lines = [f"Measured up to {datetime.date.today()}."]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key in kept:
+        name, minutes, _, _ = key.split("/")
+        groups.setdefault((name, minutes), []).append(key)
+    for (name, minutes), keys in groups.items():
+        losses = [(-kept[key]["ndcg@20"], kept[key]["bytes"]) for key in keys]
+        front = set(pareto_front(losses))
+        lines += [
+            f"\n{name}, {minutes} minutes, {kept[keys[0]]['cores']} cores:\n",
+            "| method | seed | NDCG@20 | Recall@20 | bytes | on the front | trials (failed) | family |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for place, key in enumerate(keys):
+            found = kept[key]
+            _, _, method, seed = key.split("/")
+            lines.append(
+                f"| {method} | {seed} | {found['ndcg@20']:.4f} | {found['recall@20']:.4f} | {found['bytes']:,} "
+                f"| {'yes' if place in front else 'no'} | {found['trials']} ({found['failed']}) "
+                f"| {found['genotype']['family']} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

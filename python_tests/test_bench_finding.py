@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import random
+
+import optuna
+import pytest
+
+from benchmarks import finding
+from gnas_ext.search.recommender import space_and_recipes
+from python_tests import logs
+
+
+@pytest.mark.parametrize("method", finding.METHODS)
+def test_each_method_ends_in_a_measured_model(method: str) -> None:
+    found = finding.searched(logs.split(), method, 0.02, seed=0)
+    assert found["trials"] >= 1
+    assert 0 < found["ndcg@20"] <= 1
+    assert found["bytes"] > 0
+
+
+def test_what_optuna_is_asked_for_is_of_the_space() -> None:
+    space, _ = space_and_recipes("all", logs.touches())
+    rng = random.Random(0)
+    families = set()
+    for _ in range(100):
+        # A fixed trial answers what a random genotype says, and only what is asked.
+        wanted = space.sample(rng)
+        answers = {
+            name: list(space.genes[name].values).index(value) if space.genes[name].ordinal else value
+            for name, value in wanted.items()
+        }
+        assert finding.suggested(space, optuna.trial.FixedTrial(answers)) == wanted.as_dict()
+        families.add(wanted["family"])
+    assert len(families) > 3
+
+
+def test_the_table_marks_the_front() -> None:
+    def one(ndcg: float, size: int) -> dict[str, object]:
+        genotype = {"family": "slim"}
+        return {
+            "ndcg@20": ndcg,
+            "recall@20": 0.2,
+            "bytes": size,
+            "trials": 3,
+            "failed": 1,
+            "cores": 2,
+            "genotype": genotype,
+        }
+
+    lines = finding.written_table({"log/1/a/0": one(0.3, 50), "log/1/b/0": one(0.2, 90)}).splitlines()
+    assert [line.split("|")[6].strip() for line in lines[-2:]] == ["yes", "no"]
