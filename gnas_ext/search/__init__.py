@@ -7,14 +7,15 @@
     study.best.genotype, study.front
 
 A genotype is a sequence of tokens and back (`space`, `genotype`); `operators` and `selection` make and choose
-candidates, `proposer` decides what comes next, `engine` runs the loop, `journal` keeps it on disk. Nothing of that
-knows what is searched.
+candidates, `proposer` decides what comes next, `engine` runs the loop, `journal` keeps it on disk, `insight` shows what
+came of it. Nothing of that knows what is searched.
 """
 
 from gnas_ext.search.cell import Cell, Node
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat, Value
 from gnas_ext.search.genotype import Genotype
+from gnas_ext.search.insight import front, genealogy, history, importances
 from gnas_ext.search.space import SearchSpace, Tokens
 from gnas_ext.search.study import Direction, Stop, Study
 from gnas_ext.search.trial import Outcome, Trial
@@ -37,4 +38,8 @@ __all__ = [
     "Trial",
     "Value",
     "evolve",
+    "front",
+    "genealogy",
+    "history",
+    "importances",
 ]
