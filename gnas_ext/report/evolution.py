@@ -76,10 +76,13 @@ def value(figure: float | None, objective: str) -> str:
 
 
 def change(difference: float, objective: str, figure: float) -> str:
-    """How much more or less a value is than before; sizes and times as a share of what they were."""
+    """How much more or less a value is than before; sizes and times as a share of what they were.
+
+    Nothing where a reader would see zero.
+    """
     before = figure - difference
     if objective == "ndcg" or before <= 0:
         digits = f"{abs(difference):.4f}" if objective == "ndcg" else f"{abs(difference):.3g}"
     else:
         digits = f"{abs(difference) / before:.0%}"
-    return f"{'+' if difference > 0 else '−'}{digits}"
+    return f"{'+' if difference > 0 else '−'}{digits}" if digits.strip("0.%") else ""

@@ -99,7 +99,9 @@ class Study:
         """
         complete = [self.losses(trial) for trial in self.complete]
         scale = scale_of(complete)
-        return None if scale is None else scale.volume([scale.scaled(point) for point in complete])
+        if scale is None:
+            return None
+        return scale.volume([scale.scaled(complete[place]) for place in pareto_front(complete)])
 
 
 def turned(values: Sequence[float], directions: Sequence[Direction]) -> Losses:
