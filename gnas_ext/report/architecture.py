@@ -43,7 +43,8 @@ def draw_alone(genotype: Mapping[str, object]) -> Markup:
 
 
 def _pictures(genotype: Mapping[str, object]) -> tuple[Canvas, Canvas, str]:
-    """Wide, narrow, and in words."""
+    """Wide, narrow, and in words. Numbers in four digits: with six, long names do not fit; the table has them all."""
+    genotype = {gene: float(f"{value:.4g}") if isinstance(value, float) else value for gene, value in genotype.items()}
     diagram = family_diagram(genotype) or cell_diagram(genotype)
     if diagram is not None:
         return layout.wide(diagram), layout.narrow(diagram), layout.label(diagram)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,12 @@ from gnas_ext.search import Cell, Integer, LogFloat, SearchSpace
 from gnas_ext.search.recommender import classic_space, embedding_space, recommender_space, training_free_space
 from gnas_ext.search.recommender.classic import FAMILIES as CLASSICS
 from gnas_ext.search.recommender.training_free import FAMILIES as TRAINING_FREE
+from gnas_ext.search.recommender.training_free import GF_CF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ROOT = Path(__file__).parents[2]
 TRAIN = Interactions(np.array([0, 1, 1]), np.array([0, 1, 0]), np.array([0, 86_400, 86_400 * 365]))
 NET = Cell(5, ["gcn", "gat", "skip"], inputs=2)
 SPACES = {
@@ -113,6 +116,10 @@ def test_a_cell_is_its_nodes_and_where_they_take_from(genotype: Mapping[str, obj
     expected = {(f"c0_{end}", f"c0_{at}") for at, node in enumerate(nodes, 1) for end in node.parents}
     assert drawn == expected | {(f"c0_{at}", "c0_out") for at in range(1, 6) if at not in inner}
     assert [diagram.parts[f"c0_{at}"].title for at in range(1, 6)] == [node.operation for node in nodes]
+
+
+def test_the_documented_example_is_what_comes_out() -> None:
+    assert f"```mermaid\n{to_mermaid(GF_CF)}```" in (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
 
 
 def test_two_cells_stand_side_by_side() -> None:
