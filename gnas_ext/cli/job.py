@@ -18,7 +18,15 @@ from gnas_ext.evaluate.cost import human_bytes
 from gnas_ext.evaluate.evaluate import judged_users
 from gnas_ext.evaluate.seen import SeenItems
 from gnas_ext.recommend import Provenance, fingerprint, load, package_versions, save_artefact
-from gnas_ext.report import CurvePoint, ReportData, TrialPoint, verdict, write_report
+from gnas_ext.report import (
+    CurvePoint,
+    ReportData,
+    TrialPoint,
+    insight_of,
+    verdict,
+    write_architecture,
+    write_report,
+)
 from gnas_ext.search.recommender import find, retrain
 
 if TYPE_CHECKING:
@@ -44,7 +52,7 @@ class Options:
     """How a job is run.
 
     Attributes:
-        out: folder for `artefact/`, `report.html` and `journal.log`.
+        out: folder for `artefact/`, `report.html`, `architecture.svg`, `architecture.mmd` and `journal.log`.
         data: what the log is, for people.
         command: what to type to run it again.
         minutes, evaluations, goals, epochs, population, finalists, seeds, fidelities, warm_start, seed, resume, models,
@@ -109,6 +117,7 @@ def run_job(split: Split, options: Options, console: Console) -> None:
         options.out / "report.html",
         _report(split, found, comparison, listed, reference, minutes, recommender, options),
     )
+    write_architecture(options.out, found.trial.genotype)
     console.print(f"\nartefact  {_shown(artefact)}\nreport    {_shown(report)}", highlight=False, soft_wrap=True)
 
 
@@ -265,6 +274,7 @@ def _report(
         trials=trials,
         chosen=found.trial.number,
         genotype=found.genotype,
+        **insight_of(found.study, found.trial, options.goals)._asdict(),
         curve=[CurvePoint(*point) for point in found.trial.attributes.get("curve", [])],
         recommendations={one.user: [title for title, _ in one.recommended] for one in listed},
         command=options.command,

@@ -1,21 +1,27 @@
-"""How far is it? One bar for the search, one for the training at hand, with the time that is left."""
+"""How far is it? One bar for the search, one for the training at hand, with the time that is left.
+
+Under them a line on what the search has found, and one on the last trial that failed; all in 80 columns.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from gnas_ext.search.study import Study
     from gnas_ext.search.trial import Trial
     from gnas_ext.train.loop import Epoch
+
+_Bars = TypeVar("_Bars", bound=Progress)
 
 
 class _TimeLeft(ProgressColumn):
@@ -31,8 +37,40 @@ class _TimeLeft(ProgressColumn):
         return Text(f"{minutes}:{seconds:02} left")
 
 
-def _bars(console: Console) -> Progress:
-    return Progress(
+class _Found(Progress):
+    """Bars with lines under them."""
+
+    found: Sequence[Text] = ()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bars, then the lines."""
+        yield from super().get_renderables()
+        yield from self.found
+
+
+def standing(study: Study) -> list[Text]:
+    """What a search has found so far, a line, and the last trial that failed, another; for people."""
+    failed = [trial for trial in study.trials if trial.state != "complete"]
+    told = ["none complete yet"]
+    if study.complete:
+        volume = study.relative_hypervolume
+        told = [
+            f"best NDCG {study.best.values[0]:.4f}, trial {study.best.number}",
+            *([f"front of {len(study.front)}"] if len(study.directions) > 1 else []),
+            f"hypervolume {'–' if volume is None else f'{volume:.3f}'}",
+        ]
+    told += [f"{len(failed)} failed"] if failed else []
+    lines = [Text(f"  {'; '.join(told)}", no_wrap=True, overflow="ellipsis")]
+    if failed:
+        reason = " ".join(failed[-1].reason.split())
+        lines.append(
+            Text(f"  trial {failed[-1].number} failed: {reason}", style="yellow", no_wrap=True, overflow="ellipsis")
+        )
+    return lines
+
+
+def _bars(console: Console, kind: type[_Bars]) -> _Bars:
+    return kind(
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -61,7 +99,7 @@ class SearchProgress:
         self._evaluations = evaluations
         self._started = time.monotonic()
         self._trials = 0
-        self._bars = _bars(console)
+        self._bars = _bars(console, _Found)
         total = self._seconds if self._seconds is not None else evaluations
         self._search = self._bars.add_task("search", total=total, note="")
         self._training = self._bars.add_task("trial 1", total=epochs, note="", visible=not workers)
@@ -88,8 +126,8 @@ class SearchProgress:
     def on_trial(self, study: Study, trial: Trial) -> None:
         """A trial has ended."""
         self._trials = study.evaluations
-        best = f"best NDCG {study.best.values[0]:.4f}" if study.complete else "none complete yet"
-        self._bars.update(self._search, note=f"{self._trials} trials, {best}")
+        self._bars.update(self._search, note="1 trial" if self._trials == 1 else f"{self._trials} trials")
+        self._bars.found = standing(study)
         self._bars.reset(self._training, description=f"trial {self._trials + 1}", note="")
         self._advance()
 
@@ -133,7 +171,7 @@ class ComparisonProgress:
 
     def __init__(self, console: Console, models: int, users: int) -> None:
         self._users = users
-        self._bars = _bars(console)
+        self._bars = _bars(console, Progress)
         self._models = self._bars.add_task("compare", total=models, note="")
         self._step = self._bars.add_task("rank   ", total=users, note="")
 

@@ -1,7 +1,22 @@
 """Showing what was found: one HTML page with the comparison, the search, the architecture and the data."""
 
-from gnas_ext.report.data import CurvePoint, ReportData, TrialPoint
+from gnas_ext.report.data import Ancestor, CurvePoint, GeneShare, ReportData, TrialPoint
+from gnas_ext.report.files import write_architecture
+from gnas_ext.report.insight import insight_of
+from gnas_ext.report.mermaid import to_mermaid
 from gnas_ext.report.page import write_report
 from gnas_ext.report.verdict import Verdict, verdict
 
-__all__ = ["CurvePoint", "ReportData", "TrialPoint", "Verdict", "verdict", "write_report"]
+__all__ = [
+    "Ancestor",
+    "CurvePoint",
+    "GeneShare",
+    "ReportData",
+    "TrialPoint",
+    "Verdict",
+    "insight_of",
+    "to_mermaid",
+    "verdict",
+    "write_architecture",
+    "write_report",
+]

@@ -1,6 +1,6 @@
 """What was found, as a picture: the way of a log through the best architecture, with its genes in the boxes.
 
-Drawn twice, wide and narrow; the page shows the one that fits.
+Drawn twice, wide and narrow; the page shows the one that fits. Graph models are drawn here, others by `layout`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from gnas_ext.report import layout
 from gnas_ext.report.canvas import Box, Canvas, height
-from gnas_ext.report.stages import Stages, stages_of
+from gnas_ext.report.cells import cell_diagram
+from gnas_ext.report.families import family_diagram
+from gnas_ext.report.stages import Stages, is_graph, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,9 +32,29 @@ _LOG = ["who touched what,", "and when"]
 
 def draw(genotype: Mapping[str, object]) -> Markup:
     """Both pictures of a genotype, as two <svg> elements of the classes `wide` and `narrow`."""
+    wide, narrow, label = _pictures(genotype)
+    return wide.svg("wide", label) + Markup("\n") + narrow.svg("narrow", label)
+
+
+def draw_alone(genotype: Mapping[str, object]) -> Markup:
+    """The wide picture as an SVG document of its own, in the page's light colours."""
+    wide, _, label = _pictures(genotype)
+    return wide.document(label)
+
+
+def _pictures(genotype: Mapping[str, object]) -> tuple[Canvas, Canvas, str]:
+    """Wide, narrow, and in words. Numbers in four digits: with six, long names do not fit; the table has them all."""
+    genotype = {gene: float(f"{value:.4g}") if isinstance(value, float) else value for gene, value in genotype.items()}
+    diagram = family_diagram(genotype) or cell_diagram(genotype)
+    if diagram is not None:
+        return layout.wide(diagram), layout.narrow(diagram), layout.label(diagram)
     stages = stages_of(genotype)
-    label = _label(stages)
-    return _wide(stages).svg("wide", label) + Markup("\n") + _narrow(stages).svg("narrow", label)
+    return _wide(stages), _narrow(stages), _label(stages)
+
+
+def can_be_drawn(genotype: Mapping[str, object]) -> bool:
+    """Whether a genotype says what its architecture looks like."""
+    return bool(family_diagram(genotype) or cell_diagram(genotype) or is_graph(genotype))
 
 
 @dataclass(frozen=True)

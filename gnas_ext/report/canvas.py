@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias
 
 from markupsafe import Markup
@@ -107,6 +109,27 @@ class Canvas:
         """The picture as an <svg> element of a class, with its description."""
         return Markup('<svg class="{}" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}{}</svg>').format(
             name, self.width, self.height + 4, label, Markup("").join(self._arrows), Markup("").join(self._boxes)
+        )
+
+    def document(self, label: str) -> Markup:
+        """The picture as a document of its own, in the page's light colours: what draws SVG need not know variables."""
+        css = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+        colours = dict(re.findall(r"(--[\w-]+): (#\w+);", css.split("@media")[0]))
+        rules = "\n".join(line[len(".diagram ") :] for line in css.splitlines() if line.startswith(".diagram "))
+        rules = re.sub(r"var\((--[\w-]+)\)", lambda match: colours[match[1]], rules)
+        return Markup(
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0:g} {1:g}" width="{0:g}" height="{1:g}"'
+            ' font-family="system-ui, Helvetica, Arial, sans-serif">\n'
+            "<title>{2}</title>\n<style>\n{3}\n</style>\n"
+            '<path fill="{4}" d="M0 0h{0:g}v{1:g}H0z"/>\n{5}{6}\n</svg>\n'
+        ).format(
+            self.width,
+            self.height + 4,
+            label,
+            Markup(rules),
+            colours["--card"],
+            Markup("").join(self._arrows),
+            Markup("").join(self._boxes),
         )
 
 

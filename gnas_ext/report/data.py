@@ -47,6 +47,44 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class GeneShare:
+    """How much one gene decides over one objective.
+
+    Attributes:
+        gene: its name, or that of a cell.
+        objective: "ndcg", "bytes", "ms" or another name.
+        importance: share of the variance over the space, 0 to 1.
+        spread: its standard deviation over models.
+    """
+
+    gene: str
+    objective: str
+    importance: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """One trial on the line that leads to the chosen one.
+
+    Attributes:
+        number: of the trial.
+        origin: where the genotype came from ("random", "mutation" …).
+        nearest: number of the parent on the line; None for the first.
+        changes: (gene, value before, value after, number of the other parent that it was taken from) of each gene that
+            differs from the nearest parent; None for a value where the gene is dead, and for no other parent.
+        figures: (objective, value, change from the nearest parent, whether that is better) in order; values may be None
+            where the trial failed, and changes where there is nothing to compare with.
+    """
+
+    number: int
+    origin: str
+    nearest: int | None = None
+    changes: Sequence[tuple[str, str | None, str | None, int | None]] = ()
+    figures: Sequence[tuple[str, float | None, float | None, bool]] = ()
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that a report shows. What is empty has no section.
 
@@ -63,6 +101,9 @@ class ReportData:
         chosen: number of the trial whose genotype was trained again.
         genotype: what was chosen, gene by gene.
         curve: the final training, epoch by epoch.
+        importances: which genes matter, for each objective, by falling importance.
+        fits: of each objective, how well the models behind `importances` rank trials that they have not seen.
+        lineage: from the first ancestor to the chosen trial.
         recommendations: sample users, and titles for each from best to worst.
         command: what to type to make all this again.
         versions: version of each package.
@@ -80,6 +121,9 @@ class ReportData:
     chosen: int | None = None
     genotype: Mapping[str, object] = field(default_factory=dict)
     curve: Sequence[CurvePoint] = ()
+    importances: Sequence[GeneShare] = ()
+    fits: Mapping[str, float] = field(default_factory=dict)
+    lineage: Sequence[Ancestor] = ()
     recommendations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

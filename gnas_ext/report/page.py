@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from importlib import resources
 from pathlib import Path
@@ -12,15 +11,19 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from gnas_ext.errors import InputError
 from gnas_ext.evaluate.cost import human_bytes
 from gnas_ext.report import plots
-from gnas_ext.report.architecture import draw
+from gnas_ext.report.anatomy import diagram_of
+from gnas_ext.report.architecture import can_be_drawn, draw
+from gnas_ext.report.evolution import change, goal, importance_table, value
+from gnas_ext.report.files import write_text
+from gnas_ext.report.mermaid import to_mermaid
 from gnas_ext.report.stages import acts_in, is_graph, words
 from gnas_ext.report.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import os
+    from collections.abc import Mapping, Sequence
 
     from gnas_ext.report.data import ReportData, TrialPoint
 
@@ -39,19 +42,7 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
         InputError: the file cannot be written.
         ValueError: the comparison lacks the found model or the reference.
     """
-    target = Path(path)
-    text = render(data)
-    fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            fresh.write_text(text, encoding="utf-8")
-            os.replace(fresh, target)
-        finally:
-            fresh.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{target}: the report cannot be written: {error.strerror or error}") from error
-    return target
+    return write_text(Path(path), render(data), "the report")
 
 
 def render(data: ReportData) -> str:
@@ -64,7 +55,9 @@ def render(data: ReportData) -> str:
         "figure": _figure,
         "count": "{:,}".format,
         "words": words,
-        "acts_in": acts_in,
+        "goal": goal,
+        "value": value,
+        "change": change,
     }
     return environment.from_string(_read("page.html.j2")).render(
         data=data,
@@ -75,10 +68,19 @@ def render(data: ReportData) -> str:
         history=plots.history(data.trials) if data.trials else "",
         curve_ndcg=plots.curve_ndcg(data.curve) if any(point.ndcg is not None for point in data.curve) else "",
         curve_loss=plots.curve_loss(data.curve) if data.curve else "",
-        architecture=draw(data.genotype) if is_graph(data.genotype) else "",
+        architecture=draw(data.genotype) if can_be_drawn(data.genotype) else "",
+        mermaid=to_mermaid(data.genotype) if can_be_drawn(data.genotype) else "",
+        acts_in=_acts_in(data.genotype),
+        importances=importance_table(data.importances),
         trials_told=_trials_told(data.trials),
         epochs_told=_counted(len(data.curve), "epoch"),
     )
+
+
+def _acts_in(genotype: Mapping[str, object]) -> Mapping[str, str]:
+    """Where each gene acts, for people."""
+    titles = {} if is_graph(genotype) else {gene: title.lower() for gene, title in diagram_of(genotype).acts_in.items()}
+    return {gene: titles.get(gene) or acts_in(gene) for gene in genotype}
 
 
 def _read(name: str) -> str:

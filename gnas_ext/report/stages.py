@@ -16,10 +16,10 @@ _STAGES = (
     ("prior", r"prior|popularity", "item prior"),
     ("training", r"weight_decay|draw|dropout", "training"),
     ("quantise", r"bit|quanti[sz]", "stored rows"),
-    ("table", r"dim|width|embedding|init|free_users", "embedding table"),
-    ("combine", r"combin|readout|layer_weight", "combination of hops"),
-    ("graph", r"alpha|beta|norm|exponent|half_life|decay|self_loop|edge_weight", "graph"),
-    ("hops", r"hop|layer|residual|propagat", "hops"),
+    ("table", r"dim|width|embedding|init|^start$|free_users", "embedding table"),
+    ("combine", r"combin|readout|layer_weight|^restart$", "combination of hops"),
+    ("graph", r"alpha|beta|norm|exponent|half_life|decay|loop|edge_weight|^item_(neighbours|share)$", "graph"),
+    ("hops", r"hop|layer|residual|propagat|attention|transform", "hops"),
     ("training", r"", "training"),
 )
 _OFF = ("False", "None", "none", "off", "0", "0.0")
@@ -58,7 +58,7 @@ def stages_of(genotype: Mapping[str, object]) -> Stages:
     """Sorts the genes of a genotype into stages."""
     sorted_genes: dict[str, list[tuple[str, str]]] = {name: [] for name, _, _ in _STAGES}
     for gene, value in genotype.items():
-        if not _is_hops(gene, value):
+        if not _is_hops(gene, value) and gene != "family":
             sorted_genes[_stage(gene)[0]].append((gene, words(value)))
     return Stages(
         **sorted_genes,

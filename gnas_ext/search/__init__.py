@@ -7,8 +7,8 @@
     study.best.genotype, study.front
 
 A genotype is a sequence of tokens and back (`space`, `genotype`); `operators` and `selection` make and choose
-candidates, `proposer` decides what comes next, `engine` runs the loop, `journal` keeps it on disk. Nothing of that
-knows what is searched.
+candidates, `proposer` decides what comes next, `engine` runs the loop, `journal` keeps it on disk, `insight` shows what
+came of it. Nothing of that knows what is searched.
 """
 
 from gnas_ext.search.cell import Cell, Node
@@ -16,6 +16,7 @@ from gnas_ext.search.earlier import best_of_earlier
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat, Value
 from gnas_ext.search.genotype import Genotype
+from gnas_ext.search.insight import front, genealogy, history, importances
 from gnas_ext.search.space import SearchSpace, Tokens
 from gnas_ext.search.study import Direction, Stop, Study
 from gnas_ext.search.trial import Outcome, Trial
@@ -39,4 +40,8 @@ __all__ = [
     "Value",
     "best_of_earlier",
     "evolve",
+    "front",
+    "genealogy",
+    "history",
+    "importances",
 ]

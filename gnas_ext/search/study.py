@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gnas_ext.errors import InputError
 from gnas_ext.search.selection import hypervolume, pareto_front
+from gnas_ext.search.volume import scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +94,18 @@ class Study:
                 f"hypervolume: expected a reference of {len(self.directions)} numbers, got {len(reference)}"
             )
         return hypervolume([self.losses(trial) for trial in self.front], turned(reference, self.directions))
+
+    @property
+    def relative_hypervolume(self) -> float | None:
+        """The volume that the front dominates, without a reference from outside; it never falls as trials come.
+
+        1 is the box that the first eight complete trials span (see `search.volume`); None before there are so many.
+        """
+        complete = [self.losses(trial) for trial in self.complete]
+        scale = scale_of(complete)
+        if scale is None:
+            return None
+        return scale.volume([scale.scaled(complete[place]) for place in pareto_front(complete)])
 
 
 def turned(values: Sequence[float], directions: Sequence[Direction]) -> Losses:

@@ -23,7 +23,8 @@ def manifest(out: Path) -> dict[str, object]:
 
 
 def test_a_search_leaves_an_artefact_a_report_and_a_journal(found: Path) -> None:
-    names = {"artefact", "journal.log", "journal.log.finals", "report.html"}
+    pictures = {"architecture.mmd", "architecture.svg"}
+    names = pictures | {"artefact", "journal.log", "journal.log.finals", "report.html"}
     assert {path.name for path in found.iterdir()} == names
     assert (found / "artefact" / "model.safetensors").stat().st_size > 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from gnas_ext.data.interactions import Step
 from gnas_ext.evaluate.compare import ModelResult
-from gnas_ext.report import CurvePoint, ReportData, TrialPoint
+from gnas_ext.report import Ancestor, CurvePoint, GeneShare, ReportData, TrialPoint
 
 TITLES = [
     "Gravity (2013)",
@@ -20,6 +20,11 @@ TITLES = [
     "The Hobbit: The Desolation of Smaug (2013)",
     "Now You See Me (2013)",
     "The Hunger Games: Catching Fire (2013)",
+]
+
+GENES = [
+    *("dim", "hops", "alpha", "combine", "loss", "dropout", "lr", "negatives", "half_life_days", "prior"),
+    *("prior_weight", "prior_half_life_days", "bits"),
 ]
 
 
@@ -98,6 +103,29 @@ def make_report() -> ReportData:
             )
             for epoch in range(1, 41)
         ],
+        importances=[
+            GeneShare(gene, objective, round(0.5 / (1 + (place + shift) % 13), 3), 0.02)
+            for objective, shift in (("ndcg", 0), ("bytes", 5))
+            for place, gene in enumerate(GENES)
+        ],
+        fits={"ndcg": 0.72, "bytes": 0.91},
+        lineage=(
+            Ancestor(4, "random", figures=[("ndcg", 0.0911, None, False), ("bytes", 1_490_000.0, None, False)]),
+            Ancestor(
+                31,
+                "mutation",
+                4,
+                [("dim", "64", "16", None), ("prior_half_life_days", None, "14", None)],
+                [("ndcg", 0.1203, 0.0292, True), ("bytes", 412_384.0, -1_077_616.0, True)],
+            ),
+            Ancestor(
+                chosen.number,
+                "crossover",
+                31,
+                [("net", "gcn(0) gat(1) skip(0,1)", "gcn(0) gat(0) skip(2)", 17)],
+                [("ndcg", 0.1342, 0.0139, True), ("bytes", 512_384.0, 100_000.0, False)],
+            ),
+        ),
         recommendations={
             user: [TITLES[(start + 3 * place) % len(TITLES)] for place in range(10)]
             for start, user in enumerate(("1", "417", "9032"))

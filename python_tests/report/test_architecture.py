@@ -38,7 +38,7 @@ def test_every_gene_stands_in_a_box(place: int) -> None:
     assert drawn["Graph"] == ["alpha 0.5", "half life days 30"]
     assert drawn["Embedding table"] == ["dim 64"]
     assert drawn["Combine hops"] == ["mean"]
-    assert drawn["Training"] == ["loss softmax", "dropout 0.1", "lr 0.00562341", "negatives 64"]
+    assert drawn["Training"] == ["loss softmax", "dropout 0.1", "lr 0.005623", "negatives 64"]
     assert drawn["Item prior"] == ["weight 1.5", "half life days 14"]
     assert drawn["Stored rows"] == ["bits 8"]
     assert [title for title in drawn if title.startswith("Hop ")] == ["Hop 1", "Hop 2", "Hop 3"]

@@ -14,7 +14,7 @@ import pytest
 from gnas_ext.data.interactions import Step
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.compare import ModelResult
-from gnas_ext.report import CurvePoint, ReportData, TrialPoint, write_report
+from gnas_ext.report import Ancestor, CurvePoint, GeneShare, ReportData, TrialPoint, write_report
 from gnas_ext.report.page import render
 
 from .conftest import make_report
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SMALL = ReportData(title="t", comparison=[ModelResult("m", {}, 1, 0.1)], found="m")
-SECTIONS = ["comparison", "search", "architecture", "training", "recommendations", "data", "reproduce"]
+SECTIONS = [
+    *("comparison", "search", "genes", "lineage", "architecture"),
+    *("training", "recommendations", "data", "reproduce"),
+]
 
 
 class Page(HTMLParser):
@@ -129,6 +132,31 @@ def test_cleaning_steps_show_what_they_cost(page: Page) -> None:
     assert ["5-core4 rounds", "84,102", "71,394", "12,708"] in page.rows
 
 
+def test_gene_shares_have_their_spread_and_say_how_far_to_trust_them(page: Page) -> None:
+    assert ["dim", "0.50± 0.02", "0.08± 0.02"] in page.rows
+    assert "its rank correlation is 0.72 for NDCG@20, 0.91 for Size." in page.words
+    assert "the shares say little" not in page.words
+    assert "1 more gene has 0.06 or less." in " ".join(page.words.split())
+
+
+def test_shares_of_models_that_know_nothing_are_doubted() -> None:
+    doubtful = replace(SMALL, importances=[GeneShare("dim", "ndcg", 0.9, 0.3)], fits={"ndcg": 0.1})
+    assert (
+        "its rank correlation is 0.10 for NDCG@20. Where it is low, the shares say little."
+        in Page(render(doubtful)).words
+    )
+
+
+def test_the_line_of_the_chosen_trial_says_what_changed_and_what_it_brought(page: Page) -> None:
+    words = " ".join(page.words.split())
+    assert "Trial 4 random NDCG@20 0.0911Size 1.49 MB" in words
+    assert (
+        "Trial 31 mutation of 4 dim 64 → 16 prior_half_life_days – → 14 NDCG@20 0.1203 +0.0292Size 412 kB −72%" in words
+    )
+    assert "chosen net gcn(0) gat(1) skip(0,1) → gcn(0) gat(0) skip(2) from trial 17" in words
+    assert [span.get("class") for span in page.all("span")].count("worse") == 1
+
+
 def test_genes_stand_in_the_table(page: Page) -> None:
     assert ["lr", "0.00562341", "training"] in page.rows
 
@@ -151,6 +179,9 @@ def test_strangers_words_stay_words(bad: str) -> None:
         trials=[trial],
         genotype={bad: bad, "hops": 1, "combine": bad},
         curve=[CurvePoint(1, 0.1, 0.1)],
+        importances=[GeneShare(bad, bad, 0.5, 0.1)],
+        fits={bad: 0.5},
+        lineage=[Ancestor(0, bad, 1, [(bad, bad, bad, 2)], [(bad, 1.0, 0.5, True)])],
         recommendations={bad: [bad]},
         command=bad,
         versions={bad: bad},
@@ -158,7 +189,7 @@ def test_strangers_words_stay_words(bad: str) -> None:
     page = Page(render(data))
     assert not page.all("script")
     assert not page.all("img")
-    assert page.words.count(bad) >= 15
+    assert page.words.count(bad) >= 24
 
 
 def test_headers_have_a_scope_and_pictures_a_description(page: Page) -> None:

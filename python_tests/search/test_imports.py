@@ -6,7 +6,11 @@ from pathlib import Path
 import gnas_ext.search
 
 ROOM = Path(gnas_ext.search.__file__).parent
-GENERIC = [ast.parse(path.read_text()) for path in ROOM.glob("*.py") if not path.name.startswith(("recommender", "__"))]
+GENERIC = [
+    ast.parse(path.read_text())
+    for path in [*ROOM.glob("*.py"), *ROOM.glob("insight/*.py")]
+    if not path.name.startswith(("recommender", "__"))
+]
 
 
 def imported(nodes: list[ast.AST]) -> set[str]:
