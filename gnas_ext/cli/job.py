@@ -20,6 +20,7 @@ from gnas_ext.evaluate.seen import SeenItems
 from gnas_ext.recommend import Provenance, fingerprint, load, package_versions, save_artefact
 from gnas_ext.report import (
     CurvePoint,
+    FinalistRow,
     ReportData,
     TrialPoint,
     insight_of,
@@ -117,7 +118,7 @@ def run_job(split: Split, options: Options, console: Console) -> None:
         options.out / "report.html",
         _report(split, found, comparison, listed, reference, minutes, recommender, options),
     )
-    write_architecture(options.out, found.trial.genotype)
+    write_architecture(options.out, found.genotype)
     console.print(f"\nartefact  {_shown(artefact)}\nreport    {_shown(report)}", highlight=False, soft_wrap=True)
 
 
@@ -255,6 +256,12 @@ def _report(
             trial.state,
         )
         for trial in found.study.trials
+        if trial.fidelity == 1
+    ]
+    finalists = [
+        FinalistRow(one.trial.number, one.mean, one.spread, len(one.scores), one.trial.attributes["bytes"])
+        for one in found.finalists
+        if len(one.scores) > 1
     ]
     return ReportData(
         title=f"A recommender for {options.data}",
@@ -262,7 +269,7 @@ def _report(
         found=FOUND,
         reference=reference,
         facts={
-            "Trials": f"{len(trials)} in {minutes:.1f} min",
+            "Trials": f"{found.study.evaluations} in {minutes:.1f} min",
             "Model": human_bytes(found.model.size_bytes()),
             "Users": f"{n_users(train):,}",
             "Items": f"{recommender.n_items:,}",
@@ -272,6 +279,7 @@ def _report(
         guesses=split.guesses,
         split_method=split.method,
         trials=trials,
+        finalists=finalists,
         chosen=found.trial.number,
         genotype=found.genotype,
         **insight_of(found.study, found.trial, options.goals)._asdict(),

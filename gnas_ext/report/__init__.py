@@ -1,6 +1,6 @@
 """Showing what was found: one HTML page with the comparison, the search, the architecture and the data."""
 
-from gnas_ext.report.data import Ancestor, CurvePoint, GeneShare, ReportData, TrialPoint
+from gnas_ext.report.data import Ancestor, CurvePoint, FinalistRow, GeneShare, ReportData, TrialPoint
 from gnas_ext.report.files import write_architecture
 from gnas_ext.report.insight import insight_of
 from gnas_ext.report.mermaid import to_mermaid
@@ -10,6 +10,7 @@ from gnas_ext.report.verdict import Verdict, verdict
 __all__ = [
     "Ancestor",
     "CurvePoint",
+    "FinalistRow",
     "GeneShare",
     "ReportData",
     "TrialPoint",

@@ -32,6 +32,25 @@ class TrialPoint:
 
 
 @dataclass(frozen=True)
+class FinalistRow:
+    """One of the best trials, trained with several seeds.
+
+    Attributes:
+        number: of the trial.
+        mean: of its NDCG@20 on validation.
+        spread: standard deviation over seeds.
+        seeds: how many there were.
+        bytes: size of the model.
+    """
+
+    number: int
+    mean: float
+    spread: float
+    seeds: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     """One epoch of the final training.
 
@@ -98,6 +117,7 @@ class ReportData:
         guesses: what was guessed about the file.
         split_method: how the log was cut.
         trials: the trials of the search, in order.
+        finalists: the trials that were trained with several seeds, among which one was chosen.
         chosen: number of the trial whose genotype was trained again.
         genotype: what was chosen, gene by gene.
         curve: the final training, epoch by epoch.
@@ -118,6 +138,7 @@ class ReportData:
     guesses: Sequence[str] = ()
     split_method: str = ""
     trials: Sequence[TrialPoint] = ()
+    finalists: Sequence[FinalistRow] = ()
     chosen: int | None = None
     genotype: Mapping[str, object] = field(default_factory=dict)
     curve: Sequence[CurvePoint] = ()

@@ -7,7 +7,7 @@ import pytest
 
 from gnas_ext.data.interactions import Step
 from gnas_ext.evaluate.compare import ModelResult
-from gnas_ext.report import Ancestor, CurvePoint, GeneShare, ReportData, TrialPoint
+from gnas_ext.report import Ancestor, CurvePoint, FinalistRow, GeneShare, ReportData, TrialPoint
 
 TITLES = [
     "Gravity (2013)",
@@ -79,6 +79,10 @@ def make_report() -> ReportData:
         guesses=("separator '::'", "user: column 1", "item: column 2", "rating: column 3", "timestamp: column 4"),
         split_method="temporal: last 20% of the time test, 10% before it validation",
         trials=trials,
+        finalists=[
+            FinalistRow(chosen.number, 0.1834, 0.0021, 3, 41_000),
+            FinalistRow(2, 0.1828, 0.0044, 3, 90_500),
+        ],
         chosen=chosen.number,
         genotype={
             "dim": 64,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SMALL = ReportData(title="t", comparison=[ModelResult("m", {}, 1, 0.1)], found="m")
 SECTIONS = [
-    *("comparison", "search", "genes", "lineage", "architecture"),
+    *("comparison", "search", "finals", "genes", "lineage", "architecture"),
     *("training", "recommendations", "data", "reproduce"),
 ]
 
@@ -155,6 +155,15 @@ def test_the_line_of_the_chosen_trial_says_what_changed_and_what_it_brought(page
     )
     assert "chosen net gcn(0) gat(1) skip(0,1) → gcn(0) gat(0) skip(2) from trial 17" in words
     assert [span.get("class") for span in page.all("span")].count("worse") == 1
+
+
+def test_finalists_have_their_spread_and_the_chosen_one_is_marked(page: Page) -> None:
+    report = make_report()
+    rows = [row for row in page.rows if len(row) == 4 and row[2].startswith("0.00")]
+    assert rows == [
+        [f"{report.chosen}chosen", "0.1834", "0.0021", "41.0 kB"],
+        ["2", "0.1828", "0.0044", "90.5 kB"],
+    ]
 
 
 def test_genes_stand_in_the_table(page: Page) -> None:

@@ -27,8 +27,9 @@ def history(study: Study, objectives: Sequence[str] | None = None) -> pl.DataFra
     Returns:
         A frame of the columns
 
-        - number, state, origin, parents (list of numbers), seconds, reason (empty if it did not fail);
-        - each objective: its value, null where the trial failed; and `best_` before its name: the best so far;
+        - number, state, fidelity, origin, parents (list of numbers), seconds, reason (empty if it did not fail);
+        - each objective: its value, null where the trial failed; and `best_` before its name: the best so far of what
+          was evaluated in full;
         - hypervolume: what the trials so far dominate, as `Study.relative_hypervolume`; it never falls; null until a
           trial is complete, and as long as there are too few for a scale;
         - on_front: whether no other trial of the study beats it;
@@ -45,19 +46,22 @@ def history(study: Study, objectives: Sequence[str] | None = None) -> pl.DataFra
     columns: dict[str, Any] = {
         "number": pl.Series([trial.number for trial in trials], dtype=pl.Int64),
         "state": pl.Series([trial.state for trial in trials], dtype=pl.String),
+        "fidelity": pl.Series([trial.fidelity for trial in trials], dtype=pl.Float64),
         "origin": pl.Series([trial.origin for trial in trials], dtype=pl.String),
         "parents": pl.Series([list(trial.parents) for trial in trials], dtype=pl.List(pl.Int64)),
         "seconds": pl.Series([trial.seconds for trial in trials], dtype=pl.Float64),
         "reason": pl.Series([trial.reason for trial in trials], dtype=pl.String),
     }
-    whole = [trial.state == "complete" for trial in trials]
+    done = [trial.state == "complete" for trial in trials]
+    whole = [trial.state == "complete" and trial.fidelity == 1 for trial in trials]
     for place, (name, way) in enumerate(zip(names, study.directions, strict=True)):
-        values = [trial.values[place] if done else None for trial, done in zip(trials, whole, strict=True)]
-        best = accumulate(values, partial(_better, max if way == "maximize" else min))
+        values = [trial.values[place] if there else None for trial, there in zip(trials, done, strict=True)]
+        full = [value if there else None for value, there in zip(values, whole, strict=True)]
+        best = accumulate(full, partial(_better, max if way == "maximize" else min))
         _add(columns, name, pl.Series(values, dtype=pl.Float64))
         _add(columns, f"best_{name}", pl.Series(list(best), dtype=pl.Float64))
     grown = iter(volumes([study.losses(trial) for trial in study.complete]))
-    steps = [next(grown, None) if done else None for done in whole]
+    steps = [next(grown, None) if there else None for there in whole]
     _add(columns, "hypervolume", pl.Series(steps, dtype=pl.Float64).fill_null(strategy="forward"))
     _add(columns, "on_front", pl.Series([trial.number in front for trial in trials], dtype=pl.Boolean))
     for name, gene in study.space.genes.items():
@@ -68,14 +72,16 @@ def history(study: Study, objectives: Sequence[str] | None = None) -> pl.DataFra
 def front(study: Study, objectives: Sequence[str] | None = None) -> pl.DataFrame:
     """The trials that no other one beats, by the first objective, best first: those rows and columns of `history`.
 
-    Without what is the same, or says nothing, in each row: state, reason, the best so far and `on_front`.
+    Without what is the same, or says nothing, in each row: state, fidelity, reason, the best so far and `on_front`.
     """
     names = objective_names(study, objectives)
     rows = history(study, names).filter("on_front")
     order = [trial.number for trial in study.front]
     place = {number: at for at, number in enumerate(order)}
     sorted_rows = rows[sorted(range(len(rows)), key=lambda row: place[rows["number"][row]])]
-    return sorted_rows.drop("state", "reason", "hypervolume", "on_front", *(f"best_{name}" for name in names))
+    return sorted_rows.drop(
+        "state", "fidelity", "reason", "hypervolume", "on_front", *(f"best_{name}" for name in names)
+    )
 
 
 def objective_names(study: Study, objectives: Sequence[str] | None) -> list[str]:

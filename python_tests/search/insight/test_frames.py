@@ -131,3 +131,13 @@ def test_a_name_that_is_a_column_is_refused(study: Study) -> None:
 def test_an_origin_that_is_not_known_is_shown(study: Study) -> None:
     study.trials[0] = replace(study.trials[0], origin="warm")  # type: ignore[arg-type]
     assert history(study)["origin"][0] == "warm"
+
+
+def test_what_was_not_evaluated_in_full_is_no_best(study: Study) -> None:
+    study.trials[2] = replace(study.trials[2], fidelity=0.5)
+    names = [f"goal_{place}" for place in range(len(study.directions))]
+    rows = history(study, names)
+    assert rows["fidelity"].to_list() == [1.0, 1.0, 0.5, 1.0, 1.0, 1.0]
+    assert rows["goal_0"][2] == study.trials[2].values[0]
+    assert rows["best_goal_0"][2] == rows["best_goal_0"][0]
+    assert 2 not in front(study, names)["number"].to_list()
