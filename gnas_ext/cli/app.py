@@ -91,16 +91,24 @@ def search(
     epochs: Annotated[int, typer.Option(help="Passes a trial.")] = 60,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that train side by side; 0 trains in this one.")] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: auto, or HOST:PORT.", show_default=False),
+    ] = None,
+    cpus: Annotated[float, typer.Option(help="Cores a worker on Ray.")] = 1.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
 ) -> None:
     """Search, train, compare and write a recommender."""
     from gnas_ext.cli.job import Options, run_job
     from gnas_ext.data import read_items, read_log, read_split, split_log
     from gnas_ext.data.items import attach_items
+    from gnas_ext.search import Cluster
 
     _at_least("--k-core", k_core, 1)
     _at_least("--epochs", epochs, 1)
     _at_least("--workers", workers, 0)
+    if not cpus > 0:
+        raise InputError(f"--cpus {cpus:g}: expected more than 0")
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     if evaluations is not None:
@@ -131,6 +139,7 @@ def search(
         resume=resume,
         graph=graph,
         workers=workers,
+        ray=None if ray is None else Cluster(ray, cpus),
     )
     run_job(cut, options, Console())
 

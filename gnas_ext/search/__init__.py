@@ -12,6 +12,7 @@ knows what is searched.
 """
 
 from gnas_ext.search.cell import Cell, Node
+from gnas_ext.search.cluster import Cluster
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat, Value
 from gnas_ext.search.genotype import Genotype
@@ -22,6 +23,7 @@ from gnas_ext.search.trial import Outcome, Trial
 __all__ = [
     "Categorical",
     "Cell",
+    "Cluster",
     "Direction",
     "Float",
     "Gene",

@@ -6,8 +6,6 @@ import hashlib
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
@@ -15,7 +13,7 @@ from gnas_ext.search.engine import evolve
 from gnas_ext.search.recommender.build import build
 from gnas_ext.search.recommender.classic import classic_recipes, classic_space
 from gnas_ext.search.recommender.objective import Goal, Objective
-from gnas_ext.search.recommender.shared import SharedObjective, write_rows
+from gnas_ext.search.recommender.shared import shared
 from gnas_ext.search.recommender.space import recipes, recommender_space
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
+    from gnas_ext.search.cluster import Cluster
     from gnas_ext.search.recommender.build import Built
     from gnas_ext.search.study import Study
     from gnas_ext.search.trial import Trial
@@ -70,6 +69,7 @@ def find(
     resume: bool = False,
     context: Mapping[str, Any] | None = None,
     workers: int = 0,
+    ray: str | Cluster | None = None,
     trial_seconds: float = math.inf,
     on_trial: Callable[[Study, Trial], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -93,7 +93,8 @@ def find(
         context: what else must be the same to resume, as JSON.
         workers: processes that train side by side; they map the rows into their memory. As in `evolve`, and with the
             same care: a script must guard its start.
-        trial_seconds: a trial that takes longer has failed; needs `workers`.
+        ray: the cluster on which they train, as in `evolve`; the rows travel by its object store.
+        trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`.
         on_trial: called after each trial with the study so far and the trial.
         on_epoch: called after each pass of each training here: with workers, of the last one alone.
         on_chosen: called with the chosen trial before it is trained again.
@@ -111,12 +112,11 @@ def find(
     objective = Objective(split, **options, on_epoch=on_epoch)
     space = recommender_space(split.train) if graph else classic_space(split.train)
     terms = {"goals": list(goals), "k": k, "epochs": epochs, "rows": _hash(split.train, split.valid)}
-    with TemporaryDirectory(prefix="gnas-ext-") if workers else nullcontext() as folder:
-        if folder is not None:
-            write_rows(split, Path(folder))
+    elsewhere = workers > 0 or ray is not None
+    with shared(split, ray is not None, options) if elsewhere else nullcontext(objective) as evaluate:
         study = evolve(
             space,
-            objective if folder is None else SharedObjective(Path(folder), **options),
+            evaluate,
             evaluations=evaluations,
             minutes=minutes,
             directions=objective.directions,
@@ -127,6 +127,7 @@ def find(
             resume=resume,
             context=terms | dict(context or {}),
             workers=workers,
+            ray=ray,
             trial_seconds=trial_seconds,
             on_trial=on_trial,
         )
