@@ -15,6 +15,7 @@ from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
     from gnas_ext.data.interactions import Split
+    from gnas_ext.search import Cluster
 
 app = typer.Typer(
     name="gnas-ext",
@@ -95,20 +96,18 @@ def search(
         str | None,
         typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: auto, or HOST:PORT.", show_default=False),
     ] = None,
-    cpus: Annotated[float, typer.Option(help="Cores a worker on Ray.")] = 1.0,
+    cpus: Annotated[float | None, typer.Option(help="Cores a worker on Ray.  [default: 1]", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
 ) -> None:
     """Search, train, compare and write a recommender."""
     from gnas_ext.cli.job import Options, run_job
     from gnas_ext.data import read_items, read_log, read_split, split_log
     from gnas_ext.data.items import attach_items
-    from gnas_ext.search import Cluster
 
     _at_least("--k-core", k_core, 1)
     _at_least("--epochs", epochs, 1)
     _at_least("--workers", workers, 0)
-    if not cpus > 0:
-        raise InputError(f"--cpus {cpus:g}: expected more than 0")
+    cluster = _cluster(ray, cpus)
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     if evaluations is not None:
@@ -139,7 +138,7 @@ def search(
         resume=resume,
         graph=graph,
         workers=workers,
-        ray=None if ray is None else Cluster(ray, cpus),
+        ray=cluster,
     )
     run_job(cut, options, Console())
 
@@ -269,6 +268,19 @@ def _split_files(log: Path | None, train: Path | None, test: Path | None) -> tup
         missing = "--train" if train is None else "--test"
         raise InputError(f"search: {missing} is missing; split files are --train FILE --valid FILE --test FILE")
     return train, test
+
+
+def _cluster(ray: str | None, cpus: float | None) -> Cluster | None:
+    """Where to train, if not here."""
+    from gnas_ext.search import Cluster
+
+    if ray is None:
+        if cpus is not None:
+            raise InputError(f"--cpus {cpus:g}: only workers on Ray ask for cores; add --ray")
+        return None
+    if cpus is not None and not cpus > 0:
+        raise InputError(f"--cpus {cpus:g}: expected more than 0")
+    return Cluster(ray, cpus or 1)
 
 
 def _folder(artefact: Path) -> Path:

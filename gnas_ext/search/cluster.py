@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,8 @@ def connected(address: str, stack: ExitStack) -> Any:
             )
         return ray
     _hush(ray, stack)
+    if threading.current_thread() is threading.main_thread():  # Ray sets a handler of its own
+        stack.callback(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
     try:
         _knock(os.environ.get("RAY_ADDRESS", "") if address == "auto" else address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)

@@ -102,13 +102,14 @@ def evolve(
     study = Study(space, directions)
 
     with ExitStack() as stack:
+        # Before the journal: a cluster that is not there should leave none.
+        executor = stack.enter_context(closing(_executor(evaluate, directions, workers, ray, trial_seconds, clock)))
         log = None
         if journal is not None:
             log = stack.enter_context(Journal(Path(journal), space, directions, terms, resume))
             for trial in log.trials():
                 study.trials.append(trial)
                 proposer.learn(trial)
-        executor = stack.enter_context(closing(_executor(evaluate, directions, workers, ray, trial_seconds, clock)))
         try:
             for trial in _trials(study, proposer, budget, executor):
                 if log:

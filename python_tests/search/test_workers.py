@@ -80,6 +80,17 @@ def test_what_cannot_be_received_is_refused(place: dict[str, Any]) -> None:
         evolve(SPACE, objectives.Unloadable(), evaluations=1, workers=1, **place)
 
 
+@anywhere
+def test_workers_that_die_before_they_are_ready_end_the_search(place: dict[str, Any]) -> None:
+    message = "workers end before they are ready .*every node of the cluster needs gnas_ext"
+    if not place:
+        message = (
+            "a worker process ended with status 5 before it was ready, 2 times; if a script was run, put .*__main__"
+        )
+    with pytest.raises(InputError, match=message):
+        evolve(SPACE, objectives.Deadly(), evaluations=4, workers=2, **place)
+
+
 DRIVER = """
 import sys
 from gnas_ext.search import evolve
