@@ -54,22 +54,11 @@ except InputError as error:
 """
 
 
-def said(script: Path, code: str) -> tuple[str, str]:
-    """What a script prints, and what it and its workers complain of."""
-    script.write_text(code)
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
-    done = subprocess.run(
-        [sys.executable, script, script.with_suffix(".log")],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=120,
-    )
-    return done.stdout, done.stderr
-
-
 def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path: Path) -> None:
-    assert said(tmp_path / "script.py", UNGUARDED) == (
-        'each worker process runs the script again; put what it does under `if __name__ == "__main__":`\n',
-        "",
-    )
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    command = [sys.executable, script, tmp_path / "journal"]
+    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    wanted = 'each worker process runs the script again; put what it does under `if __name__ == "__main__":`\n'
+    assert (done.stdout, done.stderr) == (wanted, "")
