@@ -34,7 +34,7 @@ ROOMS = (
 )
 # `gnas_ext` itself is the front door; `__main__` starts the command.
 DOORS = ("__init__", "__main__")
-HEAVY = ("polars", "optuna", "matplotlib", "pandas", "typer", "rich", "scipy", "jinja2", "safetensors")
+HEAVY = ("polars", "optuna", "matplotlib", "pandas", "typer", "rich", "scipy", "jinja2", "safetensors", "ray")
 
 
 def room(module: str) -> str:

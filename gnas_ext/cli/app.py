@@ -15,6 +15,7 @@ from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
     from gnas_ext.data.interactions import Split
+    from gnas_ext.search import Cluster
 
 app = typer.Typer(
     name="gnas-ext",
@@ -108,6 +109,11 @@ def search(
     warm_start: Annotated[Path | None, typer.Option(help="Journal whose best come first.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that train side by side; 0 trains in this one.")] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: auto, or HOST:PORT.", show_default=False),
+    ] = None,
+    cpus: Annotated[float | None, typer.Option(help="Cores a worker on Ray.  [default: 1]", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
 ) -> None:
     """Search, train, compare and write a recommender."""
@@ -120,6 +126,7 @@ def search(
     _at_least("--workers", workers, 0)
     _at_least("--finalists", finalists, 1)
     _at_least("--seeds", seeds, 1)
+    cluster = _cluster(ray, cpus)
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     if evaluations is not None:
@@ -154,6 +161,7 @@ def search(
         fidelities=HALVING if halving else (),
         warm_start=warm_start,
         workers=workers,
+        ray=cluster,
     )
     run_job(cut, options, Console())
 
@@ -283,6 +291,19 @@ def _split_files(log: Path | None, train: Path | None, test: Path | None) -> tup
         missing = "--train" if train is None else "--test"
         raise InputError(f"search: {missing} is missing; split files are --train FILE --valid FILE --test FILE")
     return train, test
+
+
+def _cluster(ray: str | None, cpus: float | None) -> Cluster | None:
+    """Where to train, if not here."""
+    from gnas_ext.search import Cluster
+
+    if ray is None:
+        if cpus is not None:
+            raise InputError(f"--cpus {cpus:g}: only workers on Ray ask for cores; add --ray")
+        return None
+    if cpus is not None and not cpus > 0:
+        raise InputError(f"--cpus {cpus:g}: expected more than 0")
+    return Cluster(ray, cpus or 1)
 
 
 def _folder(artefact: Path) -> Path:

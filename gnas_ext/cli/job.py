@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gnas_ext.evaluate.compare import ModelResult
     from gnas_ext.models.base import Model
     from gnas_ext.recommend import Recommender
+    from gnas_ext.search import Cluster
     from gnas_ext.search.recommender import Found, Goal, Models
 
 FOUND = "found model"
@@ -57,7 +58,7 @@ class Options:
         data: what the log is, for people.
         command: what to type to run it again.
         minutes, evaluations, goals, epochs, population, finalists, seeds, fidelities, warm_start, seed, resume, models,
-            workers: see `search.recommender.find`.
+            workers, ray: see `search.recommender.find`.
     """
 
     out: Path
@@ -76,6 +77,7 @@ class Options:
     resume: bool = False
     models: Models = "graph"
     workers: int = 0
+    ray: Cluster | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,8 @@ def run_job(split: Split, options: Options, console: Console) -> None:
 
 def _search(split: Split, options: Options, console: Console) -> Found:
     options.out.mkdir(parents=True, exist_ok=True)
-    with SearchProgress(console, options.minutes, options.evaluations, options.epochs, options.workers) as progress:
+    away = options.workers > 0 or options.ray is not None
+    with SearchProgress(console, options.minutes, options.evaluations, options.epochs, away) as progress:
         return find(
             split,
             models=options.models,
@@ -141,6 +144,7 @@ def _search(split: Split, options: Options, console: Console) -> Found:
             journal=options.out / "journal.log",
             resume=options.resume,
             workers=options.workers,
+            ray=options.ray,
             context={"data": fingerprint(split.train, split.user_ids, split.item_ids)},
             on_trial=progress.on_trial,
             on_epoch=progress.on_epoch,

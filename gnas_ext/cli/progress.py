@@ -89,11 +89,11 @@ class SearchProgress:
         console: where to.
         minutes, evaluations: the budget of the search; one may be None.
         epochs: of training a trial at most.
-        workers: processes that train out of sight; a bar for the passes of a trial is shown if there are none.
+        away: trials train out of sight, in workers; otherwise a bar shows the passes of one.
     """
 
     def __init__(
-        self, console: Console, minutes: float | None, evaluations: int | None, epochs: int, workers: int = 0
+        self, console: Console, minutes: float | None, evaluations: int | None, epochs: int, away: bool = False
     ) -> None:
         self._seconds = None if minutes is None else minutes * 60
         self._evaluations = evaluations
@@ -102,7 +102,7 @@ class SearchProgress:
         self._bars = _bars(console, _Found)
         total = self._seconds if self._seconds is not None else evaluations
         self._search = self._bars.add_task("search", total=total, note="")
-        self._training = self._bars.add_task("trial 1", total=epochs, note="", visible=not workers)
+        self._training = self._bars.add_task("trial 1", total=epochs, note="", visible=not away)
         self._searching = True
 
     def __enter__(self) -> SearchProgress:

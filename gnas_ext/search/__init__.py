@@ -12,6 +12,7 @@ came of it. Nothing of that knows what is searched.
 """
 
 from gnas_ext.search.cell import Cell, Node
+from gnas_ext.search.cluster import Cluster
 from gnas_ext.search.earlier import best_of_earlier
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat, Value
@@ -24,6 +25,7 @@ from gnas_ext.search.trial import Outcome, Trial
 __all__ = [
     "Categorical",
     "Cell",
+    "Cluster",
     "Direction",
     "Float",
     "Gene",

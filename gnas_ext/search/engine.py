@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
+from gnas_ext.search.actors import Actors
 from gnas_ext.search.budget import Budget
+from gnas_ext.search.cluster import Cluster
 from gnas_ext.search.executor import Here, Job
 from gnas_ext.search.halving import Halving
 from gnas_ext.search.journal import Journal
-from gnas_ext.search.processes import Processes
+from gnas_ext.search.processes import Processes, refuse_unguarded
 from gnas_ext.search.proposer import Proposal, Proposer
 from gnas_ext.search.study import Stop, Study
 from gnas_ext.search.trial import Trial, as_json
@@ -45,6 +47,7 @@ def evolve(
     context: Mapping[str, Any] | None = None,
     predict: bool = True,
     workers: int = 0,
+    ray: str | Cluster | None = None,
     trial_seconds: float = math.inf,
     on_trial: Callable[[Study, Trial], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -81,7 +84,9 @@ def evolve(
         workers: processes that evaluate side by side, with the cores divided among them; 0 evaluates here, one trial
             after the other. A worker that dies is replaced and its trial repeated once. `evaluate` is pickled for them,
             and, as always with processes, a script must guard its own start: `if __name__ == "__main__":`.
-        trial_seconds: a trial that takes longer has failed; needs `workers`.
+        ray: the workers run on a Ray cluster, "auto" or HOST:PORT, one core each; a `Cluster` says what else they ask
+            for. Without `workers`, there are as many as it has room for.
+        trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`.
         on_trial: called after each trial with the study so far and the trial.
         clock: seconds that never go back.
 
@@ -91,13 +96,13 @@ def evolve(
     Raises:
         InputError: a genotype of `initial` is not of the space; the space allows nothing; the journal exists already
             (without `resume`), belongs to another search, is damaged, in use or cannot be written; `evaluate` cannot be
-            sent to workers.
+            sent to workers, or these do not come up; there is no such cluster.
         ValueError: no budget or a negative one, wrong directions, a population below 2, `resume` without `journal`,
             negative workers, `trial_seconds` without workers.
     """
     directions = tuple(directions)
     _check(directions, population, resume, journal)
-    _check_workers(workers, trial_seconds)
+    _check_workers(workers, ray, trial_seconds)
     _check_fidelities(fidelities)
     budget = Budget(evaluations, minutes, clock)
     recipes = _recipes(space, initial)
@@ -107,19 +112,14 @@ def evolve(
     study = Study(space, directions)
 
     with ExitStack() as stack:
+        # Before the journal: a cluster that is not there should leave none.
+        executor = stack.enter_context(closing(_executor(evaluate, directions, workers, ray, trial_seconds, clock)))
         log = None
         if journal is not None:
             log = stack.enter_context(Journal(Path(journal), space, directions, terms, resume))
             for trial in log.trials():
                 study.trials.append(trial)
                 proposer.learn(trial)
-        executor = stack.enter_context(
-            closing(
-                Processes(evaluate, directions, workers, trial_seconds)
-                if workers
-                else Here(evaluate, directions, clock)
-            )
-        )
         try:
             for trial in _trials(study, proposer, budget, executor):
                 if log:
@@ -131,6 +131,22 @@ def evolve(
         except KeyboardInterrupt:
             study.stopped = Stop.INTERRUPTED
     return study
+
+
+def _executor(
+    evaluate: Evaluate,
+    directions: tuple[Direction, ...],
+    workers: int,
+    ray: str | Cluster | None,
+    trial_seconds: float,
+    clock: Callable[[], float],
+) -> Executor:
+    if ray is not None:
+        cluster = ray if isinstance(ray, Cluster) else Cluster(ray)
+        return Actors(evaluate, directions, cluster, workers, trial_seconds)
+    if workers:
+        return Processes(evaluate, directions, workers, trial_seconds)
+    return Here(evaluate, directions, clock)
 
 
 def _trials(study: Study, proposer: Proposer | Halving, budget: Budget, executor: Executor) -> Iterator[Trial]:
@@ -178,12 +194,13 @@ def _check(directions: tuple[Direction, ...], population: int, resume: bool, jou
         raise ValueError("evolve: resume=True needs journal=, the file to go on from")
 
 
-def _check_workers(workers: int, trial_seconds: float) -> None:
+def _check_workers(workers: int, ray: str | Cluster | None, trial_seconds: float) -> None:
+    refuse_unguarded()
     if workers < 0:
         raise ValueError(f"evolve: expected workers >= 0, got {workers}")
     if not trial_seconds > 0:
         raise ValueError(f"evolve: expected trial_seconds > 0, got {trial_seconds}")
-    if trial_seconds < math.inf and not workers:
+    if trial_seconds < math.inf and not workers and ray is None:
         raise ValueError("evolve: trial_seconds needs workers=1 or more: what runs in this process cannot be ended")
 
 

@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 # What a worker says when it is ready for its first job.
 LOADED = "loaded"
+# A worker process, by its name, and how it ends if it runs a script anew instead of its work.
+_NAME = "gnas_ext worker"
+_UNGUARDED = 86
+_GUARD = 'put what it does under `if __name__ == "__main__":`'
 # What the usual libraries read when they decide how many threads to start.
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
+# Whether this process is a worker that has got as far as its work.
+_at_work = False
 
 
 class Processes:
@@ -96,13 +102,16 @@ class _Slot:
         self.job: Job | None = None
         self._attempt = 0
         self._began = 0.0
+        self._failures = 0
         self._open()
 
     def _open(self) -> None:
         self.connection: Connection
         self.connection, far = self._context.Pipe()
-        self.process: SpawnProcess = self._context.Process(target=_work, args=(far, self._payload), daemon=True)
-        with _environment({name: str(self._threads) for name in _THREADS}):
+        self.process: SpawnProcess = self._context.Process(
+            name=_NAME, target=_work, args=(far, self._payload), daemon=True
+        )
+        with _environment({name: str(self._threads) for name in THREADS}):
             self.process.start()
         far.close()
         self._loaded = False  # to import what `evaluate` needs is not the job's time
@@ -131,6 +140,7 @@ class _Slot:
             raise said
         if said == LOADED:
             self._loaded = True
+            self._failures = 0
             self._began = time.monotonic()
             return None
         result = said if isinstance(said, Result) else self._lost()
@@ -147,6 +157,8 @@ class _Slot:
         if self.process.is_alive():
             return None
         how = _death(self.process.exitcode)
+        if not self._loaded:
+            self._failed_to_load(how)
         self.end()
         self._open()
         if self._attempt < ATTEMPTS:
@@ -154,14 +166,35 @@ class _Slot:
             return None
         return Result(taken, reason=f"its worker process {how}, also when it was tried again")
 
+    def _failed_to_load(self, how: str) -> None:
+        """InputError unless another attempt may help."""
+        self._failures += 1
+        if self.process.exitcode == _UNGUARDED:
+            raise InputError(f"each worker process runs the script again; {_GUARD}")
+        if self._failures == ATTEMPTS:
+            raise InputError(
+                f"a worker process {how} before it was ready, {ATTEMPTS} times; if a script was run, {_GUARD}"
+            )
+
     def end(self) -> None:
         self.process.kill()
         self.process.join()
         self.connection.close()
 
 
+def refuse_unguarded() -> None:
+    """Ends this process quietly if it is a worker that got here by running the driver's script, which has no guard.
+
+    The driver learns it from the exit status, and says it once; what each worker had to say would stand around that.
+    """
+    if multiprocessing.current_process().name == _NAME and not _at_work:
+        raise SystemExit(_UNGUARDED)
+
+
 def _work(connection: Connection, payload: bytes) -> None:
     """What a worker does: evaluates what it is sent until nobody sends any more."""
+    global _at_work
+    _at_work = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +30,8 @@ SPARSE = HEADER + "".join(f"{n},{n},4,{1_600_000_000 + n}\n" for n in range(30))
         (SPARSE, ["--k-core", "0"], "--k-core 0"),
         (SPARSE, ["--minutes", "0"], "--minutes 0"),
         (SPARSE, ["--train", "x"], "one or the other"),
+        (SPARSE, ["--ray", "auto", "--cpus", "0"], "--cpus 0: expected more than 0"),
+        (SPARSE, ["--cpus", "2"], "--cpus 2: only workers on Ray ask for cores; add --ray"),
     ],
 )
 def test_a_log_that_cannot_be_used(
@@ -47,6 +51,20 @@ def test_a_log_that_cannot_be_used(
     assert len(said.err.splitlines()) == 1
     assert said.err.startswith("gnas-ext: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_a_cluster_that_is_not_there(
+    ratings: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listened at
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert command("search", ratings, "--out", tmp_path / "out", "--evaluations", "1", "--ray", address) == 2
+    said = capsys.readouterr().err
+    assert f"no Ray cluster at '{address}'" in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out" / "journal.log").exists()
 
 
 def test_an_unknown_user(found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

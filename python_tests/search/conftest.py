@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import logging
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
 import pytest
 
 from gnas_ext.search import Categorical, Float, Integer, LogFloat, SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPACES = {
     "plain": SearchSpace(
@@ -29,3 +37,25 @@ SPACES = {
 def space(request: pytest.FixtureRequest) -> SearchSpace:
     """Spaces of every kind: plain, conditional (two deep), constrained, and of one genotype."""
     return SPACES[request.param]
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """A Ray of two cores, started by these tests as a user would before a search; it ends with this process."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'gnas_ext[ray]'")
+    # Not below pytest's folder: the path of a socket is short.
+    folder = tempfile.mkdtemp(prefix="gnas-ray-")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(
+            "local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=80_000_000,
+            _temp_dir=folder,
+        )
+        yield ray.get_runtime_context().gcs_address
+        ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import random
 import resource
@@ -354,6 +355,15 @@ def test_a_full_disk_stops_the_search_with_a_journal_that_resumes(tmp_path: Path
         search(path)
     assert path.stat().st_size == 20_000
     assert search(path, resume=True).trials == uninterrupted.trials
+
+
+def test_a_full_disk_while_workers_run_stops_the_search_likewise(tmp_path: Path, uninterrupted: Study) -> None:
+    path = tmp_path / "j"
+    with small_disk(20_000), pytest.raises(InputError, match="cannot write the journal: File too large; mend that and"):
+        search(path, workers=2)
+    assert not multiprocessing.active_children()
+    study = search(path, resume=True)
+    assert len({trial.genotype for trial in study.trials}) == study.evaluations == uninterrupted.evaluations
 
 
 def test_optuna_says_nothing_and_keeps_its_verbosity(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,6 @@ import os
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
@@ -20,7 +18,7 @@ from gnas_ext.search.recommender.build import build
 from gnas_ext.search.recommender.choices import space_and_recipes
 from gnas_ext.search.recommender.finals import Finalist, choose, play, qualified
 from gnas_ext.search.recommender.objective import DIRECTIONS, Goal, Objective
-from gnas_ext.search.recommender.shared import SharedObjective, write_rows
+from gnas_ext.search.recommender.shared import shared
 from gnas_ext.search.recommender.whole import plain
 
 if TYPE_CHECKING:
@@ -28,8 +26,10 @@ if TYPE_CHECKING:
 
     from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
+    from gnas_ext.search.cluster import Cluster
     from gnas_ext.search.recommender.build import Built
     from gnas_ext.search.recommender.choices import Models
+    from gnas_ext.search.recommender.shared import SharedObjective
     from gnas_ext.search.study import Study
     from gnas_ext.search.trial import Trial
     from gnas_ext.train.loop import Epoch
@@ -88,6 +88,7 @@ def find(
     resume: bool = False,
     context: Mapping[str, Any] | None = None,
     workers: int = 0,
+    ray: str | Cluster | None = None,
     trial_seconds: float = math.inf,
     on_trial: Callable[[Study, Trial], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -119,7 +120,8 @@ def find(
         context: what else must be the same to resume, as JSON.
         workers: processes that train side by side; they map the rows into their memory. As in `evolve`, and with the
             same care: a script must guard its start.
-        trial_seconds: a trial that takes longer has failed; needs `workers`.
+        ray: the cluster on which they train, as in `evolve`; the rows travel by its object store.
+        trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`.
         on_trial: called after each trial with the study so far and the trial.
         on_epoch: called after each pass of each training here: with workers, of the last one alone.
         on_rerun: called after each training of the finals with how many of them are done, and how many there are.
@@ -146,20 +148,18 @@ def find(
         "seconds": math.inf if minutes is None else minutes * 60 * _SHARE_OF_BUDGET,
     }
     terms = {"goals": list(goals), "k": k, "epochs": epochs, "rows": _hash(split.train, split.valid)}
-    with TemporaryDirectory(prefix="gnas-ext-") if workers else nullcontext() as folder:
-        if folder is not None:
-            write_rows(split, Path(folder))
+    away = workers > 0 or ray is not None
+    with shared(split, ray is not None, options | {"seed": seed}) if away else nullcontext() as sent:
 
         def objective(number: int) -> Objective | SharedObjective:
             """With a seed of its own: 0 for the search's."""
-            own = options | {"seed": seed + number * _SEEDS_APART}
-            return (
-                Objective(split, **own, on_epoch=on_epoch) if folder is None else SharedObjective(Path(folder), **own)
-            )
+            own = seed + number * _SEEDS_APART
+            return sent.seeded(own) if sent else Objective(split, **options, seed=own, on_epoch=on_epoch)
 
-        shared: dict[str, Any] = {
+        where: dict[str, Any] = {
             "directions": [DIRECTIONS[goal] for goal in goals],
             "workers": workers,
+            "ray": ray,
             "trial_seconds": trial_seconds,
         }
         study = evolve(
@@ -175,7 +175,7 @@ def find(
             resume=resume,
             context=terms | dict(context or {}),
             on_trial=on_trial,
-            **shared,
+            **where,
         )
         best = qualified(study, finalists)
         left = None if deadline is None else (deadline - time.monotonic()) / 60
@@ -186,9 +186,9 @@ def find(
                 [objective(number) for number in range(1, seeds)],
                 minutes=left,
                 journal=None if journal is None else _finals_journal(journal, resume),
-                on_run=None if on_rerun is None else lambda done: on_rerun(done, finals),
+                on_run=None if on_rerun is None else lambda done: on_rerun(done, len(best) * (seeds - 1)),
                 context=terms | {"finalists": [trial.genotype.as_dict() for trial in best], "seed": seed},
-                **shared,
+                **where,
             )
     chosen = choose(judged).trial
     if on_chosen is not None:

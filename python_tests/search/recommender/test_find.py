@@ -124,6 +124,11 @@ def test_a_worker_finds_the_same(found: Found, split: Split, models: str) -> Non
     assert identical(searched(split, models=models, workers=1), found)
 
 
+@pytest.mark.slow
+def test_a_worker_on_a_cluster_finds_the_same(found: Found, split: Split, models: str, ray_address: str) -> None:
+    assert identical(searched(split, models=models, workers=1, ray=ray_address), found)
+
+
 def test_another_seed_searches_elsewhere(found: Found, split: Split, models: str) -> None:
     other = searched(split, models=models, seed=6)
     assert [trial.genotype for trial in found.study.trials] != [trial.genotype for trial in other.study.trials]
