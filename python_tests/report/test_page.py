@@ -157,6 +157,12 @@ def test_the_line_of_the_chosen_trial_says_what_changed_and_what_it_brought(page
     assert [span.get("class") for span in page.all("span")].count("worse") == 1
 
 
+def test_genes_of_a_family_act_in_its_boxes() -> None:
+    rows = Page(render(replace(SMALL, genotype={"family": "ease", "l2": 3.0}))).rows
+    assert ["family", "ease", "everything"] in rows
+    assert ["l2", "3", "ridge regression"] in rows
+
+
 def test_genes_stand_in_the_table(page: Page) -> None:
     assert ["lr", "0.00562341", "training"] in page.rows
 
