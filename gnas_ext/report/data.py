@@ -89,16 +89,16 @@ class Ancestor:
     Attributes:
         number: of the trial.
         origin: where the genotype came from ("random", "mutation" …).
-        nearest: number of the parent on the line; None for the first.
+        parents: numbers of the trials that it comes from.
         changes: (gene, value before, value after, number of the other parent that it was taken from) of each gene that
-            differs from the nearest parent; None for a value where the gene is dead, and for no other parent.
-        figures: (objective, value, change from the nearest parent, whether that is better) in order; values may be None
-            where the trial failed, and changes where there is nothing to compare with.
+            differs from the parent on the line; None for a value where the gene is dead, and for no other parent.
+        figures: (objective, value, change from the parent on the line, whether that is better) in order; values may be
+            None where the trial failed, and changes where there is nothing to compare with.
     """
 
     number: int
     origin: str
-    nearest: int | None = None
+    parents: Sequence[int] = ()
     changes: Sequence[tuple[str, str | None, str | None, int | None]] = ()
     figures: Sequence[tuple[str, float | None, float | None, bool]] = ()
 

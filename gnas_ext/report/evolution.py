@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 12
 # Below this rank correlation models know too little for their shares to be believed.
-_DOUBTFUL = 0.3
+_DOUBTFUL = 0.5
 _GOALS = {"ndcg": "NDCG@20", "bytes": "Size", "ms": "ms a user"}
 
 

@@ -50,5 +50,5 @@ def _line(study: Study, chosen: Trial, objectives: Sequence[str]) -> list[Ancest
             for name, way in zip(objectives, study.directions, strict=True)
             for change in [row[f"change_{name}"]]
         ]
-        ancestors.append(Ancestor(row["number"], row["origin"], row["nearest"], changes, figures))
+        ancestors.append(Ancestor(row["number"], row["origin"], row["parents"], changes, figures))
     return ancestors

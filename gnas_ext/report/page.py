@@ -80,7 +80,7 @@ def render(data: ReportData) -> str:
 def _acts_in(genotype: Mapping[str, object]) -> Mapping[str, str]:
     """Where each gene acts, for people."""
     titles = {} if is_graph(genotype) else {gene: title.lower() for gene, title in diagram_of(genotype).acts_in.items()}
-    return {gene: titles.get(gene) or acts_in(gene) for gene in genotype}
+    return {gene: "everything" if gene == "family" else titles.get(gene) or acts_in(gene) for gene in genotype}
 
 
 def _read(name: str) -> str:

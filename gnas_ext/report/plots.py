@@ -56,12 +56,12 @@ def pareto(trials: Sequence[TrialPoint], chosen: int | None) -> Markup:
             if number == chosen:
                 axes.plot([size], [ndcg], "*", color=WARM, markersize=12, label=f"chosen: trial {number}")
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_major_formatter(FuncFormatter(_tick))
         axes.xaxis.set_minor_formatter(NullFormatter())
         sizes = [p[0] for p in points] or [1]
         axes.set_xlim(min(sizes) / 1.4, max(sizes) * 1.4)
-        axes.legend(loc="lower right")
+        axes.xaxis.set_major_locator(LogLocator(subs=_marks(max(sizes) / min(sizes))))
+        axes.legend(loc="best")
         label = (
             f"Scatter plot: validation NDCG@20 against model size of {len(points)} trials; {len(best)} on the front."
         )
@@ -125,6 +125,13 @@ def front(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
         if not best or ndcg > best[-1][1]:
             best.append((size, ndcg))
     return best
+
+
+def _marks(ratio: float) -> tuple[float, ...]:
+    """Where sizes are marked within each decade: the more decades, the fewer, so that words do not touch."""
+    if ratio < 60:
+        return (1.0, 2.0, 5.0)
+    return (1.0, 3.0) if ratio < 1_000 else (1.0,)
 
 
 def _tick(size: float, _: int | None = None) -> str:

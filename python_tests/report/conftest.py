@@ -118,14 +118,14 @@ def make_report() -> ReportData:
             Ancestor(
                 31,
                 "mutation",
-                4,
+                [4],
                 [("dim", "64", "16", None), ("prior_half_life_days", None, "14", None)],
                 [("ndcg", 0.1203, 0.0292, True), ("bytes", 412_384.0, -1_077_616.0, True)],
             ),
             Ancestor(
                 chosen.number,
                 "crossover",
-                31,
+                [31, 17],
                 [("net", "gcn(0) gat(1) skip(0,1)", "gcn(0) gat(0) skip(2)", 17)],
                 [("ndcg", 0.1342, 0.0139, True), ("bytes", 512_384.0, 100_000.0, False)],
             ),

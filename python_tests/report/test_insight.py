@@ -39,10 +39,10 @@ def test_too_few_trials_have_no_shares_but_a_line() -> None:
     assert (told.importances, told.fits) == ([], {})
     assert [step.number for step in told.lineage] == [0, 1, 2, 3, 4, 5]
     assert told.lineage[0] == Ancestor(
-        0, "random", None, [], [("ndcg", 0.1, None, False), ("bytes", 1000.0, None, False)]
+        0, "random", [], [], [("ndcg", 0.1, None, False), ("bytes", 1000.0, None, False)]
     )
     last = told.lineage[-1]
-    assert (last.nearest, last.changes) == (4, [("a", "4", "0", None), ("b", "0", "1", None)])
+    assert (last.parents, last.changes) == ([4], [("a", "4", "0", None), ("b", "0", "1", None)])
     (_, _, ndcg, ndcg_better), (_, _, size, size_better) = last.figures
     assert ndcg == pytest.approx(-0.04)
     assert size == -100.0

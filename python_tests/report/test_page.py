@@ -154,7 +154,7 @@ def test_the_line_of_the_chosen_trial_says_what_changed_and_what_it_brought(page
     assert (
         "Trial 31 mutation of 4 dim 64 → 16 prior_half_life_days – → 14 NDCG@20 0.1203 +0.0292Size 412 kB −72%" in words
     )
-    assert "chosen net gcn(0) gat(1) skip(0,1) → gcn(0) gat(0) skip(2) from trial 17" in words
+    assert "crossover of 31 and 17 chosen net gcn(0) gat(1) skip(0,1) → gcn(0) gat(0) skip(2) from trial 17" in words
     assert [span.get("class") for span in page.all("span")].count("worse") == 1
 
 
@@ -165,6 +165,12 @@ def test_finalists_have_their_spread_and_the_chosen_one_is_marked(page: Page) ->
         [f"{report.chosen}chosen", "0.1834", "0.0021", "41.0 kB"],
         ["2", "0.1828", "0.0044", "90.5 kB"],
     ]
+
+
+def test_genes_of_a_family_act_in_its_boxes() -> None:
+    rows = Page(render(replace(SMALL, genotype={"family": "ease", "l2": 3.0}))).rows
+    assert ["family", "ease", "everything"] in rows
+    assert ["l2", "3", "ridge regression"] in rows
 
 
 def test_genes_stand_in_the_table(page: Page) -> None:
@@ -191,7 +197,7 @@ def test_strangers_words_stay_words(bad: str) -> None:
         curve=[CurvePoint(1, 0.1, 0.1)],
         importances=[GeneShare(bad, bad, 0.5, 0.1)],
         fits={bad: 0.5},
-        lineage=[Ancestor(0, bad, 1, [(bad, bad, bad, 2)], [(bad, 1.0, 0.5, True)])],
+        lineage=[Ancestor(0, bad, [1], [(bad, bad, bad, 2)], [(bad, 1.0, 0.5, True)])],
         recommendations={bad: [bad]},
         command=bad,
         versions={bad: bad},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -89,6 +90,16 @@ def _labels(svg: str) -> Sequence[str]:
 def test_the_chosen_trial_is_marked() -> None:
     assert "chosen: trial 3" in _labels(drawn()["pareto"])
     assert not any("chosen" in label for label in _labels(plots.pareto(TRIALS, None)))
+
+
+@pytest.mark.parametrize("decades", [0.5, 1.5, 2.5, 4])
+def test_sizes_are_marked_so_that_words_do_not_touch(decades: float) -> None:
+    sizes = (3_000, round(3_000 * 10**decades))
+    svg = plots.pareto([TrialPoint(n, 0.1, size) for n, size in enumerate(sizes)], None)
+    labels = [text for text in ElementTree.fromstring(svg).iter("text") if (text.text or "").endswith("B")]
+    places = sorted(float(text.get("x") or "nan") for text in labels)
+    assert len(places) >= 2
+    assert min(b - a for a, b in pairwise(places)) > 34  # "200 kB" in type of 8 points
 
 
 def test_a_single_trial_has_whole_numbers_on_its_axis() -> None:

@@ -25,8 +25,9 @@ def test_the_search_knows_nothing_of_what_it_searches() -> None:
     assert {name for name in ours if not name.startswith("gnas_ext.search.")} == {"gnas_ext.errors"}
 
 
-def test_optuna_is_imported_only_inside_functions() -> None:
+def test_optuna_and_polars_are_imported_only_inside_functions() -> None:
     everywhere = imported([node for tree in GENERIC for node in ast.walk(tree)])
     at_once = imported([node for tree in GENERIC for node in tree.body])
-    assert "optuna" in {name.split(".")[0] for name in everywhere}
-    assert "optuna" not in {name.split(".")[0] for name in at_once}
+    for heavy in ("optuna", "polars"):
+        assert heavy in {name.split(".")[0] for name in everywhere}
+        assert heavy not in {name.split(".")[0] for name in at_once}
