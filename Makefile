@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search install-bench fuzz gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,11 @@ METHODS ?= ours,ours without predictor,Optuna TPE,Optuna NSGA-II,random
 
 bench-search: install  ## the search beside Optuna on NAS-Bench-Graph (make install-bench), an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search --seeds '$(SEEDS)' --methods '$(METHODS)'
+
+MINUTES ?= 60
+
+fuzz: install  ## a million damaged artefacts, each loaded or refused: MINUTES at most; exit status 1 if one is neither
+	$(BIN)/python ci/fuzz_load.py --minutes $(MINUTES)
 
 # No install: there may be no network beside a GPU.
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline

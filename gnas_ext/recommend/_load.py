@@ -10,7 +10,8 @@ import polars as pl
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
 from gnas_ext.recommend._kinds import KINDS, model_of
-from gnas_ext.recommend._tensors import Tensors, read_seen
+from gnas_ext.recommend._seen import read_seen
+from gnas_ext.recommend._tensors import Tensors
 from gnas_ext.recommend.artefact import FACTS, file_spec
 from gnas_ext.recommend.manifest import FILES, ITEMS, MANIFEST, MEND, MODEL, USERS, FileSpec, read_manifest
 from gnas_ext.recommend.recommender import Recommender
@@ -40,7 +41,7 @@ def load(folder: str | os.PathLike[str]) -> Recommender:
         raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if manifest.kind not in KINDS:
         raise InputError(f"{path / MANIFEST}: expected a kind of {', '.join(KINDS)}, got {manifest.kind!r}; {MEND}")
-    seen = read_seen(path, manifest.n_users, manifest.n_items)
+    seen = read_seen(path, manifest.n_users, manifest.n_items, manifest.schema)
     found = Tensors.read(path / MODEL)
     model = model_of(KINDS[manifest.kind], found, manifest.tensors, seen, manifest.n_items)
     if (model.n_users, model.n_items) != (manifest.n_users, manifest.n_items):

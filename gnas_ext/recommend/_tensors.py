@@ -10,8 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from gnas_ext.errors import InputError
-from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.recommend.manifest import MEND, SEEN, TensorSpec
+from gnas_ext.recommend.manifest import MEND, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor
-
-INDPTR, INDICES = "indptr", "items"
-_SEEN_TYPES = {INDPTR: "int64", INDICES: "int32"}
 
 
 class Tensors:
@@ -128,25 +124,6 @@ def specs_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes tensors as they are."""
     save_file({name: tensor.numpy() for name, tensor in tensors.items()}, path)
-
-
-def write_seen(path: Path, seen: SeenItems) -> None:
-    """Writes what each user has touched in training."""
-    save_file({INDPTR: seen.indptr, INDICES: seen.items}, path)
-
-
-def read_seen(folder: Path, n_users: int, n_items: int) -> SeenItems:
-    """Reads what each user has touched in training and checks that every index can be used.
-
-    Raises:
-        InputError: the file is damaged, is not for this many users, or points at an item that there is not.
-    """
-    found = Tensors.read(folder / SEEN)
-    found.check_names((INDPTR, INDICES), ())
-    for name, dtype in _SEEN_TYPES.items():
-        found.typed(name, dtype)
-    indptr, items = found.rows((INDPTR, INDICES), n_users, n_items)
-    return SeenItems(indptr=indptr, items=items)
 
 
 def _words(spec: TensorSpec | None) -> str:
