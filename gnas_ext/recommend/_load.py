@@ -81,7 +81,8 @@ def _check_file(path: Path, wanted: FileSpec) -> None:
 
 def _read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.DataFrame:
     try:
-        table = pl.read_parquet(path, glob=False, hive_partitioning=False)
+        # One row more than expected shows that there are too many, however many they are.
+        table = pl.read_parquet(path, glob=False, hive_partitioning=False, n_rows=count + 1)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file; {MEND}") from error
     wanted = [what, *facts]
@@ -91,7 +92,8 @@ def _read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.Dat
     if ids.dtype != pl.String and not ids.dtype.is_integer():
         raise InputError(f"{path}: expected ids that are strings or whole numbers, got {ids.dtype}; {MEND}")
     if len(ids) != count:
-        raise InputError(f"{path}: expected {count} rows, one a {what} of {MODEL}, got {len(ids)}; {MEND}")
+        got = "more" if len(ids) > count else len(ids)
+        raise InputError(f"{path}: expected {count} rows, one a {what} of {MODEL}, got {got}; {MEND}")
     if ids.null_count() or ids.n_unique() < count:
         raise InputError(f"{path}: expected ids without nulls, none twice; {MEND}")
     for fact in facts:

@@ -17,10 +17,9 @@ import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.recommend._tensors import Tensors
+from gnas_ext.recommend._tensors import Tensors, write_arrays
 from gnas_ext.recommend.manifest import SEEN
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def write_seen(path: Path, seen: SeenItems) -> None:
     gaps = np.diff(seen.items, prepend=-1) - 1
     first = seen.indptr[:-1][seen.counts > 0]
     gaps[first] = seen.items[first]
-    save_file({COUNTS: _packed(seen.counts), GAPS: _packed(gaps)}, path)
+    write_arrays(path, {COUNTS: _packed(seen.counts), GAPS: _packed(gaps)})
 
 
 def read_seen(folder: Path, n_users: int, n_items: int, schema: int) -> SeenItems:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+_LARGEST_HEADER = 1 << 16  # bytes; a real one has a few hundred
+
 
 class Tensors:
     """The arrays of one file; what is taken from it is checked, and a refusal names the file and the array.
@@ -34,8 +36,12 @@ class Tensors:
 
     @classmethod
     def read(cls, path: Path) -> Tensors:
-        """All arrays of a safetensors file; InputError where it is none."""
+        """All arrays of a safetensors file; InputError where it is none, or where its header is out of proportion."""
         try:
+            with path.open("rb") as raw:
+                header = int.from_bytes(raw.read(8), "little")
+            if header > _LARGEST_HEADER:
+                raise ValueError(f"a header of {header} bytes, expected {_LARGEST_HEADER} at most")
             with safe_open(path, framework="np") as file:
                 return cls(path, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -123,7 +129,14 @@ def specs_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes tensors as they are."""
-    save_file({name: tensor.numpy() for name, tensor in tensors.items()}, path)
+    write_arrays(path, {name: tensor.numpy() for name, tensor in tensors.items()})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes arrays as they are, to be read by whoever may read the folder."""
+    save_file(dict(arrays), path)
+    # safetensors lets nobody else read what it writes, and what serves may be somebody else.
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _words(spec: TensorSpec | None) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from python_tests.recommend.mutations import Content
 
+FIRST_SCHEMA = Path(__file__).parent / "samples" / "schema-1" / "int8"
 _LONGEST = 4000  # characters of a message
 
 
@@ -50,15 +51,16 @@ class Fuzz:
         self.seed = seed
         self.found = Found()
         self._home = home
-        self._bases: list[dict[str, bytes]] = []
-        self._answers: list[pl.DataFrame] = []
-        for place, kind in enumerate(KINDS):
-            sample = make_sample(kind)
+        for kind in KINDS:
             changes = {"user_ids": pl.Series(range(5, 5 + USERS)), "titles": None} if kind == "float32" else {}
-            folder = sample.save(home / kind, **changes)
-            self._bases.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
-            self._answers.append(_answer(folder))
-            assert self._answers[place].height > USERS
+            make_sample(kind).save(home / kind, **changes)
+        shutil.copytree(FIRST_SCHEMA, home / "schema-1")
+        self._names = (*KINDS, "schema-1")
+        self._bases = [
+            {path.name: path.read_bytes() for path in sorted((home / name).iterdir())} for name in self._names
+        ]
+        self._answers = [_answer(home / name) for name in self._names]
+        assert min(answer.height for answer in self._answers) > USERS
 
     def run(self, iteration: int) -> None:
         """One damaged folder; what is wrong about its reception is noted in `found`."""
@@ -66,7 +68,7 @@ class Fuzz:
         place = rng.randrange(len(self._bases))
         files = self._bases[place]
         changed, sealed = mutate(rng, files, self._bases[rng.randrange(len(self._bases))])
-        folder = self._home / KINDS[place]
+        folder = self._home / self._names[place]
         for name, content in changed.items():
             _put(folder / name, content)
         try:
@@ -79,7 +81,7 @@ class Fuzz:
             wrong = "a pickle was read"
         self.found.outcomes[outcome] += 1
         if wrong:
-            self.found.wrong.append((iteration, f"{KINDS[place]}, {', '.join(changed)}: {wrong}"))
+            self.found.wrong.append((iteration, f"{self._names[place]}, {', '.join(changed)}: {wrong}"))
 
     def _outcome(self, folder: Path, place: int, sealed: bool) -> tuple[str, str]:
         """What happened, and what is wrong about it, if anything."""

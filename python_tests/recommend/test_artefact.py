@@ -251,6 +251,12 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
     assert contents(sample.save(tmp_path / "a")) == contents(sample.save(tmp_path / "b"))
 
 
+def test_whoever_may_read_the_folder_may_read_its_files(tmp_path: Path, sample: Sample) -> None:
+    folder = sample.save(tmp_path / "a")
+    allowed = folder.stat().st_mode & 0o444
+    assert {path.stat().st_mode & 0o444 for path in folder.iterdir()} == {allowed}
+
+
 def test_folders_above_are_made(tmp_path: Path, sample: Sample) -> None:
     assert is_artefact(sample.save(tmp_path / "new" / "folders" / "a"))
 

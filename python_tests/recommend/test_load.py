@@ -290,7 +290,8 @@ def test_tensors_that_do_not_fit_together_are_refused(
     [
         ("graph_filter", "filter.numbers", put(5, 0.0), "filter.numbers: expected a largest eigenvalue above 0"),
         ("graph_filter", "filter.numbers", lambda a: a[1:], "expected filter.numbers of shape [6], got [5]"),
-        ("graph_filter", "filter.series", lambda a: a[:0], "expected filter.series of shape [degree + 1], got [0]"),
+        ("graph_filter", "filter.series", lambda a: a[:0], "expected filter.series of shape [degree + 1], 1024 at"),
+        ("graph_filter", "filter.series", lambda a: np.repeat(a, 1000), "1024 at most, got ["),
         ("graph_filter", "filter.series", put(1, np.nan), "filter.series: expected finite numbers"),
         ("graph_filter", "filter.vectors", lambda a: a[1:], "expected filter.vectors of shape [30, rank], got [29, 3]"),
         ("graph_filter", "filter.gain", lambda a: a[1:], "expected filter.gain of shape [3], got [2]"),
@@ -439,6 +440,7 @@ def test_seen_items_of_the_first_schema_that_cannot_be_are_refused(
     ("name", "change", "message"),
     [
         ("users", lambda t: t.rename({"user": "u"}), "expected columns user, got u"),
+        ("users", lambda t: pl.DataFrame({"user": pl.repeat("a", 1 << 20, eager=True)}), "safetensors, got more"),
         ("users", lambda t: t.head(3), "expected 12 rows, one a user of model.safetensors, got 3"),
         ("users", lambda t: t.with_columns(user=pl.lit("a")), "none twice"),
         ("users", lambda t: t.with_columns(user=pl.lit(None, pl.String)), "without nulls"),
@@ -456,6 +458,15 @@ def test_ids_that_do_not_fit_are_refused(
     refused = refusal(folder)
     assert f"{name}.parquet: " in refused
     assert message in refused
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "seen.safetensors"])
+@pytest.mark.parametrize("length", [(1 << 16) + 1, 2**64 - 1])
+def test_a_header_out_of_proportion_is_refused_unread(folder: Path, name: str, length: int) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(length.to_bytes(8, "little") + content[8:] + b" " * (1 << 17))
+    reseal(folder)
+    assert f"{name}: not a readable safetensors file (a header of {length} bytes, expected 65536" in refusal(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 50, b"user\n1\n"])

@@ -75,14 +75,16 @@ def _named(
 
 def _check(recommender: Recommender, path: Path, k: int, exclude_seen: bool) -> None:
     """The lists of a sample of users, read back, against all scores of all items."""
+    sampled = agree.sampled(recommender.model)
+    ids = recommender.user_ids.gather(np.concatenate(sampled))
     written = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    # One pass over the file, however few users' scores fit in memory at once.
+    lists = written.filter(pl.col("user").is_in(ids.implode())).collect()
+    rows = {name[0]: rows for name, rows in lists.group_by("user", maintain_order=True)}
     code = {item: place for place, item in enumerate(recommender.titles["item"].to_list())}
-    for users in agree.sampled(recommender.model):
+    for users in sampled:
         ours = recommender.model.score(users)
-        ids = recommender.user_ids.gather(users)
-        lists = written.filter(pl.col("user").is_in(ids.implode())).collect()
-        rows = {name[0]: rows for name, rows in lists.group_by("user", maintain_order=True)}
-        for scores, user, id_ in zip(ours, users, ids.to_list(), strict=True):
+        for scores, user, id_ in zip(ours, users, recommender.user_ids.gather(users).to_list(), strict=True):
             mine = rows.get(id_, lists.head(0))
             if exclude_seen:
                 scores[torch.from_numpy(recommender.seen.of(int(user))).long()] = -torch.inf
