@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,8 +25,6 @@ from gnas_ext.recommend.manifest import SCHEMA_VERSION, SEEN
 from python_tests.recommend.conftest import ITEMS, KINDS, USERS, WIDTH, Sample, make_factors, make_sample
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gnas_ext.models import Model
 
 
@@ -177,6 +176,16 @@ def test_any_seen_items_come_back(tmp_path_factory: pytest.TempPathFactory, rows
     read = read_seen(folder, len(rows), 300 * more, SCHEMA_VERSION)
     assert [read.of(user).tolist() for user in range(len(rows))] == items
     assert (str(read.indptr.dtype), str(read.items.dtype)) == ("int64", "int32")
+
+
+def test_seen_items_are_read_as_the_docs_say(tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = load(sample.save(tmp_path / "artefact")).seen
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "artefact.md").read_text(encoding="utf-8")
+    read: dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+    exec(page.split("```python\n")[1].split("```")[0], read)
+    assert read["counts"].tolist() == seen.counts.tolist()
+    assert read["items"].tolist() == seen.items.tolist()
 
 
 def test_seen_items_take_less_than_half_the_bytes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,11 @@ def test_a_program_scores_any_number_of_users(tmp_path: Path, kind: str) -> None
     wanted = recommender.model.score(EVERYBODY[:-1])
     torch.testing.assert_close(program(torch.from_numpy(taken(recommender))), wanted)
     torch.testing.assert_close(program(torch.from_numpy(taken(recommender)[:1])), wanted[:1])
+
+
+def test_a_program_does_not_hold_the_name_it_was_written_under(tmp_path: Path, recommender: Recommender) -> None:
+    with zipfile.ZipFile(export(recommender, "torch", tmp_path / "scorer.pt2")) as archive:
+        assert not any(".tmp" in name for name in archive.namelist())
 
 
 @pytest.mark.parametrize("kind", SCORERS)

@@ -40,7 +40,9 @@ def write_program(model: Model, path: Path) -> None:
     dynamic = ({0: torch.export.Dim("batch")},)
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=dynamic)
-        torch.export.save(program, path)
+        # Not to the path: the archive would hold its name, which is not the last one.
+        with path.open("wb") as file:
+            torch.export.save(program, file)
         read = torch.export.load(path).module()
         for users in agree.sampled(model):
             agree.check("torch", model.score(users), read(inputs(model, users)))
