@@ -90,3 +90,9 @@ def test_the_help_of_export_fits_a_terminal(command: Callable[..., int], capsys:
     printed = capsys.readouterr().out
     assert "parquet|faiss|torch|onnx" in printed
     assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_an_artefact_says_how_far_its_figures_may_be_off(found: Path) -> None:
+    manifest = gnas_ext.load(found / "artefact").manifest
+    assert 0 < manifest.spread["ndcg@20"] < manifest.metrics["ndcg@20"]
+    assert manifest.comparison[1].spread.keys() == manifest.spread.keys()

@@ -47,8 +47,9 @@ class Fuzz:
     Iteration i of a seed is always the same, whatever came before.
     """
 
-    def __init__(self, home: Path, seed: int = 0) -> None:
+    def __init__(self, home: Path, seed: int = 0, pages: bool = False) -> None:
         self.seed = seed
+        self.pages = pages
         self.found = Found()
         self._home = home
         for kind in KINDS:
@@ -67,7 +68,7 @@ class Fuzz:
         rng = random.Random(f"{self.seed} {iteration}")
         place = rng.randrange(len(self._bases))
         files = self._bases[place]
-        changed, sealed = mutate(rng, files, self._bases[rng.randrange(len(self._bases))])
+        changed, sealed = mutate(rng, files, self._bases[rng.randrange(len(self._bases))], self.pages)
         folder = self._home / self._names[place]
         for name, content in changed.items():
             _put(folder / name, content)
@@ -103,11 +104,11 @@ class Fuzz:
 
 
 @contextmanager
-def prepared(seed: int = 0) -> Iterator[Fuzz]:
+def prepared(seed: int = 0, pages: bool = False) -> Iterator[Fuzz]:
     """A fuzz in a folder in memory, where there is one, that is gone afterwards."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as home:
-        yield Fuzz(Path(home), seed)
+        yield Fuzz(Path(home), seed, pages)
 
 
 def _answer(folder: Path) -> pl.DataFrame:

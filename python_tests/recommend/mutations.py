@@ -90,17 +90,25 @@ class Trap:
         return spring, ("unpickled",)
 
 
-def mutate(rng: random.Random, files: Mapping[str, bytes], other: Mapping[str, bytes]) -> tuple[Files, bool]:
+def mutate(
+    rng: random.Random, files: Mapping[str, bytes], other: Mapping[str, bytes], pages: bool = False
+) -> tuple[Files, bool]:
     """Some files as they are after an accident or an attack.
 
     Args:
         rng: what is drawn from.
         files: a whole artefact.
         other: a whole artefact of another kind, to take pieces from.
+        pages: forge pages of Parquet files instead, with hashes that fit.
 
     Returns:
         The files that differ, and whether the hashes fit again: whoever did it wants to be believed.
     """
+    if pages:
+        name = rng.choice(TABLES)
+        forged: Files = {name: _pages(rng, files[name])}
+        _seal(forged, files, specs=False)
+        return forged, True
     sealed = rng.random() < 0.75
     name = rng.choice(list(files))
     changed: Files = {name: _damaged(rng, name, files[name], other)}
@@ -323,14 +331,27 @@ def _unpacked(rng: random.Random, content: bytes) -> bytes:
 
 def _footer(rng: random.Random, content: bytes) -> bytes:
     """The footer of a Parquet file, which says what is where."""
-    length = struct.unpack("<I", content[-8:-4])[0]
-    start = len(content) - 8 - length
+    return _some_bytes(rng, content, _pages_end(content), len(content))
+
+
+def _pages(rng: random.Random, content: bytes) -> bytes:
+    """Pages of a Parquet file, not compressed, so that what is changed in them reaches the decoder."""
+    target = io.BytesIO()
+    table = pl.read_parquet(io.BytesIO(content))
+    table.write_parquet(target, compression="uncompressed", statistics=rng.random() < 0.5)
+    return _some_bytes(rng, target.getvalue(), 4, _pages_end(target.getvalue()))
+
+
+def _pages_end(content: bytes) -> int:
+    return len(content) - 8 - int(struct.unpack("<I", content[-8:-4])[0])
+
+
+def _some_bytes(rng: random.Random, content: bytes, start: int, end: int) -> bytes:
     changed = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        place = rng.randrange(start, len(changed))
-        changed[place] = rng.choice(
-            (0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256), changed[place] ^ 1 << rng.randrange(8))
-        )
+        place = rng.randrange(start, end)
+        flipped = changed[place] ^ 1 << rng.randrange(8)
+        changed[place] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256), flipped))
     return bytes(changed)
 
 

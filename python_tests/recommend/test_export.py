@@ -108,6 +108,18 @@ def test_numbers_that_end_in_nan_are_one_line(tmp_path: Path, recommender: Recom
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_an_interrupt_stays_one_and_leaves_nothing(
+    tmp_path: Path, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{LISTS}.top_k_scores", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export(recommender, "parquet", tmp_path / "lists.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 # Vectors.
 
 

@@ -33,7 +33,7 @@ def write_lists(recommender: Recommender, path: Path, k: int, exclude_seen: bool
     k = min(k, recommender.n_items)
     seen = recommender.seen if exclude_seen else None
     step = max(1, _ENTRIES_AT_ONCE // k)
-    failure: list[Exception] = []
+    failure: list[BaseException] = []
 
     def blocks(
         columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -42,7 +42,7 @@ def write_lists(recommender: Recommender, path: Path, k: int, exclude_seen: bool
             for first in range(0, recommender.n_users, step):
                 users = np.arange(first, min(first + step, recommender.n_users), dtype=np.int32)
                 yield _named(recommender, users, *top_k_scores(recommender.model, users, k, seen))
-        except Exception as error:  # Polars would make words of it
+        except BaseException as error:  # Polars would make words of it, of Ctrl-C too
             failure.append(error)
             raise
 
@@ -50,9 +50,11 @@ def write_lists(recommender: Recommender, path: Path, k: int, exclude_seen: bool
     schema = _named(recommender, nobody[:, 0], nobody, nobody.astype(np.float32)).schema
     try:
         register_io_source(blocks, schema=schema).sink_parquet(path, maintain_order=True)
-    except pl.exceptions.PolarsError as error:
+    except BaseException as error:
         if failure:
             raise failure[0] from None
+        if not isinstance(error, pl.exceptions.PolarsError):
+            raise
         raise InputError(f"{path}: the lists cannot be written: {error}") from error
     _check(recommender, path, k, exclude_seen)
 
