@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding install-bench gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding install-bench fuzz gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ MINUTES ?= 60
 
 bench-finding: install  ## what an hour of searching finds, beside random search, TPE and recipes, eight hours
 	$(BIN)/python -m benchmarks.finding --data '$(DATA)' --minutes '$(MINUTES)' $(if $(filter command line,$(origin SETS)),--sets '$(SETS)') $(if $(filter command line,$(origin METHODS)),--methods '$(METHODS)')
+
+fuzz: install  ## a million damaged artefacts, each loaded or refused: MINUTES at most; exit status 1 if one is neither
+	$(BIN)/python ci/fuzz_load.py --minutes $(MINUTES)
 
 # No install: there may be no network beside a GPU.
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline

@@ -1,4 +1,4 @@
-"""What can be typed: `gnas-ext search`, `recommend`, `evaluate`, `show`, `demo`."""
+"""What can be typed: `gnas-ext search`, `recommend`, `evaluate`, `show`, `export`, `demo`."""
 
 from __future__ import annotations
 
@@ -60,6 +60,15 @@ class Objectives(StrEnum):
     ndcg_bytes = "ndcg,bytes"
     ndcg_bytes_ms = "ndcg,bytes,ms"
     ndcg = "ndcg"
+
+
+class ExportForm(StrEnum):
+    """What other programs read."""
+
+    parquet = "parquet"
+    faiss = "faiss"
+    torch = "torch"
+    onnx = "onnx"
 
 
 # Shares of a full trial that --halving begins with.
@@ -261,6 +270,26 @@ def show(artefact: Artefact) -> None:
     console.print(Text(f"data: {origin.data}; {origin.split_method}\n{origin.fingerprint}"))
     if origin.command:
         console.print(Text(f"made by: {origin.command}"), soft_wrap=True)
+
+
+@app.command()
+def export(
+    artefact: Artefact,
+    to: Annotated[ExportForm, typer.Option(help="Lists; vectors; a scorer, for PyTorch or any.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write; for faiss a folder.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", "--k", help="Items a user, in lists.")] = 20,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out of lists what the user has touched.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Write an artefact for other programs, checked."""
+    from gnas_ext.evaluate.cost import human_bytes
+    from gnas_ext.recommend import load
+    from gnas_ext.recommend.export import export as write
+
+    written = write(load(_folder(artefact)), to.value, out, k=k, exclude_seen=exclude_seen, overwrite=overwrite)
+    files = [written] if written.is_file() else list(written.iterdir())
+    size = human_bytes(sum(file.stat().st_size for file in files))
+    Console().print(Text(f"{out}: {size}, agrees with the artefact's own scores"), soft_wrap=True)
 
 
 @app.command()

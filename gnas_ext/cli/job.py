@@ -196,6 +196,7 @@ def _save(split: Split, found: Found, comparison: Sequence[ModelResult], options
         seen=SeenItems.from_interactions(train, found.model.n_users),
         genotype=found.genotype,
         metrics=comparison[0].metrics,
+        spread=comparison[0].spread,
         provenance=Provenance(
             data=options.data,
             steps=tuple(split.steps),

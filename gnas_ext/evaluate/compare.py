@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from gnas_ext.evaluate.cost import human_bytes, latency_ms
-from gnas_ext.evaluate.evaluate import evaluate, judged_users
+from gnas_ext.evaluate.evaluate import evaluate_with_spread, judged_users
 from gnas_ext.evaluate.seen import SeenItems
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ class ModelResult:
         metrics: as `evaluate` gives them: "ndcg@20" ….
         size_bytes: all that must be stored to recommend.
         latency_ms: milliseconds a user, as `cost.latency_ms` measures.
+        spread: standard error of the metrics that are means over users.
     """
 
     name: str
     metrics: dict[str, float]
     size_bytes: int
     latency_ms: float
+    spread: dict[str, float] = field(default_factory=dict)
 
 
 def measure(
@@ -54,11 +56,11 @@ def measure(
 
     Timed are lists of length max(ks) for 256 of the judged users, evenly spaced (all of them where there are fewer).
     """
-    measured = evaluate(model, train, target, ks, progress=progress)
+    measured, spread = evaluate_with_spread(model, train, target, ks, progress=progress)
     users = judged_users(model.n_users, train, target)
     timed = users[np.linspace(0, len(users) - 1, min(_TIMED_USERS, len(users))).astype(np.int64)]
     seen = SeenItems.from_interactions(train, model.n_users)
-    return ModelResult(name, measured, model.size_bytes(), latency_ms(model, timed, max(ks), seen))
+    return ModelResult(name, measured, model.size_bytes(), latency_ms(model, timed, max(ks), seen), spread)
 
 
 def comparison_text(results: Sequence[ModelResult], k: int = 20) -> str:

@@ -7,6 +7,7 @@ touched in training is left out of the user's list.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +63,23 @@ def evaluate(
         InputError: there is nobody to judge, or the model scores with NaN.
         ValueError: no k, or one below 1.
     """
+    return evaluate_with_spread(model, train, target, ks, block=block, progress=progress)[0]
+
+
+def evaluate_with_spread(
+    model: Model,
+    train: Interactions,
+    target: Interactions,
+    ks: Sequence[int] = (20,),
+    *,
+    block: int = 1024,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The figures of `evaluate`, and the standard error of those that are means over users, NaN for a single user.
+
+    It says how far a mean may be off because these users were judged and not others like them; another seed of
+    training is another matter.
+    """
     if not ks or min(ks) < 1:
         raise ValueError(f"evaluate: expected list lengths ks of at least 1, got {list(ks)}")
     users = judged_users(model.n_users, train, target)
@@ -74,12 +92,16 @@ def evaluate(
     popularity = np.bincount(seen.items, minlength=model.n_items)[: model.n_items]
     training_users = int(np.count_nonzero(seen.counts))
     measured: dict[str, float] = {}
+    spread: dict[str, float] = {}
     for k in ks:
-        measured |= {f"{name}@{k}": float(metric(hits, k).mean()) for name, metric in _ACCURACY.items()}
+        for name, metric in _ACCURACY.items():
+            values = metric(hits, k)
+            measured[f"{name}@{k}"] = float(values.mean())
+            spread[f"{name}@{k}"] = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else math.nan
         measured[f"coverage@{k}"] = metrics.coverage_at_k(ranked, k, model.n_items)
         measured[f"novelty@{k}"] = metrics.novelty_at_k(ranked, k, popularity, training_users)
         measured[f"gini@{k}"] = metrics.gini_at_k(ranked, k, model.n_items)
-    return measured
+    return measured, spread
 
 
 def judged_users(n_users: int, train: Interactions, target: Interactions) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""How is a folder replaced without a moment in which it is half written? By renaming a finished sibling over it."""
+"""How is a folder or a file replaced without a moment in which it is half written? By renaming a finished sibling."""
 
 from __future__ import annotations
 
@@ -48,6 +48,25 @@ def replacing(target: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+@contextmanager
+def replacing_file(target: Path) -> Iterator[Path]:
+    """The same for a file: gives the name of a sibling that the block writes.
+
+    Raises:
+        OSError: the disk is full, or the folder above `target` cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The ending stays: some writers go by it.
+    fresh = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
+    try:
+        yield fresh
+        _to_disk(fresh)
+        os.replace(fresh, target)
+        _to_disk(target.parent)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 def _swap(fresh: Path, target: Path) -> None:
     old = previous(target)
     shutil.rmtree(old, ignore_errors=True)
@@ -63,8 +82,12 @@ def _swap(fresh: Path, target: Path) -> None:
 def _flush(folder: Path) -> None:
     """Has the contents on the disk before the rename is: after a power failure a rename may outlive what it names."""
     for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _to_disk(path)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -33,6 +33,8 @@ WEIGHT = "weight"
 NUMBERS, SERIES, VECTORS, GAIN = "filter.numbers", "filter.series", "filter.vectors", "filter.gain"
 ITEM_WEIGHT = "item.weight"
 SIMILAR_INDPTR, SIMILAR_ITEMS, SIMILARITY = "similar.indptr", "similar.items", "similar.weight"
+# Each is a step over the whole graph for every list; those that we find have a few dozen.
+_LONGEST_SERIES = 1024
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,9 @@ def _filter_tensors(model: GraphFilter, seen: SeenItems) -> dict[str, Tensor]:
 def _filter(found: Tensors, seen: SeenItems, n_items: int) -> GraphFilter:
     *exponents, constant, top = found.vector(NUMBERS, 6).tolist()
     series, vectors = found.floats(SERIES), found.floats(VECTORS)
-    if series.dim() != 1 or len(series) == 0:
-        raise found.refuse(f"expected {SERIES} of shape [degree + 1], got {list(series.shape)}")
+    if series.dim() != 1 or not 0 < len(series) <= _LONGEST_SERIES:
+        wanted = f"[degree + 1], {_LONGEST_SERIES} at most"
+        raise found.refuse(f"expected {SERIES} of shape {wanted}, got {list(series.shape)}")
     if vectors.dim() != 2 or len(vectors) != n_items:
         raise found.refuse(f"expected {VECTORS} of shape [{n_items}, rank], got {list(vectors.shape)}")
     if not top > 0:

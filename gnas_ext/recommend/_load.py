@@ -10,7 +10,8 @@ import polars as pl
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
 from gnas_ext.recommend._kinds import KINDS, model_of
-from gnas_ext.recommend._tensors import Tensors, read_seen
+from gnas_ext.recommend._seen import read_seen
+from gnas_ext.recommend._tensors import Tensors
 from gnas_ext.recommend.artefact import FACTS, file_spec
 from gnas_ext.recommend.manifest import FILES, ITEMS, MANIFEST, MEND, MODEL, USERS, FileSpec, read_manifest
 from gnas_ext.recommend.recommender import Recommender
@@ -40,7 +41,7 @@ def load(folder: str | os.PathLike[str]) -> Recommender:
         raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if manifest.kind not in KINDS:
         raise InputError(f"{path / MANIFEST}: expected a kind of {', '.join(KINDS)}, got {manifest.kind!r}; {MEND}")
-    seen = read_seen(path, manifest.n_users, manifest.n_items)
+    seen = read_seen(path, manifest.n_users, manifest.n_items, manifest.schema)
     found = Tensors.read(path / MODEL)
     model = model_of(KINDS[manifest.kind], found, manifest.tensors, seen, manifest.n_items)
     if (model.n_users, model.n_items) != (manifest.n_users, manifest.n_items):
@@ -80,7 +81,8 @@ def _check_file(path: Path, wanted: FileSpec) -> None:
 
 def _read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.DataFrame:
     try:
-        table = pl.read_parquet(path, glob=False, hive_partitioning=False)
+        # One row more than expected shows that there are too many, however many they are.
+        table = pl.read_parquet(path, glob=False, hive_partitioning=False, n_rows=count + 1)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file; {MEND}") from error
     wanted = [what, *facts]
@@ -90,7 +92,8 @@ def _read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.Dat
     if ids.dtype != pl.String and not ids.dtype.is_integer():
         raise InputError(f"{path}: expected ids that are strings or whole numbers, got {ids.dtype}; {MEND}")
     if len(ids) != count:
-        raise InputError(f"{path}: expected {count} rows, one a {what} of {MODEL}, got {len(ids)}; {MEND}")
+        got = "more" if len(ids) > count else len(ids)
+        raise InputError(f"{path}: expected {count} rows, one a {what} of {MODEL}, got {got}; {MEND}")
     if ids.null_count() or ids.n_unique() < count:
         raise InputError(f"{path}: expected ids without nulls, none twice; {MEND}")
     for fact in facts:

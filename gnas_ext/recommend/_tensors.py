@@ -10,8 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from gnas_ext.errors import InputError
-from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.recommend.manifest import MEND, SEEN, TensorSpec
+from gnas_ext.recommend.manifest import MEND, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-INDPTR, INDICES = "indptr", "items"
-_SEEN_TYPES = {INDPTR: "int64", INDICES: "int32"}
+_LARGEST_HEADER = 1 << 16  # bytes; a real one has a few hundred
 
 
 class Tensors:
@@ -38,8 +36,12 @@ class Tensors:
 
     @classmethod
     def read(cls, path: Path) -> Tensors:
-        """All arrays of a safetensors file; InputError where it is none."""
+        """All arrays of a safetensors file; InputError where it is none, or where its header is out of proportion."""
         try:
+            with path.open("rb") as raw:
+                header = int.from_bytes(raw.read(8), "little")
+            if header > _LARGEST_HEADER:
+                raise ValueError(f"a header of {header} bytes, expected {_LARGEST_HEADER} at most")
             with safe_open(path, framework="np") as file:
                 return cls(path, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -127,26 +129,14 @@ def specs_of(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes tensors as they are."""
-    save_file({name: tensor.numpy() for name, tensor in tensors.items()}, path)
+    write_arrays(path, {name: tensor.numpy() for name, tensor in tensors.items()})
 
 
-def write_seen(path: Path, seen: SeenItems) -> None:
-    """Writes what each user has touched in training."""
-    save_file({INDPTR: seen.indptr, INDICES: seen.items}, path)
-
-
-def read_seen(folder: Path, n_users: int, n_items: int) -> SeenItems:
-    """Reads what each user has touched in training and checks that every index can be used.
-
-    Raises:
-        InputError: the file is damaged, is not for this many users, or points at an item that there is not.
-    """
-    found = Tensors.read(folder / SEEN)
-    found.check_names((INDPTR, INDICES), ())
-    for name, dtype in _SEEN_TYPES.items():
-        found.typed(name, dtype)
-    indptr, items = found.rows((INDPTR, INDICES), n_users, n_items)
-    return SeenItems(indptr=indptr, items=items)
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes arrays as they are, to be read by whoever may read the folder."""
+    save_file(dict(arrays), path)
+    # safetensors lets nobody else read what it writes, and what serves may be somebody else.
+    path.chmod(path.parent.stat().st_mode & 0o666)
 
 
 def _words(spec: TensorSpec | None) -> str:

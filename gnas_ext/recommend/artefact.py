@@ -12,7 +12,8 @@ import polars as pl
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
 from gnas_ext.recommend._kinds import kind_of, tensors_of
-from gnas_ext.recommend._tensors import specs_of, write_seen, write_tensors
+from gnas_ext.recommend._seen import write_seen
+from gnas_ext.recommend._tensors import specs_of, write_tensors
 from gnas_ext.recommend.card import card
 from gnas_ext.recommend.manifest import (
     CARD,
@@ -50,6 +51,7 @@ def save_artefact(
     genotype: Mapping[str, Json],
     metrics: Mapping[str, float],
     provenance: Provenance,
+    spread: Mapping[str, float] | None = None,
     name: str = "found model",
     comparison: Sequence[ModelResult] = (),
     titles: pl.DataFrame | None = None,
@@ -62,7 +64,7 @@ def save_artefact(
 
     Args:
         folder: where to; folders above it are made.
-        model: what to ship: a FactorModel, a Popularity or an ItemKNN.
+        model: what to ship: a model of one of the kinds of `_kinds.py`.
         user_ids: the id behind each user code, strings or whole numbers. There may be more of them than the model has
             rows, as in a `Split`: ids without a row are left out.
         item_ids: the same for items.
@@ -71,6 +73,7 @@ def save_artefact(
         genotype: what the search chose; JSON values.
         metrics: figures of this model on the test set ("ndcg@20"); those that are not finite read back as NaN.
         provenance: the data and what was done to it.
+        spread: standard error of those figures ("ndcg@20"), where it is known.
         name: the model's name in `comparison`.
         comparison: the models that were measured in one run, this one among them.
         titles: facts about items: columns `item` (its id), `title`, `genres`; the last two may be missing.
@@ -105,6 +108,7 @@ def save_artefact(
                 kind=kind_of(model).name,
                 genotype=genotype,
                 metrics=metrics,
+                spread=spread or {},
                 comparison=tuple(comparison),
                 provenance=provenance,
                 n_users=model.n_users,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = "gnas_ext artefact"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no spreads, and seen items as they are in memory; it still loads
+OLDEST_SCHEMA = 1
 NEEDS = "gnas_ext>=0.1.0"  # the first release that reads SCHEMA_VERSION; an older one names it when it refuses
 MANIFEST = "manifest.json"
 MODEL = "model.safetensors"
@@ -29,6 +30,7 @@ ITEMS = "items.parquet"
 CARD = "card.md"
 FILES = (MODEL, SEEN, USERS, ITEMS, CARD)
 LARGEST_MANIFEST = 4 << 20  # bytes; a real one has a few thousand
+LARGEST_COUNT = 2**31 - 1  # users, items; their codes are int32
 MEND = "copy the artefact again from where it was made, or make it anew with `gnas-ext search`"
 
 
@@ -58,12 +60,15 @@ class Manifest:
             they score.
         genotype: what the search chose, gene by gene.
         metrics: figures of this model on the test set ("ndcg@20").
+        spread: how far such a figure may be off by the choice of test users: the standard error of the mean over
+            them; none for figures that are no means.
         comparison: this model and those it was measured beside.
         provenance: the data, its cleaning, the versions.
         n_users: users that it serves.
         n_items: items that it recommends.
         size_bytes: bytes of all that scoring needs, as the model counts them: the tensors of `model.safetensors` and,
             for an item_knn, what users have touched, which stands in `seen.safetensors` alone.
+        schema: version of the folder's layout.
         tensors: type and shape of each tensor of `model.safetensors`.
         files: length and hash of every other file of the folder.
     """
@@ -72,6 +77,7 @@ class Manifest:
     kind: str
     genotype: Mapping[str, Json]
     metrics: Mapping[str, float]
+    spread: Mapping[str, float]
     comparison: tuple[ModelResult, ...]
     provenance: Provenance
     n_users: int
@@ -79,6 +85,7 @@ class Manifest:
     size_bytes: int
     tensors: Mapping[str, TensorSpec]
     files: Mapping[str, FileSpec]
+    schema: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
         """The text of `manifest.json`. Figures that are not finite become null.
@@ -95,10 +102,12 @@ class Manifest:
             "kind": self.kind,
             "genotype": dict(self.genotype),
             "metrics": _finite(self.metrics),
+            "spread": _finite(self.spread),
             "comparison": [
                 {
                     "name": result.name,
                     "metrics": _finite(result.metrics),
+                    "spread": _finite(result.spread),
                     "size_bytes": result.size_bytes,
                     "latency_ms": _finite_or_none(result.latency_ms),
                 }
@@ -149,12 +158,15 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: schema version {schema} is newer than this gnas_ext reads ({SCHEMA_VERSION}); "
             f"install {_requirement(needed)}"
         )
-    if schema < SCHEMA_VERSION:
-        raise InputError(f"{path}: there is no schema version {schema}; expected {SCHEMA_VERSION}")
+    if schema < OLDEST_SCHEMA:
+        raise InputError(f"{path}: there is no schema version {schema}; expected {OLDEST_SCHEMA} … {SCHEMA_VERSION}")
     given = content.pop("sha256", None)
     if given != _own_hash(content):
         raise InputError(f"{path}: changed since it was written (its own sha256 differs); {MEND}")
-    return _manifest(fields, path)
+    manifest = _manifest(fields, path, schema)
+    if max(manifest.n_users, manifest.n_items) > LARGEST_COUNT:
+        raise InputError(f"{path}: expected at most {LARGEST_COUNT} users and items; {MEND}")
+    return manifest
 
 
 def is_artefact(folder: Path) -> bool:
@@ -169,11 +181,12 @@ def _parse(path: Path) -> dict[str, Json]:
     if not path.is_file():
         raise InputError(f"{path}: file is missing; an artefact is the whole folder that `gnas-ext search` writes")
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(LARGEST_MANIFEST + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if len(text) > LARGEST_MANIFEST:
-        raise InputError(f"{path}: expected at most {LARGEST_MANIFEST} bytes, got {len(text)}; {MEND}")
+        raise InputError(f"{path}: expected at most {LARGEST_MANIFEST} bytes, got more; {MEND}")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -183,7 +196,7 @@ def _parse(path: Path) -> dict[str, Json]:
     return content
 
 
-def _manifest(fields: Fields, path: Path) -> Manifest:
+def _manifest(fields: Fields, path: Path, schema: int) -> Manifest:
     files = {}
     listed = fields.fields("files")
     if unknown := [name for name in listed.names() if name not in FILES]:
@@ -201,12 +214,14 @@ def _manifest(fields: Fields, path: Path) -> Manifest:
         kind=fields.text("kind"),
         genotype=fields.anything("genotype"),
         metrics=fields.numbers("metrics"),
+        spread=_spread(fields, schema),
         comparison=tuple(
             ModelResult(
                 name=row.text("name"),
                 metrics=row.numbers("metrics"),
                 size_bytes=row.count("size_bytes"),
                 latency_ms=row.number("latency_ms"),
+                spread=_spread(row, schema),
             )
             for row in fields.objects("comparison")
         ),
@@ -224,7 +239,12 @@ def _manifest(fields: Fields, path: Path) -> Manifest:
         size_bytes=fields.count("size_bytes"),
         tensors=tensors,
         files=files,
+        schema=schema,
     )
+
+
+def _spread(fields: Fields, schema: int) -> dict[str, float]:
+    return fields.numbers("spread") if schema > 1 else {}
 
 
 def _steps(rows: Sequence[Fields]) -> tuple[Step, ...]:

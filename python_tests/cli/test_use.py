@@ -7,6 +7,8 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 import gnas_ext
 
 if TYPE_CHECKING:
@@ -61,3 +63,36 @@ def test_evaluate_counts_what_came_later(
     assert "counted as missed: 1 touches" in printed
     assert "recall@5       0.5000" in printed
     assert "mrr@5          1.0000" in printed
+
+
+def test_export_writes_lists_of_everybody(
+    found: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("export", found, "--to", "parquet", "--out", tmp_path / "lists.parquet", "-k", "4") == 0
+    assert "agrees with the artefact's own scores" in capsys.readouterr().out
+    lists = pl.read_parquet(tmp_path / "lists.parquet")
+    recommender = gnas_ext.load(found / "artefact")
+    assert lists.filter(pl.col("user") == 7)["item"].to_list() == recommender.recommend([7], k=4)["item"].to_list()
+    assert lists["user"].n_unique() == recommender.n_users
+
+
+def test_export_says_what_is_there_already(
+    found: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lists.parquet").write_text("mine")
+    assert command("export", found, "--to", "parquet", "--out", tmp_path / "lists.parquet") == 2
+    assert "is already there" in capsys.readouterr().err
+    assert (tmp_path / "lists.parquet").read_text() == "mine"
+
+
+def test_the_help_of_export_fits_a_terminal(command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("export", "--help") == 0
+    printed = capsys.readouterr().out
+    assert "parquet|faiss|torch|onnx" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_an_artefact_says_how_far_its_figures_may_be_off(found: Path) -> None:
+    manifest = gnas_ext.load(found / "artefact").manifest
+    assert 0 < manifest.spread["ndcg@20"] < manifest.metrics["ndcg@20"]
+    assert manifest.comparison[1].spread.keys() == manifest.spread.keys()

@@ -9,6 +9,7 @@ import torch
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate import evaluate, judged_users
+from gnas_ext.evaluate.evaluate import evaluate_with_spread
 from gnas_ext.models import FactorModel, Popularity, Table
 
 
@@ -95,3 +96,14 @@ def test_nothing_held_out_is_one_clear_line() -> None:
 def test_list_lengths_below_one_are_refused(ks: list[int]) -> None:
     with pytest.raises(ValueError, match="list lengths ks of at least 1"):
         evaluate(MODEL, TRAIN, pairs((0, 1)), ks=ks)
+
+
+def test_spread_is_the_standard_error_of_the_mean_over_users() -> None:
+    means, spread = evaluate_with_spread(MODEL, TRAIN, pairs((0, 1), (1, 3), (3, 0)), ks=[1])
+    # Hits of 1, 0 and 1: a variance of 1/3, and three users.
+    assert spread["hit_rate@1"] == pytest.approx(1 / 3)
+    assert spread.keys() == means.keys() - {"coverage@1", "novelty@1", "gini@1"}
+
+
+def test_one_user_has_no_spread() -> None:
+    assert math.isnan(evaluate_with_spread(MODEL, TRAIN, pairs((0, 1)), ks=[1])[1]["ndcg@1"])

@@ -105,6 +105,7 @@ def make_sample(kind: str, model: Model | None = None) -> Sample:
             "seen": SeenItems.from_interactions(train, USERS),
             "genotype": {"dim": WIDTH, "hops": 3, "combine": "mean", "lr": 0.0123, "prior": True, "limits": [1, None]},
             "metrics": {"recall@20": 0.2, "ndcg@20": 0.13},
+            "spread": {"recall@20": 0.02, "ndcg@20": 0.013},
             "provenance": Provenance(
                 data="ratings.dat",
                 steps=(Step("rating >= 6", 100, 60, "low | ratings"),),

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,15 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.seen import SeenItems
 from gnas_ext.models import FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity, Table, fit_item_knn
 from gnas_ext.recommend import is_artefact, load
+from gnas_ext.recommend._seen import read_seen, write_seen
+from gnas_ext.recommend.manifest import SCHEMA_VERSION, SEEN
 from python_tests.recommend.conftest import ITEMS, KINDS, USERS, WIDTH, Sample, make_factors, make_sample
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gnas_ext.models import Model
 
 
@@ -159,11 +161,47 @@ def test_seen_items_come_back(tmp_path: Path, sample: Sample) -> None:
         assert seen.of(user).tolist() == sorted(set(sample.train.item[sample.train.user == user].tolist()))
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(st.sets(st.integers(0, 299)), min_size=1, max_size=9),
+    more=st.sampled_from([1, 2, 200, 70_000]),
+)
+def test_any_seen_items_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[set[int]], more: int) -> None:
+    items = [sorted(item * more for item in row) for row in rows]
+    counts = [len(row) for row in rows]
+    flat = [item for row in items for item in row]
+    seen = SeenItems(np.cumsum([0, *counts], dtype=np.int64), np.array(flat, dtype=np.int32))
+    folder = tmp_path_factory.mktemp("seen")
+    write_seen(folder / SEEN, seen)
+    read = read_seen(folder, len(rows), 300 * more, SCHEMA_VERSION)
+    assert [read.of(user).tolist() for user in range(len(rows))] == items
+    assert (str(read.indptr.dtype), str(read.items.dtype)) == ("int64", "int32")
+
+
+def test_seen_items_are_read_as_the_docs_say(tmp_path: Path, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = load(sample.save(tmp_path / "artefact")).seen
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "artefact.md").read_text(encoding="utf-8")
+    read: dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+    exec(page.split("```python\n")[1].split("```")[0], read)
+    assert read["counts"].tolist() == seen.counts.tolist()
+    assert read["items"].tolist() == seen.items.tolist()
+
+
+def test_seen_items_take_less_than_half_the_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pairs = Interactions(rng.integers(0, 500, 20_000).astype(np.int32), rng.integers(0, 9000, 20_000).astype(np.int32))
+    seen = SeenItems.from_interactions(pairs, 500)
+    write_seen(tmp_path / SEEN, seen)
+    assert (tmp_path / SEEN).stat().st_size < (seen.items.nbytes + seen.indptr.nbytes) / 2
+
+
 def test_manifest_comes_back(tmp_path: Path, sample: Sample) -> None:
     manifest = sample.reload(tmp_path / "a").manifest
     wanted = sample.arguments
     assert manifest.genotype == wanted["genotype"]
     assert manifest.metrics == wanted["metrics"]
+    assert manifest.spread == wanted["spread"]
     assert list(manifest.comparison) == wanted["comparison"]
     assert manifest.provenance == wanted["provenance"]
 
@@ -222,6 +260,12 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
     assert contents(sample.save(tmp_path / "a")) == contents(sample.save(tmp_path / "b"))
 
 
+def test_whoever_may_read_the_folder_may_read_its_files(tmp_path: Path, sample: Sample) -> None:
+    folder = sample.save(tmp_path / "a")
+    allowed = folder.stat().st_mode & 0o444
+    assert {path.stat().st_mode & 0o444 for path in folder.iterdir()} == {allowed}
+
+
 def test_folders_above_are_made(tmp_path: Path, sample: Sample) -> None:
     assert is_artefact(sample.save(tmp_path / "new" / "folders" / "a"))
 
@@ -236,6 +280,11 @@ def test_the_card_names_figures_of_the_model_and_of_the_baseline(tmp_path: Path,
     card = (sample.save(tmp_path / "a") / "card.md").read_text()
     assert "| **found model** | 0.2000 | 0.1300 | 498 B | 0.250 |" in card
     assert "| popularity | 0.1000 | 0.0900 | 120 B | 0.010 |" in card
+
+
+def test_the_card_says_how_far_a_figure_may_be_off(tmp_path: Path, sample: Sample) -> None:
+    card = (sample.save(tmp_path / "a") / "card.md").read_text()
+    assert "| ndcg@20 | 0.1300 | 0.0130 |" in card
 
 
 def test_the_card_keeps_strangers_words_out_of_its_markup(tmp_path: Path, sample: Sample) -> None:

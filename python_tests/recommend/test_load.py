@@ -3,6 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shutil
+import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from safetensors.numpy import load_file, save_file
 
 from gnas_ext.errors import InputError
@@ -18,12 +22,12 @@ from python_tests.recommend.conftest import ITEMS, USERS, Sample, make_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     Manifest = dict[str, Any]
 
+SAMPLES = Path(__file__).parent / "samples" / "schema-1"
 FILES = ["model.safetensors", "seen.safetensors", "users.parquet", "items.parquet", "card.md"]
 
 
@@ -286,7 +290,8 @@ def test_tensors_that_do_not_fit_together_are_refused(
     [
         ("graph_filter", "filter.numbers", put(5, 0.0), "filter.numbers: expected a largest eigenvalue above 0"),
         ("graph_filter", "filter.numbers", lambda a: a[1:], "expected filter.numbers of shape [6], got [5]"),
-        ("graph_filter", "filter.series", lambda a: a[:0], "expected filter.series of shape [degree + 1], got [0]"),
+        ("graph_filter", "filter.series", lambda a: a[:0], "expected filter.series of shape [degree + 1], 1024 at"),
+        ("graph_filter", "filter.series", lambda a: np.repeat(a, 1000), "1024 at most, got ["),
         ("graph_filter", "filter.series", put(1, np.nan), "filter.series: expected finite numbers"),
         ("graph_filter", "filter.vectors", lambda a: a[1:], "expected filter.vectors of shape [30, rank], got [29, 3]"),
         ("graph_filter", "filter.gain", lambda a: a[1:], "expected filter.gain of shape [3], got [2]"),
@@ -345,6 +350,64 @@ def test_an_unknown_tensor_is_refused(folder: Path) -> None:
     assert "unknown tensor 'extra'" in refusal(folder)
 
 
+def packed(numbers: list[int]) -> NDArray[np.uint8]:
+    """Numbers as `seen.safetensors` holds them, by another way than ours: lowest bytes first, then the second ones …"""
+    planes = b"".join(bytes(number >> 8 * byte & 255 for number in numbers) for byte in range(4))
+    return np.frombuffer(zlib.compress(planes), np.uint8)
+
+
+def write_seen(folder: Path, counts: NDArray[Any] | list[int], gaps: NDArray[Any] | list[int]) -> None:
+    both = {"counts": counts, "gaps": gaps}
+    save_file({name: packed(a) if isinstance(a, list) else a for name, a in both.items()}, folder / "seen.safetensors")
+
+
+def test_seen_items_are_gaps(folder: Path) -> None:
+    write_seen(folder, [3, 0, 1] + [0] * 9, [2, 0, 4, 29])
+    reseal(folder)
+    seen = load(folder).seen
+    assert [seen.of(user).tolist() for user in range(4)] == [[2, 3, 8], [], [29], []]
+
+
+NOBODY = [0] * 11
+
+
+@pytest.mark.parametrize(
+    ("counts", "gaps", "message"),
+    [
+        ([1, *NOBODY], [ITEMS], "expected items in 0 … 29, got 30"),
+        ([2, *NOBODY], [20, 9], "expected items in 0 … 29, got 30"),
+        ([3, *NOBODY], [2**32 - 1] * 3, "expected items in 0 … 29, got 12884901887"),
+        ([31, *NOBODY], [0] * 31, "expected at most 30 items a user, got 31"),
+        ([2**32 - 1, *NOBODY], [0], "expected at most 30 items a user, got 4294967295"),
+        ([1, *NOBODY], [0, 0], "gaps: expected 1 compressed numbers"),
+        ([2, *NOBODY], [0], "gaps: expected 2 compressed numbers"),
+        (NOBODY, [], "counts: expected 12 compressed numbers"),
+        ([*NOBODY, 0, 0], [], "counts: expected 12 compressed numbers"),
+        (np.arange(3.0), [], "counts: expected uint8, got float64"),
+        (np.frombuffer(b"no zlib", np.uint8), [], "counts: not compressed numbers"),
+        (np.append(packed([0] * 12), np.uint8(0)), [], "and nothing else"),
+        (packed([0] * 12)[:-1].copy(), [], "and nothing else"),
+        (np.frombuffer(zlib.compress(bytes(10 << 20)), np.uint8), [], "expected 12 compressed numbers of 4 bytes"),
+    ],
+)
+def test_seen_items_that_cannot_be_are_refused(
+    folder: Path, counts: NDArray[Any] | list[int], gaps: list[int], message: str
+) -> None:
+    write_seen(folder, counts, gaps)
+    reseal(folder)
+    refused = refusal(folder)
+    assert "seen.safetensors: " in refused
+    assert message in refused
+
+
+@pytest.mark.parametrize("kind", ["int8", "item_knn"])
+def test_an_artefact_of_the_first_schema_answers_as_when_it_was_written(kind: str) -> None:
+    recommender = load(SAMPLES / kind)
+    wanted = pl.read_parquet(SAMPLES / f"{kind}.parquet")
+    assert recommender.manifest.spread == {}
+    assert_frame_equal(recommender.recommend(recommender.user_ids, k=ITEMS), wanted, abs_tol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("tensor", "change", "message"),
     [
@@ -362,9 +425,10 @@ def test_an_unknown_tensor_is_refused(folder: Path) -> None:
         ("indptr", lambda a: a[1:], "expected indptr of length 13 (rows + 1), got 12"),
     ],
 )
-def test_seen_items_that_cannot_be_are_refused(
-    folder: Path, tensor: str, change: Callable[[NDArray[Any]], NDArray[Any] | None], message: str
+def test_seen_items_of_the_first_schema_that_cannot_be_are_refused(
+    tmp_path: Path, tensor: str, change: Callable[[NDArray[Any]], NDArray[Any] | None], message: str
 ) -> None:
+    folder = Path(shutil.copytree(SAMPLES / "int8", tmp_path / "a"))
     change_tensor(folder / "seen.safetensors", tensor, change)
     reseal(folder)
     refused = refusal(folder)
@@ -376,6 +440,7 @@ def test_seen_items_that_cannot_be_are_refused(
     ("name", "change", "message"),
     [
         ("users", lambda t: t.rename({"user": "u"}), "expected columns user, got u"),
+        ("users", lambda t: pl.DataFrame({"user": pl.repeat("a", 1 << 20, eager=True)}), "safetensors, got more"),
         ("users", lambda t: t.head(3), "expected 12 rows, one a user of model.safetensors, got 3"),
         ("users", lambda t: t.with_columns(user=pl.lit("a")), "none twice"),
         ("users", lambda t: t.with_columns(user=pl.lit(None, pl.String)), "without nulls"),
@@ -395,6 +460,15 @@ def test_ids_that_do_not_fit_are_refused(
     assert message in refused
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "seen.safetensors"])
+@pytest.mark.parametrize("length", [(1 << 16) + 1, 2**64 - 1])
+def test_a_header_out_of_proportion_is_refused_unread(folder: Path, name: str, length: int) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(length.to_bytes(8, "little") + content[8:] + b" " * (1 << 17))
+    reseal(folder)
+    assert f"{name}: not a readable safetensors file (a header of {length} bytes, expected 65536" in refusal(folder)
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" * 50, b"user\n1\n"])
 def test_a_file_that_is_no_parquet_is_named(folder: Path, content: bytes) -> None:
     (folder / "users.parquet").write_bytes(content)
@@ -403,12 +477,12 @@ def test_a_file_that_is_no_parquet_is_named(folder: Path, content: bytes) -> Non
 
 
 def test_a_newer_schema_says_what_to_install(folder: Path) -> None:
-    reseal(folder, lambda manifest: manifest.update(schema_version=2, needs="gnas_ext>=1.4.0"))
-    assert refusal(folder).endswith("schema version 2 is newer than this gnas_ext reads (1); install gnas_ext>=1.4.0")
+    reseal(folder, lambda manifest: manifest.update(schema_version=3, needs="gnas_ext>=1.4.0"))
+    assert refusal(folder).endswith("schema version 3 is newer than this gnas_ext reads (2); install gnas_ext>=1.4.0")
 
 
 def test_a_newer_schema_names_no_other_package(folder: Path) -> None:
-    reseal(folder, lambda manifest: manifest.update(schema_version=2, needs="malware>=1; rm -rf /"))
+    reseal(folder, lambda manifest: manifest.update(schema_version=3, needs="malware>=1; rm -rf /"))
     assert refusal(folder).endswith("install the latest gnas_ext")
 
 
@@ -420,7 +494,8 @@ def test_a_newer_schema_names_no_other_package(folder: Path) -> None:
         (lambda m: m.update(name=3), "field 'name': expected a string, got 3"),
         (lambda m: m.update(n_users=-1), "field 'n_users': expected a whole number >= 0, got -1"),
         (lambda m: m.update(n_users=True), "field 'n_users': expected a whole number >= 0, got True"),
-        (lambda m: m.update(n_users=13), "seen.safetensors: expected indptr of length 14 (rows + 1), got 13"),
+        (lambda m: m.update(n_users=13), "seen.safetensors: counts: expected 13 compressed numbers"),
+        (lambda m: m.update(n_users=10**30), "expected at most 2147483647 users and items"),
         (lambda m: m.update(n_items=31), "says 12 users and 31 items, model.safetensors has 12 and 30"),
         (
             lambda m: m.update(kind="forest"),
@@ -428,6 +503,8 @@ def test_a_newer_schema_names_no_other_package(folder: Path) -> None:
         ),
         (lambda m: m.pop("kind"), "field 'kind' is missing"),
         (lambda m: m.update(size_bytes=1), "says 1 bytes, model.safetensors has 498"),
+        (lambda m: m.pop("spread"), "field 'spread' is missing"),
+        (lambda m: m.update(spread={"a": "b"}), "spread: field 'a': expected a number or null, got 'b'"),
         (lambda m: m.update(metrics={"a": "b"}), "metrics: field 'a': expected a number or null, got 'b'"),
         (lambda m: m.update(metrics={"a": 10**400}), "metrics: field 'a': expected a number that a float holds"),
         (lambda m: m.update(comparison=[{"name": "x"}]), "comparison[0]: field 'metrics' is missing"),
@@ -436,7 +513,7 @@ def test_a_newer_schema_names_no_other_package(folder: Path) -> None:
         (lambda m: m["tensors"]["prior"].update(shape=[-1]), "field 'shape': expected an array of whole numbers"),
         (lambda m: m["provenance"].update(guesses=[3]), "field 'guesses': expected an array of strings"),
         (lambda m: m["files"].pop("card.md"), "field 'card.md' is missing"),
-        (lambda m: m.update(schema_version=0), "there is no schema version 0; expected 1"),
+        (lambda m: m.update(schema_version=0), "there is no schema version 0; expected 1 … 2"),
         (lambda m: m.update(format="other"), "not a manifest of gnas_ext"),
     ],
 )
