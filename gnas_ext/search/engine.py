@@ -42,6 +42,7 @@ def evolve(
     resume: bool = False,
     context: Mapping[str, Any] | None = None,
     predict: bool = True,
+    decode: bool = False,
     workers: int = 0,
     trial_seconds: float = math.inf,
     on_trial: Callable[[Study, Trial], None] | None = None,
@@ -70,6 +71,8 @@ def evolve(
             keeps it: resuming is refused if it, the genes, directions, seed, population or `initial` have changed.
         predict: rank many children by what finished trials say of them (`search.predictor`), and evaluate the best;
             without, children are evaluated as they come.
+        decode: let an encoder–decoder propose some of these children, from a space that it learns (`search.latent`);
+            needs `predict`.
         workers: processes that evaluate side by side, with the cores divided among them; 0 evaluates here, one trial
             after the other. A worker that dies is replaced and its trial repeated once. `evaluate` is pickled for them,
             and, as always with processes, a script must guard its own start: `if __name__ == "__main__":`.
@@ -89,11 +92,13 @@ def evolve(
     """
     directions = tuple(directions)
     _check(directions, population, resume, journal)
+    if decode and not predict:
+        raise ValueError("evolve: decode=True needs predict=True: what is decoded is ranked by the predictor")
     _check_workers(workers, trial_seconds)
     budget = Budget(evaluations, minutes, clock)
     recipes = _recipes(space, initial)
-    terms = _terms(space, directions, seed, population, recipes, predict, context)
-    proposer = Proposer(space, directions, seed, population, recipes, predict)
+    terms = _terms(space, directions, seed, population, recipes, predict, decode, context)
+    proposer = Proposer(space, directions, seed, population, recipes, predict, decode)
     study = Study(space, directions)
 
     with ExitStack() as stack:
@@ -194,6 +199,7 @@ def _terms(
     population: int,
     recipes: list[Tokens],
     predict: bool,
+    decode: bool,
     context: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """All that decides which trials come and what they give; a journal is resumed only under the same terms."""
@@ -203,6 +209,7 @@ def _terms(
         "population": population,
         "initial": recipes,
         "predict": predict,
+        "decode": decode,
         "genes": space.names,
         **{f"gene {name!r}": repr(gene) for name, gene in space.genes.items()},
         **{f"cell {name!r}": repr(cell) for name, cell in space.cells.items()},
