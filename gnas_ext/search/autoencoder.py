@@ -97,7 +97,8 @@ class AutoEncoder(nn.Module):
             points = normalize(points + BLUR * LATENT**-0.5 * torch.randn(points.shape, generator=generator), dim=1)
             off = mse_loss(self.expect(points[: BATCH // 2]), target[rows])
             optimiser.zero_grad()
-            (off + cross_entropy(self._written(points, batch).flatten(0, 1), batch.flatten())).backward()
+            misread = cross_entropy(self._written(points, batch).flatten(0, 1), batch.flatten())
+            torch.autograd.backward(off + misread)
             optimiser.step()
             schedule.step()
 
@@ -107,11 +108,13 @@ class AutoEncoder(nn.Module):
         before = self.embed(torch.cat([start, words[:, :-1]], dim=1))
         hints = self._hints(points)
         hidden, _ = self.writer(torch.cat([before, hints], dim=2))
-        return self.word(torch.cat([hidden, hints], dim=2)).masked_fill(self._not_of_place, -torch.inf)
+        likely: Tensor = self.word(torch.cat([hidden, hints], dim=2))
+        return likely.masked_fill(self._not_of_place, -torch.inf)
 
     def _hints(self, points: Tensor) -> Tensor:
         """What a point says about each place, [rows, places, HIDDEN]."""
-        return self.hint(points).relu().unflatten(1, (len(self._sizes), HIDDEN))
+        hints: Tensor = self.hint(points)
+        return hints.relu().unflatten(1, (len(self._sizes), HIDDEN))
 
     @torch.no_grad()
     def decode(self, points: Tensor) -> list[Tokens]:
