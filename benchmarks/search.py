@@ -92,6 +92,11 @@ def plain(job: Job, evaluations: int, look: Looked) -> None:
     ours(job, evaluations, look, predict=False)
 
 
+def decoding(job: Job, evaluations: int, look: Looked) -> None:
+    """`evolve` with candidates of an encoder–decoder besides."""
+    ours(job, evaluations, look, decode=True)
+
+
 def random_search(job: Job, evaluations: int, look: Looked) -> None:
     """Different random architectures."""
     space, rng = nbg.space(job.table), random.Random(job.seed)
@@ -141,6 +146,7 @@ def nsga2(seed: int) -> Any:
 
 METHODS: dict[str, Callable[[Job, int, Looked], None]] = {
     "ours": ours,
+    "ours with decoder": decoding,
     "ours without predictor": plain,
     "Optuna TPE": optuna_search(tpe),
     "Optuna NSGA-II": optuna_search(nsga2),

@@ -46,6 +46,7 @@ def evolve(
     resume: bool = False,
     context: Mapping[str, Any] | None = None,
     predict: bool = True,
+    decode: bool = False,
     workers: int = 0,
     ray: str | Cluster | None = None,
     trial_seconds: float = math.inf,
@@ -81,6 +82,8 @@ def evolve(
             changed.
         predict: rank many children by what finished trials say of them (`search.predictor`), and evaluate the best;
             without, children are evaluated as they come.
+        decode: let an encoder–decoder propose some of these children, from a space that it learns (`search.latent`);
+            needs `predict`.
         workers: processes that evaluate side by side, with the cores divided among them; 0 evaluates here, one trial
             after the other. A worker that dies is replaced and its trial repeated once. `evaluate` is pickled for them,
             and, as always with processes, a script must guard its own start: `if __name__ == "__main__":`.
@@ -102,12 +105,14 @@ def evolve(
     """
     directions = tuple(directions)
     _check(directions, population, resume, journal)
+    if decode and not predict:
+        raise ValueError("evolve: decode=True needs predict=True: what is decoded is ranked by the predictor")
     _check_workers(workers, ray, trial_seconds)
     _check_fidelities(fidelities)
     budget = Budget(evaluations, minutes, clock)
     recipes = _recipes(space, initial)
-    terms = _terms(space, directions, seed, population, recipes, predict, fidelities, context)
-    known = (space, directions, seed, population, recipes, predict)
+    terms = _terms(space, directions, seed, population, recipes, predict, decode, fidelities, context)
+    known = (space, directions, seed, population, recipes, predict, decode)
     proposer = Halving(fidelities, *known) if fidelities else Proposer(*known)
     study = Study(space, directions)
 
@@ -230,6 +235,7 @@ def _terms(
     population: int,
     recipes: list[Tokens],
     predict: bool,
+    decode: bool,
     fidelities: Sequence[float],
     context: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -240,6 +246,8 @@ def _terms(
         "population": population,
         "initial": recipes,
         "predict": predict,
+        # What is off needs no word, so that journals from before there was such a thing can be resumed.
+        **({"decode": True} if decode else {}),
         **({"fidelities": tuple(map(float, fidelities))} if fidelities else {}),
         "genes": space.names,
         **{f"gene {name!r}": repr(gene) for name, gene in space.genes.items()},

@@ -42,13 +42,15 @@ class Features:
 
     def __init__(self, space: SearchSpace) -> None:
         inside = {place for first, last, _ in space.cell_places for place in range(first, last + 1)}
-        self._plain = [
-            (place, len(gene.values), gene.ordinal)
-            for place, gene in enumerate(space.genes.values())
-            if place not in inside
-        ]
-        self._cells = space.cell_places
         self._columns: dict[Hashable, int] = {}
+        # Of each plain gene: columns and values that each of its tokens gives.
+        self._plain: list[tuple[int, list[tuple[list[int], list[float]]]]] = []
+        for place, gene in enumerate(space.genes.values()):
+            if place not in inside:
+                size = len(gene.values)
+                rows = [[], *(_level(place, token, size, gene.ordinal) for token in range(1, size + 1))]
+                self._plain.append((place, [(self._columns_of(row), [value for _, value in row]) for row in rows]))
+        self._cells = space.cell_places
         self._known: dict[Tokens, Vector] = {}
 
     def __len__(self) -> int:
@@ -61,28 +63,37 @@ class Features:
         if found is None:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            row = self._row(tokens)
-            columns = [self._columns.setdefault(name, len(self._columns)) for name, _ in row]
-            values = np.array([value for _, value in row])
-            found = Vector(np.array(columns, dtype=np.int64), values / max(float(np.sqrt(values @ values)), 1e-12))
+            found = self._vector(tokens)
             self._known[tokens] = found
         return found
 
-    def _row(self, tokens: Tokens) -> Row:
-        row: Row = []
-        for place, size, ordinal in self._plain:
-            if tokens[place] != DEAD:
-                if ordinal and size > MARKS:
-                    at = (tokens[place] - 1) / (size - 1) * (MARKS - 1)
-                    low = min(int(at), MARKS - 2)
-                    # Roots, so that a value between marks weighs as much as one on a mark.
-                    row += [((place, low), math.sqrt(1 - (at - low))), ((place, low + 1), math.sqrt(at - low))]
-                else:
-                    row.append(((place, tokens[place]), 1.0))
+    def _vector(self, tokens: Tokens) -> Vector:
+        columns: list[int] = []
+        values: list[float] = []
+        for place, given in self._plain:
+            more, levels = given[tokens[place]]
+            columns += more
+            values += levels
         for first, last, cell in self._cells:
             if tokens[first] != DEAD:
-                row += _cell_features(first, cell, tokens[first : last + 1])
-        return row
+                row = _cell_features(first, cell, tokens[first : last + 1])
+                columns += self._columns_of(row)
+                values += [value for _, value in row]
+        whole = np.array(values)
+        return Vector(np.array(columns, dtype=np.int64), whole / max(float(np.sqrt(whole @ whole)), 1e-12))
+
+    def _columns_of(self, row: Row) -> list[int]:
+        return [self._columns.setdefault(name, len(self._columns)) for name, _ in row]
+
+
+def _level(place: int, token: int, size: int, ordinal: bool) -> Row:
+    """Of a plain gene that is alive."""
+    if ordinal and size > MARKS:
+        at = (token - 1) / (size - 1) * (MARKS - 1)
+        low = min(int(at), MARKS - 2)
+        # Roots, so that a value between marks weighs as much as one on a mark.
+        return [((place, low), math.sqrt(1 - (at - low))), ((place, low + 1), math.sqrt(at - low))]
+    return [((place, token), 1.0)]
 
 
 def _cell_features(place: int, cell: Cell, tokens: Tokens) -> Row:

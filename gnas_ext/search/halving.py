@@ -31,7 +31,7 @@ class Halving:
 
     Args:
         fidelities: what share of a full evaluation a trial may be, rising, the last 1.
-        space, directions, seed, size, initial, predict: as of a `Proposer`.
+        space, directions, seed, size, initial, predict, decode: as of a `Proposer`.
     """
 
     def __init__(
@@ -43,11 +43,12 @@ class Halving:
         size: int,
         initial: Sequence[Tokens],
         predict: bool = True,
+        decode: bool = False,
     ) -> None:
         self._space = space
         self._size = size
         self._rungs = [_Rung(share, directions) for share in fidelities]
-        self._breeders = [Proposer(space, directions, seed, size, initial, predict) for _ in fidelities]
+        self._breeders = [Proposer(space, directions, seed, size, initial, predict, decode) for _ in fidelities]
 
     def learn(self, trial: Trial) -> None:
         """Takes in a finished trial, of whichever fidelity."""

@@ -29,14 +29,15 @@ def crossover(space: SearchSpace, mother: Tokens, father: Tokens, rng: random.Ra
 
 def mutate(space: SearchSpace, tokens: Tokens, rng: random.Random) -> Tokens | None:
     """Changes one live gene, and of the others one more on average."""
-    mutable = [place for place, token in enumerate(tokens) if token and space.sizes[place] > 1]
+    mutable = [place for place, (token, size) in enumerate(zip(tokens, space.sizes, strict=True)) if token and size > 1]
     if not mutable:
         return None
+    share = 1 / len(mutable)
     for _ in range(ATTEMPTS):
         mutant = list(tokens)
         sure = rng.choice(mutable)
         for place in mutable:
-            if place == sure or rng.random() < 1 / len(mutable):
+            if place == sure or rng.random() < share:
                 mutant[place] = _other(space, place, tokens[place], rng)
         child = space.repair(mutant, rng)
         if space.allows(child):
@@ -49,5 +50,5 @@ def _other(space: SearchSpace, place: int, token: int, rng: random.Random) -> in
     size = space.sizes[place]
     if space.ordinals[place] and rng.random() < NEIGHBOUR:
         return rng.choice([near for near in (token - 1, token + 1) if 1 <= near <= size])
-    other = rng.randint(1, size - 1)
+    other = rng.randrange(size - 1) + 1
     return other + 1 if other >= token else other

@@ -8,7 +8,7 @@ how well the ranks of trials that are left out are predicted; again whenever the
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -41,7 +41,8 @@ class Predictor:
         self._losses: list[Losses] = []
         # Features x trials, and the factor of their likeness; both with room for more.
         self._x: Array = np.zeros((64, 64))
-        self._room: Array = np.zeros((64, 64))
+        # Column by column, as LAPACK reads it.
+        self._room: Array = np.zeros((64, 64), order="F")
         self._reach, self._noise = REACHES[1], NOISES[1]
         self._chosen_at = 0
         self.correlation = 0.0
@@ -121,15 +122,15 @@ class Predictor:
         """Of each vector to each trial."""
         # Their columns, also those that no trial has, in the order in which they come: so the bits do not depend on
         # what else was seen.
-        places: dict[int, int] = {}
-        for columns, _ in vectors:
-            for column in columns.tolist():
-                places.setdefault(column, len(places))
-        self._x = _with_room(self._x, max(places, default=0) + 1, len(self))
+        columns = np.concatenate([vector.columns for vector in vectors])
+        places = np.array(list(dict.fromkeys(columns.tolist())), dtype=np.int64)
+        self._x = _with_room(self._x, int(places.max(initial=0)) + 1, len(self))
+        place_of = np.empty(len(self._x), dtype=np.int64)
+        place_of[places] = np.arange(len(places))
         dense = np.zeros((len(vectors), len(places)))
-        for row, (columns, values) in enumerate(vectors):
-            dense[row, [places[column] for column in columns.tolist()]] = values
-        likeness = dense @ self._x[list(places), : len(self)]
+        rows = np.repeat(np.arange(len(vectors)), [len(vector.columns) for vector in vectors])
+        dense[rows, place_of[columns]] = np.concatenate([vector.values for vector in vectors])
+        likeness = dense @ self._x[places, : len(self)]
         likeness -= 1
         likeness /= self._reach
         return np.asarray(np.exp(likeness, out=likeness))
@@ -140,7 +141,8 @@ def _with_room(array: Array, rows: int, columns: int) -> Array:
     if rows <= array.shape[0] and columns <= array.shape[1]:
         return array
     needed = zip(array.shape, (rows, columns), strict=True)
-    larger = np.zeros([2 * need if need > have else have for have, need in needed])
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    larger = np.zeros([2 * need if need > have else have for have, need in needed], order=order)
     larger[: array.shape[0], : array.shape[1]] = array
     return larger
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gnas_ext.errors import InputError
 from gnas_ext.search.features import Features
+from gnas_ext.search.latent import Latent
 from gnas_ext.search.operators import crossover, mutate
 from gnas_ext.search.predictor import LEAST, Predictor
 from gnas_ext.search.selection import standings, survivors, tournament
@@ -70,6 +71,7 @@ class Proposer:
             many but at least 8 with a predictor.
         initial: token sequences to try first, all different.
         predict: whether a predictor ranks children; without one, each child is taken as it comes.
+        decode: whether an encoder–decoder adds to the children that a predictor ranks.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Proposer:
         size: int,
         initial: Sequence[Tokens],
         predict: bool = True,
+        decode: bool = False,
     ) -> None:
         self._space = space
         self._directions = directions
@@ -92,6 +95,7 @@ class Proposer:
         self._standing: list[Standing] = []
         self._features = Features(space)
         self._predictor = Predictor() if predict else None
+        self._latent = Latent(space, seed) if decode else None
         # A predictor needs fewer to begin with than selection does.
         self._starters = max(size // 2, LEAST) if predict else size
 
@@ -103,6 +107,8 @@ class Proposer:
             losses = turned(trial.values, self._directions)
             if self._predictor is not None:
                 self._predictor.learn(self._features(tokens), losses)
+            if self._latent is not None:
+                self._latent.learn(trial.number, tokens, losses)
             self._population.append(_Member(trial.number, tokens, losses))
             if len(self._population) > self._size:
                 stay = survivors([member.losses for member in self._population], self._size)
@@ -136,6 +142,10 @@ class Proposer:
             return next(iter(children), None)
         children = self._new(STRANGERS, lambda: self._stranger(rng))
         children += self._new(CANDIDATES - len(children), lambda: self._heir(rng))
+        if self._latent is not None:
+            known = {child.tokens for child in children}
+            decoded = [Proposal(one.tokens, "decoder", (one.number,)) for one in self._latent.candidates()]
+            children += [one for one in decoded if self._is_new(one.tokens) and one.tokens not in known]
         weights = [rng.expovariate(1.0) for _ in self._directions]
         merits = self._merits(children, weights)
         for _ in range(ROUNDS):

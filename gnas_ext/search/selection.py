@@ -34,6 +34,11 @@ def dominates(a: Losses, b: Losses) -> bool:
 
 def non_dominated_sort(losses: Sequence[Losses]) -> list[list[int]]:
     """Fronts, best first, each a list of places in order: nobody is dominated from its own front or a later one."""
+    if losses and len(losses[0]) == 1:
+        equal: dict[Losses, list[int]] = {}
+        for place, loss in enumerate(losses):
+            equal.setdefault(loss, []).append(place)
+        return [equal[loss] for loss in sorted(equal)]
     beaten: list[list[int]] = [[] for _ in losses]
     beaten_by = [0] * len(losses)
     for a in range(len(losses)):

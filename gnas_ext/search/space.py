@@ -8,7 +8,7 @@ same graph, one stands for all.
 from __future__ import annotations
 
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from gnas_ext.errors import InputError
@@ -176,18 +176,32 @@ class SearchSpace:
 
     def repair(self, tokens: Sequence[int], rng: random.Random) -> Tokens:
         """The sequence made canonical: dead genes get token 0, live ones without a value get a random one."""
+        # The search comes by here a hundred times a trial.
         whole: list[int] = []
-        for place, size in enumerate(self.sizes):
-            if self._conditions[place] and not self.is_live(place, whole):
-                whole.append(DEAD)
+        for token, (size, conditions, end) in zip(tokens, self._plan, strict=True):
+            for other, alive in conditions:
+                if whole[other] not in alive:
+                    whole.append(DEAD)
+                    break
             else:
-                whole.append(tokens[place] or rng.randint(1, size))
-            self._settle(place, whole)
+                whole.append(token or rng.randint(1, size))
+            if end:
+                first, cell = end
+                if whole[first] != DEAD:
+                    whole[first:] = cell.canonical(whole[first:])
         return tuple(whole)
 
     def allows(self, tokens: Sequence[int]) -> bool:
-        """Whether `valid` accepts a canonical sequence."""
-        return self.valid is None or self._allows(self._genotype(tokens))
+        """Whether `valid` accepts a canonical sequence; it is not asked again about one that it was asked about."""
+        return self.valid is None or _allowed(self, tuple(tokens))
+
+    @cached_property
+    def _plan(self) -> list[tuple[int, list[tuple[int, frozenset[int]]], tuple[int, Cell] | None]]:
+        """Of each gene: how many values it has, its conditions, and the cell that it ends with its first place."""
+        return [
+            (size, conditions, self._cell_ends.get(place))
+            for place, (size, conditions) in enumerate(zip(self.sizes, self._conditions, strict=True))
+        ]
 
     def sample(self, rng: random.Random) -> Genotype:
         """A random genotype: each live gene uniformly, drawn again until `valid` accepts it.
@@ -239,3 +253,8 @@ class SearchSpace:
 
     def _allows(self, genotype: Genotype) -> bool:
         return self.valid is None or bool(self.valid(genotype))
+
+
+@lru_cache(maxsize=50_000)
+def _allowed(space: SearchSpace, tokens: Tokens) -> bool:
+    return space._allows(space._genotype(tokens))

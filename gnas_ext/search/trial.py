@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     from gnas_ext.search.genotype import Genotype
 
-Origin: TypeAlias = Literal["initial", "random", "mutation", "crossover", "promotion"]
+Origin: TypeAlias = Literal["initial", "random", "mutation", "crossover", "decoder", "promotion"]
 State: TypeAlias = Literal["complete", "failed"]
 
 
@@ -42,8 +42,8 @@ class Trial:
         values: one number an objective; empty if it failed.
         reason: why it failed, in one line; empty if it did not.
         seconds: how long the evaluation took.
-        origin: "initial" (handed to the search), "random", "mutation", "crossover", or "promotion" (evaluated before,
-            at a lower fidelity).
+        origin: "initial" (handed to the search), "random", "mutation", "crossover", "decoder", or "promotion" (evaluated
+            before, at a lower fidelity).
         parents: numbers of the trials that it comes from: none, one or two.
         attributes: what the evaluation said besides.
         fidelity: what share of a full evaluation it was; 1 unless `evolve` was told of fidelities.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from gnas_ext.errors import InputError
-from gnas_ext.search import Categorical, Genotype, Integer, LogFloat, Outcome, SearchSpace, Stop, evolve
+from gnas_ext.search import Categorical, Genotype, Integer, LogFloat, Outcome, SearchSpace, Stop, autoencoder, evolve
 from gnas_ext.search.selection import hypervolume
 
 if TYPE_CHECKING:
@@ -106,6 +106,15 @@ def test_a_trial_says_where_it_comes_from() -> None:
         assert len(trial.parents) == {"mutation": 1, "crossover": 2, "random": 0}[trial.origin]
         assert all(parent < trial.number for parent in trial.parents)
     assert {"mutation", "crossover"} <= {trial.origin for trial in study.trials}
+
+
+def test_a_decoder_proposes_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoencoder, "STEPS", 50)
+    study = evolve(NUMBERS, lambda g: -distance(g), evaluations=60, decode=True)
+    decoded = [trial for trial in study.trials if trial.origin == "decoder"]
+    assert decoded
+    assert all(len(trial.parents) == 1 and trial.parents[0] < trial.number for trial in decoded)
+    assert len({trial.genotype for trial in study.trials}) == 60
 
 
 def test_no_genotype_is_evaluated_twice() -> None:

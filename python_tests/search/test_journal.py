@@ -16,7 +16,19 @@ import optuna
 import pytest
 
 from gnas_ext.errors import InputError
-from gnas_ext.search import Categorical, Genotype, Integer, LogFloat, Outcome, SearchSpace, Stop, Study, Trial, evolve
+from gnas_ext.search import (
+    Categorical,
+    Genotype,
+    Integer,
+    LogFloat,
+    Outcome,
+    SearchSpace,
+    Stop,
+    Study,
+    Trial,
+    autoencoder,
+    evolve,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +113,15 @@ def test_a_journal_cut_at_any_byte_goes_on_to_the_same_study(
 def test_a_torn_last_line_that_ends_in_a_newline_is_repaired_too(journal: Path, uninterrupted: Study) -> None:
     journal.write_bytes(journal.read_bytes()[:-30] + b"\0\0\0\n")
     assert search(journal, resume=True).trials == uninterrupted.trials
+
+
+def test_with_a_decoder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoencoder, "STEPS", 10)
+    whole = search(None, evaluations=50, decode=True)
+    assert "decoder" in {trial.origin for trial in whole.trials}
+    for cut in (24, 37):
+        search(tmp_path / f"{cut}", evaluations=cut, decode=True)
+        assert search(tmp_path / f"{cut}", evaluations=50, resume=True, decode=True).trials == whole.trials
 
 
 KILLED = """
