@@ -61,7 +61,7 @@ bench-recommenders: install  ## the recommenders beside their published figures,
 
 # A part: make bench-search SEEDS=10 METHODS=ours,random; it goes on where it was stopped
 SEEDS ?= 50
-METHODS ?= ours,ours without predictor,Optuna TPE,Optuna NSGA-II,random
+METHODS ?= ours,ours without predictor,ours with decoder,Optuna TPE,Optuna NSGA-II,random
 
 bench-search: install  ## the search beside Optuna on NAS-Bench-Graph (make install-bench), an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search --seeds '$(SEEDS)' --methods '$(METHODS)'

@@ -42,8 +42,8 @@ class Trial:
         values: one number an objective; empty if it failed.
         reason: why it failed, in one line; empty if it did not.
         seconds: how long the evaluation took.
-        origin: "initial" (handed to the search), "random", "mutation", "crossover", "decoder", or "promotion" (evaluated
-            before, at a lower fidelity).
+        origin: "initial" (handed to the search), "random", "mutation", "crossover", "decoder", or "promotion"
+            (evaluated before, at a lower fidelity).
         parents: numbers of the trials that it comes from: none, one or two.
         attributes: what the evaluation said besides.
         fidelity: what share of a full evaluation it was; 1 unless `evolve` was told of fidelities.
