@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
+import torch
 
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.rank import top_k_scores
+from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models.factors import FactorModel
+from gnas_ext.recommend._rank import Asked, AskedRows, Shelf
+from gnas_ext.recommend.explain import Explanation, explain_popular, explain_score
+from gnas_ext.recommend.fold import FactorFold, fold_of, history_graph
 from gnas_ext.recommend.ids import IdTable
+from gnas_ext.recommend.similar import similar_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gnas_ext.evaluate.seen import SeenItems
-    from gnas_ext.models.base import Model
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from gnas_ext.models.base import HistoryModel, Model
+    from gnas_ext.models.factors import Table
     from gnas_ext.recommend.ids import Id
     from gnas_ext.recommend.manifest import Manifest
+
+    Lists: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+Unknown = Literal["error", "popular"]
 
 
 class Recommender:
@@ -29,6 +44,9 @@ class Recommender:
         titles: an item a row in code order: columns `item`, `title`, `genres`; null where they are not known.
         seen: training items of each user.
         manifest: what the artefact says about itself.
+
+    Ids are found as in the log: 7 also finds the string id "7", and "7" the number 7. Methods may be called from
+    several threads at once.
     """
 
     def __init__(
@@ -39,6 +57,7 @@ class Recommender:
         self.titles = titles
         self.manifest = manifest
         self._users = IdTable(user_ids, "user")
+        self._items = IdTable(titles.get_column("item"), "item")
 
     @property
     def n_users(self) -> int:
@@ -55,36 +74,213 @@ class Recommender:
         """The id behind each user code."""
         return self._users.ids
 
-    def recommend(self, users: Id | Iterable[Id], k: int = 20, exclude_seen: bool = True) -> pl.DataFrame:
+    @cached_property
+    def touched_by(self) -> NDArray[np.int64]:
+        """Users that touched each item in training, [n_items]: what unknown users are recommended by."""
+        return np.bincount(self.seen.items, minlength=self.n_items)
+
+    def recommend(
+        self,
+        users: Id | Iterable[Id],
+        k: int = 20,
+        exclude_seen: bool = True,
+        filter_items: Iterable[Id] | None = None,
+        items: Iterable[Id] | None = None,
+        unknown: Unknown = "error",
+    ) -> pl.DataFrame:
         """The k best items for each user.
 
         Args:
-            users: an id or several, as in the log. 7 also finds the string id "7", and "7" the number 7.
-            k: items a user; there are fewer where the catalogue, or what the user has not seen of it, is smaller.
+            users: an id or several.
+            k: items a user; there are fewer where the catalogue, or what is left of it, is smaller.
             exclude_seen: leave out what the user has touched in training.
+            filter_items: leave these out, too.
+            items: recommend only of these; None for all.
+            unknown: what users get that were not in training: "error" refuses them; "popular" gives them the items
+                that most users touched, and says so in a column `source`.
 
         Returns:
             A row an item: `user` and `item` in the log's own types, `rank` from 1 (Int32), `score` (Float32; higher
             is better, comparable within a user), `title` (null where it is not known). Users in the order given,
-            items from best to worst, equal scores in order of code.
+            items from best to worst, equal scores in order of code. With unknown="popular" also `source`: "model", or
+            "popular", where the score is a number of users; and `user` is a string where one was asked for that the
+            log's type cannot hold.
 
         Raises:
-            InputError: an unknown user, or k below 1.
+            InputError: an unknown user (unless they get what is popular) or item, or k below 1.
         """
-        if k < 1:
-            raise InputError(f"recommend: expected k of 1 or more, got {k}")
-        codes = self._users.codes(users)
+        _check_k("recommend", k)
+        if unknown not in ("error", "popular"):
+            raise InputError(f"recommend: expected unknown='error' or 'popular', got {unknown!r}")
+        allow = self._allowed(filter_items, items)
+        k = min(k, self.n_items)
+        if unknown == "error":
+            codes = self._users.codes(users)
+            return self._table(self.user_ids.gather(codes), self._of_users(codes, k, exclude_seen, allow))
+        asked, codes = self._users.find(users)
+        known = codes >= 0
+        found = np.empty((len(codes), k), np.int32), np.empty((len(codes), k), np.float32)
+        for some, lists in (
+            (known, self._of_users(codes[known], k, exclude_seen, allow)),
+            (~known, self._popular(int((~known).sum()), k, allow)),
+        ):
+            found[0][some], found[1][some] = lists
+        table = self._table(asked, found)
+        source = np.where(known, "model", "popular")[np.nonzero(found[0] >= 0)[0]]
+        return table.with_columns(source=pl.Series(source, dtype=pl.String))
+
+    def recommend_for_items(
+        self,
+        history: Id | Iterable[Id],
+        k: int = 20,
+        exclude_seen: bool = True,
+        filter_items: Iterable[Id] | None = None,
+        items: Iterable[Id] | None = None,
+    ) -> pl.DataFrame:
+        """The k best items for somebody who was not in training, from what they touched; nothing is trained.
+
+        A model of histories scores this one; a model of two tables is given a row that `recommend.fold` makes of the
+        items. The order of the history does not matter, and an item counts once.
+
+        Args:
+            history: ids of one item or more.
+            k: as in `recommend`, and so are the others.
+            exclude_seen: leave out what is in the history.
+            filter_items: leave these out, too.
+            items: recommend only of these.
+
+        Returns:
+            A row an item: `rank`, `item`, `score`, `title`, as in `recommend`.
+
+        Raises:
+            InputError: no item, an unknown one, k below 1, or a model that cannot be asked so.
+        """
+        _check_k("recommend_for_items", k)
+        allow = self._allowed(filter_items, items)
+        mine = self._history("recommend_for_items", history)
+        graph = history_graph(mine, self.n_items)
+        if isinstance(self.fold, FactorFold):
+            lists = self._of_rows(self.fold.rows(graph), mine, min(k, self.n_items), exclude_seen, allow)
+        else:
+            asked = Asked(lambda _: self.fold.score_history(graph), 1, self.n_items, allow)
+            lists = top_k_scores(asked, np.zeros(1, np.int32), min(k, self.n_items), mine if exclude_seen else None)
+        return self._table(None, lists)
+
+    def similar(self, item: Id, k: int = 20) -> pl.DataFrame:
+        """The k items that are most like one, as the model sees it (`recommend.similar`).
+
+        Args:
+            item: its id.
+            k: how many; there are fewer where the model knows of fewer.
+
+        Returns:
+            A row an item: `rank` from 1, `item`, `score`, `title`; the item itself is not among them. Tables of rows
+            score by cosine, -1 … 1; others in their own unit.
+
+        Raises:
+            InputError: an unknown item, k below 1, or a model that knows nothing of pairs of items.
+        """
+        _check_k("similar", k)
+        code = int(self._items.codes([item])[0])
+        fold = None if isinstance(self.model, FactorModel) else self.fold
+        found, values = similar_items(self.model, fold, code, min(k, self.n_items))
+        return self._table(None, (found[None].astype(np.int32), values[None]))
+
+    def explain(self, user: Id, item: Id, unknown: Unknown = "error") -> Explanation:
+        """Why does the item have its score for this user? What each touched item contributes, with titles.
+
+        Args:
+            user: an id.
+            item: an id; the user may have touched it.
+            unknown: as in `recommend`; "popular" says how many users touched the item.
+
+        Returns:
+            What sums to what says `recommend.explain`.
+
+        Raises:
+            InputError: an unknown user or item, or a model that cannot be asked.
+        """
+        code = int(self._items.codes([item])[0])
+        if unknown == "popular" and self._users.find([user])[1][0] < 0:
+            return explain_popular(code, int(self.touched_by[code]), self.titles)
+        who = self._users.codes([user])
+        mine = self.seen.select(who)
+        return explain_score(self.model, self.fold, mine, int(who[0]), code, self.titles, self.user_ids)
+
+    def explain_for_items(self, history: Id | Iterable[Id], item: Id) -> Explanation:
+        """The same for somebody who was not in training and touched these items.
+
+        Raises:
+            InputError: no item, an unknown one, or a model that cannot be asked.
+        """
+        mine = self._history("explain_for_items", history)
+        code = int(self._items.codes([item])[0])
+        return explain_score(self.model, self.fold, mine, None, code, self.titles, self.user_ids)
+
+    @cached_property
+    def fold(self) -> HistoryModel:
+        """The way from a history to scores; for two tables it is fitted when it is first asked for.
+
+        Raises:
+            InputError: the model has none.
+        """
+        return fold_of(self.model, self.seen)
+
+    @cached_property
+    def _shelf(self) -> Shelf:
+        assert isinstance(self.model, FactorModel)
+        return Shelf(self.model)
+
+    def _of_users(self, codes: NDArray[np.int32], k: int, exclude_seen: bool, allow: Tensor | None) -> Lists:
+        if isinstance(self.model, FactorModel):
+            rows = self.model.user.select(torch.from_numpy(codes).long())
+            return self._of_rows(rows, self.seen.select(codes), k, exclude_seen, allow)
         seen = self.seen if exclude_seen else None
-        items, scores = top_k_scores(self.model, codes, min(k, self.n_items), seen)
-        user, column = np.nonzero(items >= 0)
-        chosen = items[user, column]
-        known = self.titles[chosen]
-        return pl.DataFrame(
-            {
-                "user": self.user_ids.gather(codes[user]),
-                "rank": pl.Series(column + 1, dtype=pl.Int32),
-                "item": known.get_column("item"),
-                "score": scores[user, column],
-                "title": known.get_column("title"),
-            }
-        )
+        if allow is None:
+            return top_k_scores(self.model, codes, k, seen)
+        return top_k_scores(Asked(self.model.score, self.n_users, self.n_items, allow), codes, k, seen)
+
+    def _of_rows(self, rows: Table, mine: SeenItems, k: int, exclude_seen: bool, allow: Tensor | None) -> Lists:
+        asked = AskedRows(rows, self._shelf, allow)
+        return top_k_scores(asked, np.arange(len(rows), dtype=np.int32), k, mine if exclude_seen else None)
+
+    def _popular(self, n: int, k: int, allow: Tensor | None) -> Lists:
+        counts = torch.from_numpy(self.touched_by.astype(np.float32))
+        asked = Asked(lambda users: counts.repeat(len(users), 1), 1, self.n_items, allow)
+        items, scores = top_k_scores(asked, np.zeros(min(n, 1), np.int32), k)
+        return np.repeat(items, n, 0) if n else items, np.repeat(scores, n, 0) if n else scores
+
+    def _history(self, method: str, history: Id | Iterable[Id]) -> SeenItems:
+        codes = np.unique(self._items.codes(history))
+        if not len(codes):
+            raise InputError(f"{method}: expected the ids of one item or more, got none")
+        return SeenItems(np.array([0, len(codes)]), codes)
+
+    def _allowed(self, filter_items: Iterable[Id] | None, items: Iterable[Id] | None) -> Tensor | None:
+        """Which items may be recommended, bool [n_items]; None for all."""
+        if filter_items is None and items is None:
+            return None
+        allow = torch.ones(self.n_items, dtype=torch.bool)
+        if items is not None:
+            allow[:] = False
+            allow[torch.from_numpy(self._items.codes(items)).long()] = True
+        if filter_items is not None:
+            allow[torch.from_numpy(self._items.codes(filter_items)).long()] = False
+        return allow
+
+    def _table(self, users: pl.Series | None, lists: Lists) -> pl.DataFrame:
+        items, scores = lists
+        row, column = np.nonzero(items >= 0)
+        known = self.titles[items[row, column]]
+        columns = {
+            "rank": pl.Series(column + 1, dtype=pl.Int32),
+            "item": known.get_column("item"),
+            "score": scores[row, column],
+            "title": known.get_column("title"),
+        }
+        return pl.DataFrame(columns if users is None else {"user": users.gather(row), **columns})
+
+
+def _check_k(method: str, k: int) -> None:
+    if k < 1:
+        raise InputError(f"{method}: expected k of 1 or more, got {k}")
