@@ -1,4 +1,4 @@
-"""What can be typed: `gnas-ext search`, `recommend`, `evaluate`, `show`, `demo`."""
+"""What can be typed: `gnas-ext search`, `recommend`, `explain`, `serve`, `evaluate`, `show`, `demo` and the others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gnas_ext.cli import use
+from gnas_ext.cli.use import Artefact, folder_of
 from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +56,6 @@ class Objectives(StrEnum):
 LogFile = Annotated[
     Path | None, typer.Argument(metavar="LOG", help="CSV, TSV, ::, Parquet or JSON lines.", show_default=False)
 ]
-Artefact = Annotated[Path, typer.Argument(help="The folder that search wrote.", show_default=False)]
 User = Annotated[str | None, typer.Option(help="Column of users; guessed.", show_default=False)]
 Item = Annotated[str | None, typer.Option(help="Column of items; guessed.", show_default=False)]
 Timestamp = Annotated[str | None, typer.Option(help="Column of times; guessed, or none.", show_default=False)]
@@ -165,7 +166,7 @@ def recommend(
     """Print whom to recommend what."""
     from gnas_ext.recommend import load
 
-    lists = load(_folder(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
+    lists = load(folder_of(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
     if format is Format.csv:
         sys.stdout.write(lists.write_csv())
         return
@@ -178,6 +179,11 @@ def recommend(
         for rank, item, score, title in rows.select("rank", "item", "score", "title").iter_rows():
             line = Text(f"{rank:>4}. {score:8.3f}  ") + Text(title or str(item))
             console.print(line + Text(f"  {item}" if title else "", style="dim"), no_wrap=True, overflow="ellipsis")
+
+
+app.command()(use.similar)
+app.command()(use.explain)
+app.command()(use.serve)
 
 
 @app.command()
@@ -198,7 +204,7 @@ def evaluate(
     from gnas_ext.recommend.later import measure_later
 
     _at_least("-k", k, 1)
-    recommender = load(_folder(artefact))
+    recommender = load(folder_of(artefact))
     later = read_log(log, user, item, timestamp, rating, sep, min_rating=min_rating)
     result, notes = measure_later(recommender, later, k)
     console = Console()
@@ -216,7 +222,7 @@ def show(artefact: Artefact) -> None:
     from gnas_ext.evaluate.cost import human_bytes
     from gnas_ext.recommend import load
 
-    recommender = load(_folder(artefact))
+    recommender = load(folder_of(artefact))
     manifest = recommender.manifest
     console = Console()
     console.print(Text(f"{manifest.name}: {manifest.n_users:,} users, {manifest.n_items:,} items"))
@@ -260,12 +266,6 @@ def _split_files(log: Path | None, train: Path | None, test: Path | None) -> tup
         missing = "--train" if train is None else "--test"
         raise InputError(f"search: {missing} is missing; split files are --train FILE --valid FILE --test FILE")
     return train, test
-
-
-def _folder(artefact: Path) -> Path:
-    """The artefact, also where the folder that holds it beside its report is named."""
-    inside = artefact / "artefact"
-    return inside if inside.is_dir() and not (artefact / "manifest.json").exists() else artefact
 
 
 def _at_least(option: str, value: int, least: int) -> None:

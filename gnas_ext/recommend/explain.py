@@ -177,7 +177,8 @@ def _by_paths(
     ways, direct = model.paths(touched, item)
     assert ways.weight is not None
     row, weight = ways.row_index().numpy(), ways.weight.double().numpy()
-    parts = direct.double().numpy() + np.bincount(row, weight, minlength=len(touched))
+    parts: Numbers = direct.double().numpy()
+    np.add.at(parts, row, weight)
     by_user = titles[touched[row]].select("item", "title").with_columns(user=user_ids.gather(ways.indices.numpy()))
     by_none = titles[touched].select("item", "title").with_columns(user=pl.lit(None, user_ids.dtype))
     paths = pl.concat(

@@ -102,5 +102,5 @@ class IdTable:
         return ", ".join(repr(id_) for id_ in self.ids.head(3).to_list())
 
 
-def _listed(wanted: Id | Iterable[Id]) -> list[Id]:
+def _listed(wanted: Id | Iterable[Id]) -> list[Id | bytes]:
     return list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes) else [wanted]

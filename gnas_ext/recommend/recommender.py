@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -30,9 +31,26 @@ if TYPE_CHECKING:
     from gnas_ext.recommend.ids import Id
     from gnas_ext.recommend.manifest import Manifest
 
-    Lists: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
+    Pair: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 Unknown = Literal["error", "popular"]
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """Ranked items of several users.
+
+    Attributes:
+        users: who, [n], in the order asked for.
+        items: codes of the best items, best first, [n, k], int32; -1 where no item is left.
+        scores: of each, [n, k], float32; -inf where no item is left.
+        known: bool, [n]: whether the user was in training; others have what is popular, scored in users.
+    """
+
+    users: pl.Series
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    known: NDArray[np.bool_]
 
 
 class Recommender:
@@ -74,6 +92,15 @@ class Recommender:
         """The id behind each user code."""
         return self._users.ids
 
+    def item(self, item: Id) -> tuple[Id, str | None]:
+        """The id as the log has it, and the title; None where it is not known.
+
+        Raises:
+            InputError: an unknown item.
+        """
+        id_, title = self.titles.select("item", "title").row(int(self._items.codes([item])[0]))
+        return id_, title
+
     @cached_property
     def touched_by(self) -> NDArray[np.int64]:
         """Users that touched each item in training, [n_items]: what unknown users are recommended by."""
@@ -109,6 +136,23 @@ class Recommender:
         Raises:
             InputError: an unknown user (unless they get what is popular) or item, or k below 1.
         """
+        lists = self.rank(users, k, exclude_seen, filter_items, items, unknown)
+        table = self._table(lists.users, (lists.items, lists.scores))
+        if unknown == "error":
+            return table
+        source = np.where(lists.known, "model", "popular")[np.nonzero(lists.items >= 0)[0]]
+        return table.with_columns(source=pl.Series(source, dtype=pl.String))
+
+    def rank(
+        self,
+        users: Id | Iterable[Id],
+        k: int = 20,
+        exclude_seen: bool = True,
+        filter_items: Iterable[Id] | None = None,
+        items: Iterable[Id] | None = None,
+        unknown: Unknown = "error",
+    ) -> Lists:
+        """The lists of `recommend` as arrays of codes, a row a user; rows of `titles` are what the codes stand for."""
         _check_k("recommend", k)
         if unknown not in ("error", "popular"):
             raise InputError(f"recommend: expected unknown='error' or 'popular', got {unknown!r}")
@@ -116,18 +160,15 @@ class Recommender:
         k = min(k, self.n_items)
         if unknown == "error":
             codes = self._users.codes(users)
-            return self._table(self.user_ids.gather(codes), self._of_users(codes, k, exclude_seen, allow))
+            found = self._of_users(codes, k, exclude_seen, allow)
+            return Lists(self.user_ids.gather(codes), *found, np.ones(len(codes), dtype=bool))
         asked, codes = self._users.find(users)
         known = codes >= 0
-        found = np.empty((len(codes), k), np.int32), np.empty((len(codes), k), np.float32)
-        for some, lists in (
-            (known, self._of_users(codes[known], k, exclude_seen, allow)),
-            (~known, self._popular(int((~known).sum()), k, allow)),
-        ):
-            found[0][some], found[1][some] = lists
-        table = self._table(asked, found)
-        source = np.where(known, "model", "popular")[np.nonzero(found[0] >= 0)[0]]
-        return table.with_columns(source=pl.Series(source, dtype=pl.String))
+        chosen, scores = np.empty((len(codes), k), np.int32), np.empty((len(codes), k), np.float32)
+        chosen[known], scores[known] = self._of_users(codes[known], k, exclude_seen, allow)
+        if not known.all():
+            chosen[~known], scores[~known] = self._popular(k, allow)
+        return Lists(asked, chosen, scores, known)
 
     def recommend_for_items(
         self,
@@ -231,7 +272,7 @@ class Recommender:
         assert isinstance(self.model, FactorModel)
         return Shelf(self.model)
 
-    def _of_users(self, codes: NDArray[np.int32], k: int, exclude_seen: bool, allow: Tensor | None) -> Lists:
+    def _of_users(self, codes: NDArray[np.int32], k: int, exclude_seen: bool, allow: Tensor | None) -> Pair:
         if isinstance(self.model, FactorModel):
             rows = self.model.user.select(torch.from_numpy(codes).long())
             return self._of_rows(rows, self.seen.select(codes), k, exclude_seen, allow)
@@ -240,15 +281,14 @@ class Recommender:
             return top_k_scores(self.model, codes, k, seen)
         return top_k_scores(Asked(self.model.score, self.n_users, self.n_items, allow), codes, k, seen)
 
-    def _of_rows(self, rows: Table, mine: SeenItems, k: int, exclude_seen: bool, allow: Tensor | None) -> Lists:
+    def _of_rows(self, rows: Table, mine: SeenItems, k: int, exclude_seen: bool, allow: Tensor | None) -> Pair:
         asked = AskedRows(rows, self._shelf, allow)
         return top_k_scores(asked, np.arange(len(rows), dtype=np.int32), k, mine if exclude_seen else None)
 
-    def _popular(self, n: int, k: int, allow: Tensor | None) -> Lists:
+    def _popular(self, k: int, allow: Tensor | None) -> Pair:
+        """A list for everybody: the items that most users touched, [1, k]."""
         counts = torch.from_numpy(self.touched_by.astype(np.float32))
-        asked = Asked(lambda users: counts.repeat(len(users), 1), 1, self.n_items, allow)
-        items, scores = top_k_scores(asked, np.zeros(min(n, 1), np.int32), k)
-        return np.repeat(items, n, 0) if n else items, np.repeat(scores, n, 0) if n else scores
+        return top_k_scores(Asked(lambda _: counts[None].clone(), 1, self.n_items, allow), np.zeros(1, np.int32), k)
 
     def _history(self, method: str, history: Id | Iterable[Id]) -> SeenItems:
         codes = np.unique(self._items.codes(history))
@@ -268,7 +308,7 @@ class Recommender:
             allow[torch.from_numpy(self._items.codes(filter_items)).long()] = False
         return allow
 
-    def _table(self, users: pl.Series | None, lists: Lists) -> pl.DataFrame:
+    def _table(self, users: pl.Series | None, lists: Pair) -> pl.DataFrame:
         items, scores = lists
         row, column = np.nonzero(items >= 0)
         known = self.titles[items[row, column]]
