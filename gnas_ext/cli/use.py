@@ -76,7 +76,7 @@ def _print(console: Console, explanation: Explanation, most: int) -> None:
     lines = [(explanation.base, Text("everybody", style="dim"))]
     lines += [(contribution, _name(item, title)) for item, title, contribution in shown.iter_rows()]
     if hidden := reasons.height - shown.height:
-        others = float(reasons["contribution"].sum() - shown["contribution"].sum())
+        others = float(reasons["contribution"].sum()) - float(shown["contribution"].sum())
         lines.append((others, Text(f"{hidden} more touched items", style="dim")))
     if explanation.rest:
         lines.append((explanation.rest, Text("the rest", style="dim")))

@@ -67,12 +67,12 @@ def explained(now: Loaded, question: ask.ExplainQuestion) -> ask.Explained:
 
 def found(now: Loaded, words: str, limit: int) -> ask.Found:
     """Items whose title holds all of the words."""
-    hit = pl.all_horizontal(pl.col("words").str.contains(word, literal=True) for word in words.lower().split()[:8])
-    return ask.Found(items=_items(now.shelf.lazy().filter(hit).head(limit).collect()))
-
-
-def _items(rows: pl.DataFrame) -> list[ask.Item]:
-    return [ask.Item(item=item, title=title) for item, title in rows.select("item", "title").iter_rows()]
+    wanted = words.lower().split()[:8]
+    if not wanted:
+        return ask.Found(items=[])
+    hit = pl.all_horizontal(pl.col("words").str.contains(word, literal=True) for word in wanted)
+    rows = now.shelf.lazy().filter(hit).head(limit).collect()
+    return ask.Found(items=[ask.Item(item=item, title=title) for item, title, _ in rows.iter_rows()])
 
 
 def _scored(rows: pl.DataFrame) -> list[ask.Scored]:
