@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
     from gnas_ext.models.factors import Table
 
+# Rows whose lengths are found at once, for they are float32 meanwhile.
+_AT_ONCE = 1 << 16
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:
@@ -72,6 +75,26 @@ class Shelf:
         rows = self.model.item.float()
         prior = self.model.prior
         return rows if prior is None else torch.cat([rows, prior[:, None]], 1)
+
+    @cached_property
+    def unit(self) -> Tensor | QuantizedRows:
+        """The items' rows, each of length 1, or 0 where it is zero; of int8 rows only the scales are others."""
+        codes = _codes(self.model.item)
+        rows = self.model.item.float() if codes is None else codes.codes
+        length = torch.cat([some.float().norm(dim=1) for some in torch.split(rows, _AT_ONCE)])
+        inverse = torch.where(length > 0, 1 / length, 0.0)
+        return rows * inverse[:, None] if codes is None else QuantizedRows(rows, inverse, None, 8, codes.width)
+
+    def alike(self, item: int, k: int) -> tuple[Tensor, Tensor]:
+        """Cosines and codes of the k items whose rows point most where an item's does, itself left out, [k] each."""
+        unit, one = self.unit, slice(item, item + 1)
+        if isinstance(unit, QuantizedRows):
+            left: Tensor | QuantizedRows = QuantizedRows(unit.codes[one], unit.scale[one], None, 8, unit.width)
+        else:
+            left = unit[one]
+        values, items = topk_scores(left, unit, k, allow=torch.arange(self.model.n_items) != item)
+        found = items[0] >= 0
+        return values[0][found], items[0][found]
 
     def side(self, users: Table) -> Tensor | QuantizedRows:
         """Users' rows, likewise."""

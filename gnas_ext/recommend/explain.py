@@ -30,6 +30,7 @@ import torch
 
 from gnas_ext.evaluate.seen import SeenItems
 from gnas_ext.models.ease import ItemWeights
+from gnas_ext.models.factors import FactorModel
 from gnas_ext.models.graph_filter import GraphFilter
 from gnas_ext.models.itemknn import ItemKNN
 from gnas_ext.models.popularity import Popularity
@@ -154,6 +155,12 @@ def explain_popular(item: int, touched_by: int, titles: pl.DataFrame) -> Explana
 
 
 def _score(model: Model, fold: HistoryModel, mine: SeenItems, user: int | None, item: int) -> float:
+    if isinstance(model, FactorModel) and isinstance(fold, FactorFold):
+        # One row and one item: the other items need not be dequantised.
+        place = torch.tensor([item])
+        row = fold.rows(history_graph(mine, model.n_items)) if user is None else model.user.select(torch.tensor([user]))
+        prior = None if model.prior is None else model.prior[place]
+        return float(FactorModel(row, model.item.select(place), prior).score(np.zeros(1, dtype=np.int32)))
     if user is None:
         return float(fold.score_history(history_graph(mine, model.n_items))[0, item])
     return float(model.score(np.array([user], dtype=np.int32))[0, item])

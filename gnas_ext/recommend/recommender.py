@@ -223,8 +223,12 @@ class Recommender:
         """
         _check_k("similar", k)
         code = int(self._items.codes([item])[0])
-        fold = None if isinstance(self.model, FactorModel) else self.fold
-        found, values = similar_items(self.model, fold, code, min(k, self.n_items))
+        k = min(k, self.n_items)
+        if isinstance(self.model, FactorModel):
+            cosines, alike = self._shelf.alike(code, k)
+            found, values = alike.numpy(), cosines.numpy()
+        else:
+            found, values = similar_items(self.model, self.fold, code, k)
         return self._table(None, (found[None].astype(np.int32), values[None]))
 
     def explain(self, user: Id, item: Id, unknown: Unknown = "error") -> Explanation:

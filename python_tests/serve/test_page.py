@@ -41,8 +41,9 @@ const wait = async test => {
   for (let i = 0; i < 600; i++) { if (test()) return; await new Promise(done => setTimeout(done, 50)); }
   throw new Error("never: " + test);
 };
-document.querySelector("iframe").onload = async event => {
-  const page = event.target.contentDocument, $ = query => page.querySelector(query), found = {};
+const frame = document.querySelector("iframe");
+frame.onload = async () => {
+  const page = frame.contentDocument, $ = query => page.querySelector(query), found = {};
   const lines = () => [...page.querySelectorAll("#list > li strong")].map(title => title.textContent);
   const whole = () => lines().length && !page.querySelector("#list > li > p:not(.reason)");
   const type = (box, words) => { box.value = words; box.dispatchEvent(new Event("input", { bubbles: true })); };
@@ -68,7 +69,7 @@ document.querySelector("iframe").onload = async event => {
     $("#go").click();
     await wait(() => $("#notice").textContent === "" && whole());
     found.items = lines();
-    found.address = event.target.contentWindow.location.hash;
+    found.address = frame.contentWindow.location.hash;
     found.markup = page.querySelectorAll("b").length;
   } catch (error) { found.error = String(error); }
   document.querySelector("pre").textContent = JSON.stringify(found);

@@ -58,6 +58,13 @@ async function reasons(who, item, place, asked) {
   const { user, history } = who;
   const why = await answer("/explain", { ...(user === undefined ? { history } : { user }), item: item.item });
   if (asked !== question) return;
+  for (const reason of why.reasons) {
+    const mine = picked.get(String(reason.item)); // one that came by the address has no title yet
+    if (mine && mine.title !== reason.title) {
+      mine.title = reason.title;
+      show();
+    }
+  }
   const words = place.querySelector("p");
   words.className = "reason";
   const speaking = why.reasons.filter(reason => reason.contribution > 0).slice(0, 3);
@@ -124,6 +131,8 @@ function go() {
     $("user").value = asked.get("user");
     recommend({ user: asked.get("user") });
   } else if (asked.has("item")) {
+    for (const id of asked.getAll("item")) if (!picked.has(id)) picked.set(id, { item: id, title: null });
+    show();
     recommend({ history: asked.getAll("item") });
   }
 }
