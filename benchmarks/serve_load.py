@@ -152,6 +152,7 @@ def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, An
             shutil.copytree(artefact, folder)
         recommender = gnas_ext.load(folder)
         users = recommender.user_ids.to_list()
+        busy = os.getloadavg()[0]
         command = [sys.executable, "-m", "gnas_ext", "serve", str(folder), "--port", "0", "--watch", "0.2"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -186,6 +187,7 @@ def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, An
             "memory_mb": {"second_fifth": middle(samples[20:40]), "last_fifth": middle(samples[80:])},
             "exit_status": process.returncode,
             "machine": machine(),
+            "load_average": round(busy, 1),
             "date": str(datetime.date.today()),
             "sources": sources.digest((*sources.PATTERNS, "gnas_ext/serve/**/*", "gnas_ext/recommend/*.py")),
         }
@@ -233,7 +235,7 @@ def table(known: Sequence[dict[str, Any]]) -> str:
             f"{run['artefact']} ({run['users']:,} users, {run['items']:,} items): {run['clients']} clients for "
             f"{run['seconds']:g} s, {answers:,} answers, {run['failed']} failed, {run['reloads']} reloads; memory "
             f"{memory['second_fifth']:.1f} MB in the second fifth of the time, {memory['last_fifth']:.1f} MB in the "
-            f"last. {run['machine']}, {run['date']}.",
+            f"last. {run['machine']}, {run['date']}; load average before it began: {run['load_average']:.1f}.",
         ]
     return "\n".join(lines)
 

@@ -84,7 +84,7 @@ def _print(console: Console, explanation: Explanation, most: int) -> None:
     for value, name in lines:
         console.print(Text(f"{value:+10.3f}  ") + name, no_wrap=True, overflow="ellipsis")
     console.print(Text(f"{explanation.score:10.3f}  score", style="bold"))
-    console.print(Text(explanation.sums, style="dim"))
+    console.print(Text(explanation.sums, style="dim"), soft_wrap=True)
 
 
 def _name(item: object, title: str | None) -> Text:

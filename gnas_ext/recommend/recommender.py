@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 import torch
 
 from gnas_ext.errors import InputError
-from gnas_ext.evaluate.rank import top_k_scores
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models.factors import FactorModel
-from gnas_ext.recommend._rank import Asked, AskedRows, Shelf
 from gnas_ext.recommend.explain import Explanation, explain_popular, explain_score
-from gnas_ext.recommend.fold import FactorFold, fold_of, history_graph
 from gnas_ext.recommend.ids import IdTable
-from gnas_ext.recommend.similar import similar_items
+from gnas_ext.recommend.ranking import Lists, Ranking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,30 +21,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.models.base import HistoryModel, Model
-    from gnas_ext.models.factors import Table
     from gnas_ext.recommend.ids import Id
     from gnas_ext.recommend.manifest import Manifest
+    from gnas_ext.recommend.ranking import Pair
 
-    Pair: TypeAlias = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 Unknown = Literal["error", "popular"]
-
-
-@dataclass(frozen=True, eq=False)
-class Lists:
-    """Ranked items of several users.
-
-    Attributes:
-        users: who, [n], in the order asked for.
-        items: codes of the best items, best first, [n, k], int32; -1 where no item is left.
-        scores: of each, [n, k], float32; -inf where no item is left.
-        known: bool, [n]: whether the user was in training; others have what is popular, scored in users.
-    """
-
-    users: pl.Series
-    items: NDArray[np.int32]
-    scores: NDArray[np.float32]
-    known: NDArray[np.bool_]
 
 
 class Recommender:
@@ -74,6 +50,7 @@ class Recommender:
         self.seen = seen
         self.titles = titles
         self.manifest = manifest
+        self._ranking = Ranking(model, seen)
         self._users = IdTable(user_ids, "user")
         self._items = IdTable(titles.get_column("item"), "item")
 
@@ -101,10 +78,10 @@ class Recommender:
         id_, title = self.titles.select("item", "title").row(int(self._items.codes([item])[0]))
         return id_, title
 
-    @cached_property
+    @property
     def touched_by(self) -> NDArray[np.int64]:
         """Users that touched each item in training, [n_items]: what unknown users are recommended by."""
-        return np.bincount(self.seen.items, minlength=self.n_items)
+        return self._ranking.touched_by
 
     def recommend(
         self,
@@ -160,14 +137,14 @@ class Recommender:
         k = min(k, self.n_items)
         if unknown == "error":
             codes = self._users.codes(users)
-            found = self._of_users(codes, k, exclude_seen, allow)
+            found = self._ranking.of_users(codes, k, exclude_seen, allow)
             return Lists(self.user_ids.gather(codes), *found, np.ones(len(codes), dtype=bool))
         asked, codes = self._users.find(users)
         known = codes >= 0
         chosen, scores = np.empty((len(codes), k), np.int32), np.empty((len(codes), k), np.float32)
-        chosen[known], scores[known] = self._of_users(codes[known], k, exclude_seen, allow)
+        chosen[known], scores[known] = self._ranking.of_users(codes[known], k, exclude_seen, allow)
         if not known.all():
-            chosen[~known], scores[~known] = self._popular(k, allow)
+            chosen[~known], scores[~known] = self._ranking.popular(k, allow)
         return Lists(asked, chosen, scores, known)
 
     def recommend_for_items(
@@ -199,13 +176,7 @@ class Recommender:
         _check_k("recommend_for_items", k)
         allow = self._allowed(filter_items, items)
         mine = self._history("recommend_for_items", history)
-        graph = history_graph(mine, self.n_items)
-        if isinstance(self.fold, FactorFold):
-            lists = self._of_rows(self.fold.rows(graph), mine, min(k, self.n_items), exclude_seen, allow)
-        else:
-            asked = Asked(lambda _: self.fold.score_history(graph), 1, self.n_items, allow)
-            lists = top_k_scores(asked, np.zeros(1, np.int32), min(k, self.n_items), mine if exclude_seen else None)
-        return self._table(None, lists)
+        return self._table(None, self._ranking.of_history(mine, min(k, self.n_items), exclude_seen, allow))
 
     def similar(self, item: Id, k: int = 20) -> pl.DataFrame:
         """The k items that are most like one, as the model sees it (`recommend.similar`).
@@ -223,13 +194,7 @@ class Recommender:
         """
         _check_k("similar", k)
         code = int(self._items.codes([item])[0])
-        k = min(k, self.n_items)
-        if isinstance(self.model, FactorModel):
-            cosines, alike = self._shelf.alike(code, k)
-            found, values = alike.numpy(), cosines.numpy()
-        else:
-            found, values = similar_items(self.model, self.fold, code, k)
-        return self._table(None, (found[None].astype(np.int32), values[None]))
+        return self._table(None, self._ranking.alike(code, min(k, self.n_items)))
 
     def explain(self, user: Id, item: Id, unknown: Unknown = "error") -> Explanation:
         """Why does the item have its score for this user? What each touched item contributes, with titles.
@@ -262,37 +227,14 @@ class Recommender:
         code = int(self._items.codes([item])[0])
         return explain_score(self.model, self.fold, mine, None, code, self.titles, self.user_ids)
 
-    @cached_property
+    @property
     def fold(self) -> HistoryModel:
         """The way from a history to scores; for two tables it is fitted when it is first asked for.
 
         Raises:
             InputError: the model has none.
         """
-        return fold_of(self.model, self.seen)
-
-    @cached_property
-    def _shelf(self) -> Shelf:
-        assert isinstance(self.model, FactorModel)
-        return Shelf(self.model)
-
-    def _of_users(self, codes: NDArray[np.int32], k: int, exclude_seen: bool, allow: Tensor | None) -> Pair:
-        if isinstance(self.model, FactorModel):
-            rows = self.model.user.select(torch.from_numpy(codes).long())
-            return self._of_rows(rows, self.seen.select(codes), k, exclude_seen, allow)
-        seen = self.seen if exclude_seen else None
-        if allow is None:
-            return top_k_scores(self.model, codes, k, seen)
-        return top_k_scores(Asked(self.model.score, self.n_users, self.n_items, allow), codes, k, seen)
-
-    def _of_rows(self, rows: Table, mine: SeenItems, k: int, exclude_seen: bool, allow: Tensor | None) -> Pair:
-        asked = AskedRows(rows, self._shelf, allow)
-        return top_k_scores(asked, np.arange(len(rows), dtype=np.int32), k, mine if exclude_seen else None)
-
-    def _popular(self, k: int, allow: Tensor | None) -> Pair:
-        """A list for everybody: the items that most users touched, [1, k]."""
-        counts = torch.from_numpy(self.touched_by.astype(np.float32))
-        return top_k_scores(Asked(lambda _: counts[None].clone(), 1, self.n_items, allow), np.zeros(1, np.int32), k)
+        return self._ranking.fold
 
     def _history(self, method: str, history: Id | Iterable[Id]) -> SeenItems:
         codes = np.unique(self._items.codes(history))

@@ -40,8 +40,8 @@ def serve(folder: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 8
     """
     # Requests side by side use the processors better than one request cut up, and leave one pool of threads.
     torch.set_num_threads(1)
-    signal.signal(signal.SIGHUP, _ignored)  # until there is something to reload
     listening = _listen(host, port)
+    signal.signal(signal.SIGHUP, _ignored)  # until there is something to reload
     current = Current(folder)
     app = make_app(current, watch_s)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -38,17 +38,18 @@ METHODS = {
 }
 
 
-def make_recommender(kind: str) -> Recommender:
-    """As a loaded artefact has it; a mixture, too, which no artefact holds."""
+def make_recommender(kind: str, model: Model | None = None, seen: SeenItems | None = None) -> Recommender:
+    """As a loaded artefact has it; a mixture, too, which no artefact holds, and any other model or history."""
     sample = make_sample("int8")
     train = sample.train
-    model: Model = make_sample(kind).model if kind != "mixture" else make_factors("float32")
-    if kind == "mixture":
-        parts = (fit_item_knn(train, USERS, ITEMS, neighbours=9), fit_ease(train, USERS, ITEMS, l2=2.0), model)
-        model = Mixture(parts, (1.0, 0.5, 0.25))
+    if model is None:
+        model = make_factors("float32") if kind == "mixture" else make_sample(kind).model
+        if kind == "mixture":
+            parts = (fit_item_knn(train, USERS, ITEMS, neighbours=9), fit_ease(train, USERS, ITEMS, l2=2.0), model)
+            model = Mixture(parts, (1.0, 0.5, 0.25))
     item_ids, titles = sample.arguments["item_ids"], sample.arguments["titles"]
     facts = item_ids.to_frame("item").join(titles, on="item", how="left", maintain_order="left")
-    seen: SeenItems = sample.arguments["seen"]
+    seen = seen or sample.arguments["seen"]
     manifest: Any = None
     return Recommender(model=model, user_ids=sample.arguments["user_ids"], titles=facts, seen=seen, manifest=manifest)
 
@@ -127,9 +128,8 @@ def linear_filter(kind: str) -> GraphFilter:
 
 def filtered(kind: str) -> tuple[Recommender, Matrix]:
     """A recommender over a filter, and who touched what as a dense matrix."""
-    found = make_recommender("graph_filter")
-    found.model = linear_filter(kind)
-    return found, found.model.history.toarray().astype(np.float64)
+    model = linear_filter(kind)
+    return make_recommender("graph_filter", model), model.history.toarray().astype(np.float64)
 
 
 def test_paths_of_one_hop_are_those_of_the_graph() -> None:
@@ -195,12 +195,13 @@ def test_a_line_is_what_the_score_loses_without_the_touch(recommender: Recommend
         assert contribution == pytest.approx(whole.score - without.score, rel=1e-4, abs=1e-6)
 
 
-def test_somebody_who_touched_nothing_has_a_score_without_lines(recommender: Recommender) -> None:
-    recommender.seen = SeenItems(np.zeros(USERS + 1, np.int64), np.zeros(0, np.int32))
+def test_somebody_who_touched_nothing_has_a_score_without_lines(recommender: Recommender, kind: str) -> None:
+    seen = SeenItems(np.zeros(USERS + 1, np.int64), np.zeros(0, np.int32))
     model: Any = recommender.model
     if hasattr(model, "history"):
         model.history.data, model.history.indices = model.history.data[:0], model.history.indices[:0]
         model.history.indptr[:] = 0
+    recommender = make_recommender(kind, model, seen)
     got = recommender.explain("03", "00014")
     assert got.reasons.height == 0
     assert total(got) == pytest.approx(got.score, abs=1e-5)
@@ -236,7 +237,6 @@ def test_a_model_that_takes_no_history_says_so() -> None:
         def size_bytes(self) -> int:
             return 0
 
-    recommender = make_recommender("popularity")
-    recommender.model = Fixed()  # type: ignore[assignment]
+    recommender = make_recommender("none", Fixed())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="a Fixed scores stored users only"):
         recommender.recommend_for_items(HISTORY)

@@ -68,5 +68,5 @@ def test_a_bad_artefact_is_refused_at_the_start(folder: Path) -> None:
 
 
 def test_what_is_made_on_first_use_is_made_before_it_answers(current: Current) -> None:
-    made = vars(current.now.recommender)
-    assert {"fold", "touched_by", "_shelf"} <= made.keys()
+    made = vars(current.now.recommender._ranking)
+    assert {"fold", "touched_by", "shelf"} <= made.keys()
