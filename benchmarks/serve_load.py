@@ -3,7 +3,7 @@
     python -m benchmarks.serve_load --minutes 10 --artefact demo-out/artefact
 
 `gnas-ext serve` as a process of its own, asked without a pause over connections that are kept, for random users and 20
-items each: half of the time one user a request, half of it 64. All the while the artefact is replaced again and again.
+items each: by turns one user a request and 64. All the while the artefact is replaced again and again.
 A time is from the first byte sent to the last byte read, by a client on the same machine. Memory is what the process
 holds (RSS): the median of the last fifth of the time beside that of the second fifth, when all has been warm for a
 while. Without --artefact it is one of Gowalla's size, 29,858 users and 40,981 items with 64 int8 a row.
@@ -47,6 +47,7 @@ USERS, ITEMS, WIDTH, TOUCHES = 29_858, 40_981, 64, 34
 BATCHES = (1, 64)
 K = 20
 RELOADS = 10  # in all
+ROUNDS = 10  # of both batch sizes, so that memory is looked at under the same work early and late
 
 
 class Load(NamedTuple):
@@ -120,6 +121,12 @@ def load(address: str, users: Sequence[int | str], batch: int, seconds: float, c
     return Load([one for some in answered for one in some], sum(failed), time.monotonic() - began)
 
 
+def together(loads: Sequence[Load]) -> Load:
+    """Several rounds as one."""
+    seconds = [one for load_ in loads for one in load_.seconds]
+    return Load(seconds, sum(load_.failed for load_ in loads), sum(load_.lasted_s for load_ in loads))
+
+
 def resident_mb(process: int) -> float:
     """What a process holds."""
     (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS")]
@@ -166,7 +173,11 @@ def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, An
                 )
                 for other in others:
                     other.start()
-                found = {batch: load(address, users, batch, seconds / 2, clients) for batch in BATCHES}
+                rounds: dict[int, list[Load]] = {batch: [] for batch in BATCHES}
+                for _ in range(ROUNDS):
+                    for batch, some in rounds.items():
+                        some.append(load(address, users, batch, seconds / ROUNDS / len(BATCHES), clients))
+                found = {batch: together(some) for batch, some in rounds.items()}
                 for other in others:
                     other.join()
                 connection = http.client.HTTPConnection(address, timeout=60)

@@ -12,6 +12,7 @@ import pytest
 
 from gnas_ext.errors import InputError
 from gnas_ext.serve import serve
+from gnas_ext.serve.server import _listen
 from python_tests.recommend.conftest import make_sample
 from python_tests.serve.running import as_a_process, ask, connect, in_a_thread, wait_for, watching
 
@@ -79,6 +80,12 @@ def test_an_address_that_is_taken_is_named(folder: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=rf"127.0.0.1:{port}: cannot be listened on: .*name another --host or"):
             serve(folder, port=port)
+
+
+def test_short_answers_do_not_wait_for_acknowledgements() -> None:
+    """asyncio sets TCP_NODELAY on connections of a socket that says it is TCP, and on no others."""
+    with _listen("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP
 
 
 def test_a_port_that_is_none_is_named(folder: Path) -> None:
