@@ -6,8 +6,6 @@ import pytest
 
 from python_tests.recommend.conftest import make_sample
 
-pytest.importorskip("fastapi", reason="needs the extra serve")
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
