@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding install-bench fuzz gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding bench-serve install-bench fuzz gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,13 +67,15 @@ bench-search: install  ## the search beside Optuna on NAS-Bench-Graph (make inst
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.search --seeds '$(SEEDS)' --methods '$(METHODS)'
 
 # A part: make bench-finding MINUTES=10 SETS=movietweetings METHODS=ours,random
-MINUTES ?= 60
-
 bench-finding: install  ## what an hour of searching finds, beside random search, TPE and recipes, eight hours
-	$(BIN)/python -m benchmarks.finding --data '$(DATA)' --minutes '$(MINUTES)' $(if $(filter command line,$(origin SETS)),--sets '$(SETS)') $(if $(filter command line,$(origin METHODS)),--methods '$(METHODS)')
+	$(BIN)/python -m benchmarks.finding --data '$(DATA)' --minutes '$(or $(MINUTES),60)' $(if $(filter command line,$(origin SETS)),--sets '$(SETS)') $(if $(filter command line,$(origin METHODS)),--methods '$(METHODS)')
+
+# Another artefact: make bench-serve ARTEFACT=demo-out/artefact MINUTES=1
+bench-serve: install  ## gnas-ext serve under load: milliseconds, memory, reloads; ten minutes
+	$(BIN)/python -m benchmarks.serve_load --minutes '$(or $(MINUTES),10)' $(if $(ARTEFACT),--artefact '$(ARTEFACT)')
 
 fuzz: install  ## a million damaged artefacts, each loaded or refused: MINUTES at most; exit status 1 if one is neither
-	$(BIN)/python ci/fuzz_load.py --minutes $(MINUTES)
+	$(BIN)/python ci/fuzz_load.py --minutes '$(or $(MINUTES),60)'
 
 # No install: there may be no network beside a GPU.
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline

@@ -30,11 +30,15 @@ ROOMS = (
     "search",
     "recommend",
     "report",
+    "serve",
     "cli",
 )
 # `gnas_ext` itself is the front door; `__main__` starts the command.
 DOORS = ("__init__", "__main__")
-HEAVY = ("polars", "optuna", "matplotlib", "pandas", "typer", "rich", "scipy", "jinja2", "safetensors", "ray")
+HEAVY = (
+    *("polars", "optuna", "matplotlib", "pandas", "typer", "rich", "scipy", "jinja2", "safetensors"),
+    *("ray", "fastapi", "onnx"),
+)
 
 
 def room(module: str) -> str:

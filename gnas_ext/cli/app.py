@@ -1,4 +1,4 @@
-"""What can be typed: `gnas-ext search`, `recommend`, `evaluate`, `show`, `export`, `demo`."""
+"""What can be typed: `gnas-ext search`, `recommend`, `explain`, `serve`, `evaluate`, `show`, `demo` and the others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gnas_ext.cli import use
+from gnas_ext.cli.use import Artefact, folder_of
 from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,7 +79,6 @@ HALVING = (1 / 9, 1 / 3, 1.0)
 LogFile = Annotated[
     Path | None, typer.Argument(metavar="LOG", help="CSV, TSV, ::, Parquet or JSON lines.", show_default=False)
 ]
-Artefact = Annotated[Path, typer.Argument(help="The folder that search wrote.", show_default=False)]
 User = Annotated[str | None, typer.Option(help="Column of users; guessed.", show_default=False)]
 Item = Annotated[str | None, typer.Option(help="Column of items; guessed.", show_default=False)]
 Timestamp = Annotated[str | None, typer.Option(help="Column of times; guessed, or none.", show_default=False)]
@@ -205,7 +206,7 @@ def recommend(
     """Print whom to recommend what."""
     from gnas_ext.recommend import load
 
-    lists = load(_folder(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
+    lists = load(folder_of(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
     if format is Format.csv:
         sys.stdout.write(lists.write_csv())
         return
@@ -218,6 +219,11 @@ def recommend(
         for rank, item, score, title in rows.select("rank", "item", "score", "title").iter_rows():
             line = Text(f"{rank:>4}. {score:8.3f}  ") + Text(title or str(item))
             console.print(line + Text(f"  {item}" if title else "", style="dim"), no_wrap=True, overflow="ellipsis")
+
+
+app.command()(use.similar)
+app.command()(use.explain)
+app.command()(use.serve)
 
 
 @app.command()
@@ -238,7 +244,7 @@ def evaluate(
     from gnas_ext.recommend.later import measure_later
 
     _at_least("-k", k, 1)
-    recommender = load(_folder(artefact))
+    recommender = load(folder_of(artefact))
     later = read_log(log, user, item, timestamp, rating, sep, min_rating=min_rating)
     result, notes = measure_later(recommender, later, k)
     console = Console()
@@ -256,7 +262,7 @@ def show(artefact: Artefact) -> None:
     from gnas_ext.evaluate.cost import human_bytes
     from gnas_ext.recommend import load
 
-    recommender = load(_folder(artefact))
+    recommender = load(folder_of(artefact))
     manifest = recommender.manifest
     console = Console()
     console.print(Text(f"{manifest.name}: {manifest.n_users:,} users, {manifest.n_items:,} items"))
@@ -286,7 +292,7 @@ def export(
     from gnas_ext.recommend import load
     from gnas_ext.recommend.export import export as write
 
-    written = write(load(_folder(artefact)), to.value, out, k=k, exclude_seen=exclude_seen, overwrite=overwrite)
+    written = write(load(folder_of(artefact)), to.value, out, k=k, exclude_seen=exclude_seen, overwrite=overwrite)
     files = [written] if written.is_file() else list(written.iterdir())
     size = human_bytes(sum(file.stat().st_size for file in files))
     Console().print(Text(f"{out}: {size}, agrees with the artefact's own scores"), soft_wrap=True)
@@ -333,12 +339,6 @@ def _cluster(ray: str | None, cpus: float | None) -> Cluster | None:
     if cpus is not None and not cpus > 0:
         raise InputError(f"--cpus {cpus:g}: expected more than 0")
     return Cluster(ray, cpus or 1)
-
-
-def _folder(artefact: Path) -> Path:
-    """The artefact, also where the folder that holds it beside its report is named."""
-    inside = artefact / "artefact"
-    return inside if inside.is_dir() and not (artefact / "manifest.json").exists() else artefact
 
 
 def _at_least(option: str, value: int, least: int) -> None:

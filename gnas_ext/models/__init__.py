@@ -4,7 +4,7 @@ Everything here satisfies `Model`. A classic is fitted by a function, `fit_<name
 and what it returns is finished: nothing of it changes afterwards.
 """
 
-from gnas_ext.models.base import Model, Ranker
+from gnas_ext.models.base import HistoryModel, Model, Ranker
 from gnas_ext.models.ease import ItemWeights, fit_ease
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.graph_filter import GraphFilter, fit_graph_filter
@@ -24,6 +24,7 @@ from gnas_ext.models.walk import fit_rp3beta, fit_walk
 __all__ = [
     "FactorModel",
     "GraphFilter",
+    "HistoryModel",
     "ItemKNN",
     "ItemWeights",
     "Mixture",

@@ -38,6 +38,22 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class HistoryModel(Protocol):
+    """A model that scores by what somebody touched, in training or just now."""
+
+    def score_history(self, mine: CSR) -> Tensor:
+        """Scores of all items for those who touched what each row names.
+
+        Args:
+            mine: [n, n_items], no weights; columns of a row ascend, none twice.
+
+        Returns:
+            [n, n_items], float32, on the CPU; a new tensor.
+        """
+        ...
+
+
+@runtime_checkable
 class Ranker(Protocol):
     """A model that finds the best items itself, cheaper than by scoring all of them."""
 

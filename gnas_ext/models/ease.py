@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.data.interactions import Interactions
+    from gnas_ext.graph.csr import CSR
     from gnas_ext.models.history import History
 
 MAX_ITEMS = 20_000
@@ -52,7 +53,11 @@ class ItemWeights:
 
     def score(self, users: NDArray[np.int32]) -> Tensor:
         """Summed weights, [len(users), n_items], float32."""
-        return spmm(touched(self.history, users), self.weight)
+        return self.score_history(touched(self.history, users))
+
+    def score_history(self, mine: CSR) -> Tensor:
+        """Summed weights of other histories, [mine.rows, n_items], float32."""
+        return spmm(mine, self.weight)
 
     def size_bytes(self) -> int:
         """Bytes of the histories and the weights."""

@@ -103,11 +103,14 @@ class GraphFilter:
 
     def score(self, users: NDArray[np.int32]) -> Tensor:
         """Filtered histories, [len(users), n_items], float32."""
-        mine = touched(self.history, users)
+        return self.score_history(touched(self.history, users))
+
+    def score_history(self, mine: CSR) -> Tensor:
+        """Other histories, filtered over the same graph, [mine.rows, n_items], float32."""
         row = mine.row_index().long()
         place = mine.indices.long()
         # Items are rows in here, as spmm wants them.
-        scores = torch.zeros(self.n_items, len(users))
+        scores = torch.zeros(self.n_items, mine.rows)
         degree = self._degree[place]
         scores[place, row] = degree**-self.scales.exponent
         hop = self._hop
@@ -134,6 +137,32 @@ class GraphFilter:
                 raise ValueError("GraphFilter: a score is NaN")
             found.append((values, items.masked_fill_(values == -torch.inf, -1)))
         return torch.cat([values for values, _ in found]), torch.cat([items for _, items in found])
+
+    def paths(self, items: NDArray[np.int32], item: int) -> tuple[CSR, Tensor]:
+        """What each touched item contributes to an item's score, and by which of its users.
+
+        Args:
+            items: codes of touched items, [n].
+            item: code of the item that is scored.
+
+        Returns:
+            A graph of shape [n, n_users] whose row j has an entry a user of items[j], its weight all that walks
+            items[j] – that user – … – item carry; and what comes without a user, of the vectors and the constant, [n],
+            float32. All of it together is the score of the history.
+        """
+        place, scales = torch.from_numpy(items).long(), self.scales
+        # The polynomial is symmetric, so one column that begins at the end of all walks does for every beginning.
+        end = torch.zeros(self.n_items, 1)
+        end[item] = self._degree[item] ** scales.exponent
+        reach = self._filtered(spmm(self._hop.to_users, end)).squeeze(1)
+        ways = self._hop.out.select_rows(place)
+        assert ways.weight is not None
+        begin = self._degree[place] ** (-2 * scales.exponent)
+        weight = ways.weight * begin[ways.row_index().long()] * reach[ways.indices.long()]
+        direct = (self.vectors[place] * self.gain) @ self.vectors[item]
+        direct *= self._degree[place] ** (-2 * scales.low_exponent)
+        direct[place == item] += self.constant
+        return ways.with_weight(weight), direct
 
     def size_bytes(self) -> int:
         """Bytes of the histories, the vectors, their gains and the series."""

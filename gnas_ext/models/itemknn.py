@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.data.interactions import Interactions
+    from gnas_ext.graph.csr import CSR
 
 # Bytes of a block of similarities: items x items never stands in memory.
 _BLOCK_BYTES = 24 << 20
@@ -46,8 +47,12 @@ class ItemKNN:
 
     def score(self, users: NDArray[np.int32]) -> Tensor:
         """Summed similarities, [len(users), n_items], float32."""
-        summed = cast("sparse.csr_array[np.float32]", self.history[users] @ self.similarity)
-        return torch.from_numpy(summed.toarray())
+        return self._summed(self.history[users])
+
+    def score_history(self, mine: CSR) -> Tensor:
+        """Summed similarities of other histories, [mine.rows, n_items], float32."""
+        ones = np.ones(mine.nnz, dtype=np.int8)
+        return self._summed(sparse.csr_array((ones, mine.indices.numpy(), mine.indptr.numpy()), shape=mine.shape))
 
     def size_bytes(self) -> int:
         """Bytes of both sparse matrices: values, columns and row pointers."""
@@ -56,6 +61,10 @@ class ItemKNN:
             for matrix in (self.history, self.similarity)
             for part in (matrix.data, matrix.indices, matrix.indptr)
         )
+
+    def _summed(self, history: sparse.csr_array[np.int8]) -> Tensor:
+        summed = cast("sparse.csr_array[np.float32]", history @ self.similarity)
+        return torch.from_numpy(summed.toarray())
 
 
 def fit_item_knn(

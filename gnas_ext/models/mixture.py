@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
@@ -55,9 +57,15 @@ class Mixture:
 
     def score(self, users: NDArray[np.int32]) -> Tensor:
         """The weighted sum, [len(users), n_items], float32; of a model that scores all items alike it is 0."""
-        total = _standardised(self.models[0].score(users)).mul_(self.weights[0])
-        for model, weight in zip(self.models[1:], self.weights[1:], strict=True):
-            total.add_(_standardised(model.score(users)), alpha=weight)
+        return self.combined(model.score(users) for model in self.models)
+
+    def combined(self, scores: Iterable[Tensor]) -> Tensor:
+        """The weighted sum of scores that the models have given, each [n, n_items] and standardised in here."""
+        parts = zip(scores, self.weights, strict=True)
+        first, weight = next(parts)
+        total = _standardised(first).mul_(weight)
+        for part, weight in parts:
+            total.add_(_standardised(part), alpha=weight)
         return total
 
     def size_bytes(self) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.data.interactions import Interactions, Seconds
+    from gnas_ext.graph.csr import CSR
 
 _DAY = 86_400.0
 
@@ -39,6 +40,10 @@ class Popularity:
     def score(self, users: NDArray[np.int32]) -> Tensor:
         """The weights, once a user, [len(users), n_items], float32."""
         return self.weight.repeat(len(users), 1)
+
+    def score_history(self, mine: CSR) -> Tensor:
+        """The weights, once a row, [mine.rows, n_items], float32."""
+        return self.weight.repeat(mine.rows, 1)
 
     def size_bytes(self) -> int:
         """Bytes of the weights."""

@@ -2,11 +2,13 @@
 
 from gnas_ext.recommend._load import load
 from gnas_ext.recommend.artefact import save_artefact
+from gnas_ext.recommend.explain import Explanation
 from gnas_ext.recommend.manifest import Manifest, is_artefact
 from gnas_ext.recommend.provenance import Provenance, fingerprint, package_versions
 from gnas_ext.recommend.recommender import Recommender
 
 __all__ = [
+    "Explanation",
     "Manifest",
     "Provenance",
     "Recommender",

@@ -45,11 +45,30 @@ class IdTable:
         Raises:
             InputError: an id is unknown, or neither a string nor a whole number.
         """
-        asked = list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes) else [wanted]
+        asked = _listed(wanted)
         found = [self._find(id_) for id_ in asked]
         if unknown := [id_ for id_, code in zip(asked, found, strict=True) if code < 0]:
             raise InputError(self._unknown(unknown))
         return np.array(found, dtype=np.int32)
+
+    def find(self, wanted: Id | Iterable[Id]) -> tuple[pl.Series, NDArray[np.int32]]:
+        """The same where unknown ids are no error.
+
+        Returns:
+            The ids, in the log's type, or all as strings where it cannot hold an unknown one; and codes, -1 for
+            unknown ones.
+
+        Raises:
+            InputError: an id is neither a string nor a whole number.
+        """
+        asked = _listed(wanted)
+        codes = np.array([self._find(id_) for id_ in asked], dtype=np.int32)
+        names = [str(id_) for id_ in asked] if (codes < 0).any() or self.ids.dtype == pl.String else []
+        if not names:
+            return self.ids.gather(codes), codes
+        ids = pl.Series(names, dtype=pl.String)
+        typed = ids.cast(self.ids.dtype, strict=False)
+        return ids if typed.null_count() or not typed.cast(pl.String).equals(ids) else typed, codes
 
     def _find(self, wanted: object) -> int:
         """The code of an id, -1 where there is none."""
@@ -81,3 +100,7 @@ class IdTable:
 
     def _example(self) -> str:
         return ", ".join(repr(id_) for id_ in self.ids.head(3).to_list())
+
+
+def _listed(wanted: Id | Iterable[Id]) -> list[Id | bytes]:
+    return list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes) else [wanted]

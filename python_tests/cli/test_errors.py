@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,43 @@ def test_an_unknown_user(found: Path, command: Callable[..., int], capsys: pytes
     assert said.out == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["similar", "x"], "unknown item 'x'"),
+        (["similar", "0007", "-k", "0"], "expected k of 1 or more"),
+        (["explain", "7", "x"], "unknown item 'x'"),
+        (["explain", "nobody", "0007"], "unknown user 'nobody'"),
+        (["explain", "7", "0007", "--reasons", "0"], "--reasons 0"),
+        (["serve", "--watch", "-1"], "--watch -1"),
+        (["serve", "--port", "65536"], "--port 65536"),
+    ],
+)
+def test_a_question_that_cannot_be_answered(
+    arguments: list[str],
+    expected: str,
+    found: Path,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if arguments[0] == "serve":
+        pytest.importorskip("gnas_ext.serve", reason="needs the extra serve")
+    assert command(arguments[0], found, *arguments[1:]) == 2
+    said = capsys.readouterr()
+    assert expected in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_missing_extra_is_named(
+    found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("gnas_ext.serve")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    assert command("serve", found) == 2
+    assert capsys.readouterr().err == "gnas-ext: serve needs fastapi: pip install 'gnas_ext[search,serve]'\n"
+
+
 def test_a_folder_that_is_no_artefact(
     tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,7 +124,10 @@ def test_no_log_at_all(command: Callable[..., int], capsys: pytest.CaptureFixtur
     assert "no log" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [[], ["search"], ["recommend"], ["evaluate"], ["show"], ["demo"], ["info"]])
+NAMES = ("search", "recommend", "similar", "explain", "serve", "evaluate", "show", "demo", "info")
+
+
+@pytest.mark.parametrize("name", [[], *([name] for name in NAMES)])
 def test_help_fits_a_screen(
     name: list[str], command: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

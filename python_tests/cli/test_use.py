@@ -8,14 +8,13 @@ import json
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pytest
 
 import gnas_ext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
 
 def test_recommend_prints_titles(found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +95,32 @@ def test_an_artefact_says_how_far_its_figures_may_be_off(found: Path) -> None:
     manifest = gnas_ext.load(found / "artefact").manifest
     assert 0 < manifest.spread["ndcg@20"] < manifest.metrics["ndcg@20"]
     assert manifest.comparison[1].spread.keys() == manifest.spread.keys()
+
+
+def test_similar_prints_titles(found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("similar", found, "0007", "-k", "3") == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 3
+    assert printed.count("Film ") == 3
+    assert "Film 7 &" not in printed
+
+
+def test_explain_prints_a_sum(found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    recommender = gnas_ext.load(found / "artefact")
+    item = recommender.recommend("7", k=1)["item"][0]
+    assert command("explain", found, "7", item, "--reasons", "3") == 0
+    title, *lines, score, sums = capsys.readouterr().out.splitlines()
+    assert title.startswith(f"Film {int(item)} & <co>")
+    values = [float(line.split()[0]) for line in lines]
+    assert lines[0].endswith("everybody")
+    assert sum("Film" in line for line in lines) == 3
+    assert sum(values) == pytest.approx(float(score.split()[0]), abs=0.0005 * (len(values) + 1))
+    assert sums == recommender.explain("7", item).sums
+
+
+def test_serve_hands_the_folder_on(found: Path, command: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    serve = pytest.importorskip("gnas_ext.serve", reason="needs the extra serve")
+    asked: list[object] = []
+    monkeypatch.setattr(serve, "serve", lambda *given: asked.extend(given))
+    assert command("serve", found, "--port", "0", "--watch", "5") == 0
+    assert asked == [found / "artefact", "127.0.0.1", 0, 5.0]

@@ -1,0 +1,274 @@
+"""How long does an answer take, and does memory grow? `make bench-serve`
+
+    python -m benchmarks.serve_load --minutes 10 --artefact demo-out/artefact
+
+`gnas-ext serve` as a process of its own, asked without a pause over connections that are kept, for random users and 20
+items each: by turns one user a request and 64. All the while the artefact is replaced again and again.
+A time is from the first byte sent to the last byte read, by a client on the same machine. Memory is what the process
+holds (RSS): the median of the last fifth of the time beside that of the second fifth, when all has been warm for a
+while. Without --artefact it is one of Gowalla's size, 29,858 users and 40,981 items with 64 int8 a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import http.client
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+
+import gnas_ext
+from benchmarks import files, sources
+from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models import FactorModel, Table
+from gnas_ext.recommend import Provenance, save_artefact
+from gnas_ext.recommend._folder import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).resolve().parent
+FOUND = HERE / "results" / "serve" / "figures.json"
+DOCS = HERE.parent / "docs" / "serve.md"
+USERS, ITEMS, WIDTH, TOUCHES = 29_858, 40_981, 64, 34
+BATCHES = (1, 64)
+K = 20
+RELOADS = 10  # in all
+ROUNDS = 10  # of both batch sizes, so that memory is looked at under the same work early and late
+
+
+class Load(NamedTuple):
+    """What came of one batch size.
+
+    Attributes:
+        seconds: of each answer.
+        failed: answers that were none.
+        lasted_s: how long it was asked.
+    """
+
+    seconds: list[float]
+    failed: int
+    lasted_s: float
+
+
+def made(folder: Path) -> Path:
+    """An artefact of Gowalla's size with random rows and touches."""
+    generator = torch.Generator().manual_seed(0)
+
+    def table(rows: int) -> Table:
+        codes = torch.randint(-127, 128, (rows, WIDTH), generator=generator, dtype=torch.int8)
+        return Table(codes, torch.rand(rows, generator=generator) / 100)
+
+    rng = np.random.default_rng(0)
+    touched = np.sort(rng.integers(0, ITEMS // TOUCHES, (USERS, TOUCHES)) * TOUCHES + np.arange(TOUCHES))
+    seen = SeenItems(np.arange(USERS + 1) * TOUCHES, touched.astype(np.int32).ravel())
+    return save_artefact(
+        folder,
+        model=FactorModel(table(USERS), table(ITEMS)),
+        user_ids=pl.Series(range(USERS)),
+        item_ids=pl.Series(range(ITEMS)),
+        seen=seen,
+        genotype={},
+        metrics={},
+        provenance=Provenance("random rows", (), "none", "none"),
+        titles=pl.DataFrame({"item": range(ITEMS), "title": [f"Item {item}" for item in range(ITEMS)]}),
+    )
+
+
+def load(address: str, users: Sequence[int | str], batch: int, seconds: float, clients: int) -> Load:
+    """Asks without a pause."""
+    answered: list[list[float]] = [[] for _ in range(clients)]
+    failed = [0] * clients
+    end = time.monotonic() + seconds
+
+    def ask(place: int) -> None:
+        rng = np.random.default_rng(place)
+        connection = http.client.HTTPConnection(address, timeout=60)
+        while time.monotonic() < end:
+            some = [users[index] for index in rng.integers(0, len(users), batch)]
+            body = json.dumps({"users": some, "k": K})
+            began = time.perf_counter()
+            try:
+                connection.request("POST", "/recommend", body, {"content-type": "application/json"})
+                response = connection.getresponse()
+                found = response.read()
+            except (OSError, http.client.HTTPException):
+                failed[place] += 1
+                connection.close()
+                continue
+            answered[place].append(time.perf_counter() - began)
+            failed[place] += response.status != 200 or len(json.loads(found)["lists"]) != batch
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(clients)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return Load([one for some in answered for one in some], sum(failed), time.monotonic() - began)
+
+
+def together(loads: Sequence[Load]) -> Load:
+    """Several rounds as one."""
+    seconds = [one for load_ in loads for one in load_.seconds]
+    return Load(seconds, sum(load_.failed for load_ in loads), sum(load_.lasted_s for load_ in loads))
+
+
+def resident_mb(process: int) -> float:
+    """What a process holds."""
+    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1e3
+
+
+def watch(process: int, seconds: float, samples: list[float]) -> None:
+    """Looks at the memory a hundred times."""
+    for _ in range(100):
+        time.sleep(seconds / 100)
+        samples.append(resident_mb(process))
+
+
+def renew(folder: Path, seconds: float) -> None:
+    """Replaces the artefact by another copy of it, again and again."""
+    for _ in range(RELOADS):
+        time.sleep(seconds / (RELOADS + 1))
+        with replacing(folder) as fresh:
+            # Not as one copy: files that are older than those before are noticed, too.
+            shutil.copytree(folder, fresh, dirs_exist_ok=True, copy_function=shutil.copyfile)
+
+
+def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, Any]:
+    """One run: a server, two batch sizes, reloads and memory."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "artefact"
+        if artefact is None:
+            made(folder)
+        else:
+            shutil.copytree(artefact, folder)
+        recommender = gnas_ext.load(folder)
+        users = recommender.user_ids.to_list()
+        busy = os.getloadavg()[0]
+        command = [sys.executable, "-m", "gnas_ext", "serve", str(folder), "--port", "0", "--watch", "0.2"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip().removeprefix("http://")
+            try:
+                load(address, users, 64, 1.0, clients)
+                samples: list[float] = []
+                others = (
+                    threading.Thread(target=watch, args=(process.pid, seconds, samples)),
+                    threading.Thread(target=renew, args=(folder, seconds)),
+                )
+                for other in others:
+                    other.start()
+                rounds: dict[int, list[Load]] = {batch: [] for batch in BATCHES}
+                for _ in range(ROUNDS):
+                    for batch, some in rounds.items():
+                        some.append(load(address, users, batch, seconds / ROUNDS / len(BATCHES), clients))
+                found = {batch: together(some) for batch, some in rounds.items()}
+                for other in others:
+                    other.join()
+                connection = http.client.HTTPConnection(address, timeout=60)
+                connection.request("GET", "/healthz")
+                health = json.loads(connection.getresponse().read())
+            finally:
+                process.terminate()
+        return {
+            "artefact": "random, of Gowalla's size" if artefact is None else recommender.manifest.provenance.data,
+            "users": recommender.n_users,
+            "items": recommender.n_items,
+            "bytes": recommender.manifest.size_bytes,
+            "clients": clients,
+            "seconds": seconds,
+            "batches": {str(batch): summary(batch, one) for batch, one in found.items()},
+            "failed": sum(one.failed for one in found.values()),
+            "reloads": health["reloads"],
+            "memory_mb": {"second_fifth": middle(samples[20:40]), "last_fifth": middle(samples[80:])},
+            "exit_status": process.returncode,
+            "machine": machine(),
+            "load_average": round(busy, 1),
+            "date": str(datetime.date.today()),
+            "sources": sources.digest((*sources.PATTERNS, "gnas_ext/serve/**/*", "gnas_ext/recommend/*.py")),
+        }
+
+
+def middle(values: Sequence[float]) -> float:
+    """The median, to a tenth."""
+    return round(float(np.median(values)), 1)
+
+
+def summary(batch: int, found: Load) -> dict[str, float]:
+    """Milliseconds, and what came through."""
+    p50, p99 = 1e3 * np.percentile(found.seconds, [50, 99])
+    answers = len(found.seconds)
+    return {
+        "p50_ms": round(float(p50), 2),
+        "p99_ms": round(float(p99), 2),
+        "answers": answers,
+        "users_a_second": round(batch * answers / found.lasted_s),
+    }
+
+
+def machine() -> str:
+    """The processor and how many of it."""
+    names = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def table(known: Sequence[dict[str, Any]]) -> str:
+    """All runs, as Markdown."""
+    lines = [
+        "| Artefact | Users a request | p50, ms | p99, ms | Users a second |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for run in known:
+        for batch, found in run["batches"].items():
+            lines.append(
+                f"| {run['artefact']} | {batch} | {found['p50_ms']:.1f} | {found['p99_ms']:.1f} | "
+                f"{found['users_a_second']:,} |"
+            )
+    for run in known:
+        memory, answers = run["memory_mb"], sum(found["answers"] for found in run["batches"].values())
+        lines += [
+            "",
+            f"{run['artefact']} ({run['users']:,} users, {run['items']:,} items): {run['clients']} clients for "
+            f"{run['seconds']:g} s, {answers:,} answers, {run['failed']} failed, {run['reloads']} reloads; memory "
+            f"{memory['second_fifth']:.1f} MB in the second fifth of the time, {memory['last_fifth']:.1f} MB in the "
+            f"last. {run['machine']}, {run['date']}; load average before it began: {run['load_average']:.1f}.",
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures, keeps, writes the document."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--minutes", type=float, default=10.0)
+    arguments.add_argument("--clients", type=int, default=2)
+    arguments.add_argument("--artefact", type=Path)
+    arguments.add_argument("--found", type=Path, default=FOUND)
+    arguments.add_argument("--docs", type=Path, default=DOCS)
+    given = arguments.parse_args()
+    run = measure(given.artefact, 60 * given.minutes, given.clients)
+    known = json.loads(given.found.read_text()) if given.found.exists() else []
+    known = [one for one in known if one["artefact"] != run["artefact"]] + [run]
+    files.write(given.found, json.dumps(known, indent=1) + "\n")
+    files.put_figures(given.docs, table(known))
+    print(json.dumps(run, indent=1))
+    if run["failed"] or run["exit_status"]:
+        sys.exit(f"bench-serve: {run['failed']} answers failed, the server ended with {run['exit_status']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What is asked of an artefact beyond lists: `gnas-ext similar`, `explain`, `serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from gnas_ext.errors import InputError
+
+if TYPE_CHECKING:
+    from gnas_ext.recommend import Explanation
+
+Artefact = Annotated[Path, typer.Argument(help="The folder that search wrote.", show_default=False)]
+
+
+def similar(
+    artefact: Artefact,
+    item: Annotated[str, typer.Argument(help="Item, as in the log.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", "--k", help="Items at most.")] = 20,
+) -> None:
+    """Print the items that are most like one."""
+    from gnas_ext.recommend import load
+
+    console = Console()
+    for rank, other, score, title in load(folder_of(artefact)).similar(item, k).iter_rows():
+        line = Text(f"{rank:>4}. {score:8.3f}  ") + _name(other, title)
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def explain(
+    artefact: Artefact,
+    user: Annotated[str, typer.Argument(help="User, as in the log.", show_default=False)],
+    item: Annotated[str, typer.Argument(help="Item, as in the log.", show_default=False)],
+    reasons: Annotated[int, typer.Option(help="Touched items to print, the strongest.")] = 10,
+) -> None:
+    """Print why an item has its score for a user."""
+    from gnas_ext.recommend import load
+
+    if reasons < 1:
+        raise InputError(f"--reasons {reasons}: expected 1 or more")
+    _print(Console(), load(folder_of(artefact)).explain(user, item), reasons)
+
+
+def serve(
+    artefact: Artefact,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    watch: Annotated[float, typer.Option(help="Seconds between looks for a new artefact; 0: none.")] = 2.0,
+) -> None:
+    """Answer over HTTP, with a page for people."""
+    try:
+        from gnas_ext.serve import serve as run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("gnas_ext"):
+            raise
+        raise InputError(f"serve needs {error.name}: pip install 'gnas_ext[search,serve]'") from error
+    if not watch >= 0:
+        raise InputError(f"--watch {watch:g}: expected 0 or more")
+    run(folder_of(artefact), host, port, watch)
+
+
+def folder_of(artefact: Path) -> Path:
+    """The artefact, also where the folder that holds it beside its report is named."""
+    inside = artefact / "artefact"
+    return inside if inside.is_dir() and not (artefact / "manifest.json").exists() else artefact
+
+
+def _print(console: Console, explanation: Explanation, most: int) -> None:
+    """The sum, line by line."""
+    reasons = explanation.reasons
+    shown = reasons.sort(reasons["contribution"].abs(), descending=True, maintain_order=True).head(most)
+    lines = [(explanation.base, Text("everybody", style="dim"))]
+    lines += [(contribution, _name(item, title)) for item, title, contribution in shown.iter_rows()]
+    if hidden := reasons.height - shown.height:
+        others = float(reasons["contribution"].sum()) - float(shown["contribution"].sum())
+        lines.append((others, Text(f"{hidden} more touched items", style="dim")))
+    if explanation.rest:
+        lines.append((explanation.rest, Text("the rest", style="dim")))
+    console.print(_name(explanation.item, explanation.title), style="bold", no_wrap=True, overflow="ellipsis")
+    for value, name in lines:
+        console.print(Text(f"{value:+10.3f}  ") + name, no_wrap=True, overflow="ellipsis")
+    console.print(Text(f"{explanation.score:10.3f}  score", style="bold"))
+    console.print(Text(explanation.sums, style="dim"), soft_wrap=True)
+
+
+def _name(item: object, title: str | None) -> Text:
+    """The title and the id, or the id alone."""
+    return Text(title or str(item)) + Text(f"  {item}" if title else "", style="dim")

@@ -1,0 +1,151 @@
+"""Who is ranked, among which items? Those who are asked about, as a model of their own that `top_k_scores` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from gnas_ext.models.factors import FactorModel
+from gnas_ext.ops.quantized_rows import QuantizedRows
+from gnas_ext.ops.topk_scores import topk_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from gnas_ext.graph.csr import CSR
+    from gnas_ext.models.factors import Table
+
+# Rows whose lengths are found at once, for they are float32 meanwhile.
+_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Scores of the n-th of those who are asked about, by any model.
+
+    Attributes:
+        scores: of all items for some of them, [n, n_items], float32.
+        n_users: how many they are.
+        n_items: items that are scored.
+        allow: bool, [n_items]: the items that may be recommended; None for all.
+    """
+
+    scores: Callable[[NDArray[np.int32]], Tensor]
+    n_users: int
+    n_items: int
+    allow: Tensor | None
+
+    def score(self, users: NDArray[np.int32]) -> Tensor:
+        """The scores; -inf for what may not be recommended."""
+        found = self.scores(users)
+        if self.allow is not None:
+            found[:, ~self.allow] = -torch.inf
+        return found
+
+    def size_bytes(self) -> int:
+        """Nothing of its own."""
+        return 0
+
+
+class Shelf:
+    """The items of two tables, made ready once for every question.
+
+    Without a prior int8 rows are multiplied as they are stored. With one they are kept in float32, a column wider,
+    for the op has no place for a number an item: 4 bytes a number instead of 1, and nothing copied a question.
+    """
+
+    def __init__(self, model: FactorModel) -> None:
+        self.model = model
+        self.quantised = model.prior is None and _codes(model.item) is not None and _codes(model.user) is not None
+
+    @cached_property
+    def items(self) -> Tensor | QuantizedRows:
+        """As `ops.topk_scores` takes them."""
+        if self.quantised:
+            codes = _codes(self.model.item)
+            assert codes is not None
+            return codes
+        rows = self.model.item.float()
+        prior = self.model.prior
+        return rows if prior is None else torch.cat([rows, prior[:, None]], 1)
+
+    @cached_property
+    def unit(self) -> Tensor | QuantizedRows:
+        """The items' rows, each of length 1, or 0 where it is zero; of int8 rows only the scales are others."""
+        codes = _codes(self.model.item)
+        rows = self.model.item.float() if codes is None else codes.codes
+        length = torch.cat([some.float().norm(dim=1) for some in torch.split(rows, _AT_ONCE)])
+        inverse = torch.where(length > 0, 1 / length, 0.0)
+        return rows * inverse[:, None] if codes is None else QuantizedRows(rows, inverse, None, 8, codes.width)
+
+    def alike(self, item: int, k: int) -> tuple[Tensor, Tensor]:
+        """Cosines and codes of the k items whose rows point most where an item's does, itself left out, [k] each."""
+        unit, one = self.unit, slice(item, item + 1)
+        if isinstance(unit, QuantizedRows):
+            left: Tensor | QuantizedRows = QuantizedRows(unit.codes[one], unit.scale[one], None, 8, unit.width)
+        else:
+            left = unit[one]
+        values, items = topk_scores(left, unit, k, allow=torch.arange(self.model.n_items) != item)
+        found = items[0] >= 0
+        return values[0][found], items[0][found]
+
+    def side(self, users: Table) -> Tensor | QuantizedRows:
+        """Users' rows, likewise."""
+        codes = _codes(users) if self.quantised else None
+        if codes is not None:
+            return codes
+        rows = users.float()
+        return rows if self.model.prior is None else torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class AskedRows:
+    """The same for rows of users, ranked by the fused op: users x items is never in memory.
+
+    Attributes:
+        users: a row for each of those who are asked about.
+        shelf: the items.
+        allow: as in `Asked`.
+    """
+
+    users: Table
+    shelf: Shelf
+    allow: Tensor | None
+
+    @property
+    def n_users(self) -> int:
+        """How many they are."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Items that are ranked."""
+        return self.shelf.model.n_items
+
+    def score(self, users: NDArray[np.int32]) -> Tensor:
+        """Scores of all items, [len(users), n_items]; only to find out whose are NaN."""
+        model = self.shelf.model
+        return FactorModel(self.users, model.item, model.prior).score(users)
+
+    def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+        """The k best items of each."""
+        left = self.shelf.side(self.users.select(torch.from_numpy(users).long()))
+        return topk_scores(left, self.shelf.items, k, exclude, self.allow)
+
+    def size_bytes(self) -> int:
+        """Nothing of its own."""
+        return 0
+
+
+def _codes(table: Table) -> QuantizedRows | None:
+    """The rows as the ops take them, where they are int8."""
+    if table.scale is None or table.rows.dtype != torch.int8:
+        return None
+    return QuantizedRows(table.rows, table.scale, None, 8, table.rows.shape[1])

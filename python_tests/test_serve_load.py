@@ -1,0 +1,32 @@
+"""Does the server hold out under load, and does the benchmark say what it measured?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra serve")
+
+from benchmarks import files, serve_load
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_nothing_is_dropped_and_memory_stays(tmp_path: Path) -> None:
+    """Half a minute of what `make bench-serve` does for ten, on an artefact of Gowalla's size."""
+    found = serve_load.measure(None, 30.0, 2)
+    assert (found["failed"], found["exit_status"]) == (0, 0)
+    assert found["reloads"] >= 3
+    assert found["memory_mb"]["last_fifth"] < 1.2 * found["memory_mb"]["second_fifth"]
+    page = shutil.copy(ROOT / "docs" / "serve.md", tmp_path)
+    files.put_figures(Path(page), serve_load.table([found]))
+    assert f"{found['reloads']} reloads" in Path(page).read_text()
+
+
+def test_the_page_has_the_figures_that_are_kept() -> None:
+    known = json.loads(serve_load.FOUND.read_text())
+    assert serve_load.table(known) in serve_load.DOCS.read_text()
