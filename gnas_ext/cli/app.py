@@ -111,17 +111,16 @@ def search(
     valid: Annotated[Path | None, typer.Option(help="Likewise; else drawn from --train.")] = None,
     test: Annotated[Path | None, typer.Option(help="Likewise.")] = None,
     models: Annotated[Models, typer.Option(help="What to search among.")] = Models.graph,
-    objectives: Annotated[Objectives, typer.Option(help="What trials are judged by.")] = Objectives.ndcg_bytes,
+    objectives: Annotated[Objectives, typer.Option(help="Goals, in order.")] = Objectives.ndcg_bytes,
     epochs: Annotated[int, typer.Option(help="Passes a trial.")] = 60,
-    finalists: Annotated[int, typer.Option(help="How many of the best are trained again.")] = 3,
-    seeds: Annotated[int, typer.Option(help="With how many seeds, the search's included.")] = 3,
-    halving: Annotated[bool, typer.Option("--halving", help="Cheap trials first, of a part of it all.")] = False,
+    seeds: Annotated[int, typer.Option(help="Seeds that the best get.")] = 3,
+    halving: Annotated[bool, typer.Option("--halving", help="Cheap trials first.")] = False,
     warm_start: Annotated[Path | None, typer.Option(help="Journal whose best come first.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that train side by side; 0 trains in this one.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that train beside this one.")] = 0,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Train on a Ray cluster: auto, or HOST:PORT.", show_default=False),
+        typer.Option(metavar="ADDRESS", help="Ray cluster: auto or HOST:PORT.", show_default=False),
     ] = None,
     cpus: Annotated[float | None, typer.Option(help="Cores a worker on Ray.  [default: 1]", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
@@ -134,7 +133,6 @@ def search(
     _at_least("--k-core", k_core, 1)
     _at_least("--epochs", epochs, 1)
     _at_least("--workers", workers, 0)
-    _at_least("--finalists", finalists, 1)
     _at_least("--seeds", seeds, 1)
     cluster = _cluster(ray, cpus)
     if minutes is not None and not minutes > 0:
@@ -166,7 +164,6 @@ def search(
         seed=seed,
         resume=resume,
         models=models.value,
-        finalists=finalists,
         seeds=seeds,
         fidelities=HALVING if halving else (),
         warm_start=warm_start,

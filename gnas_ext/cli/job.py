@@ -57,7 +57,7 @@ class Options:
         out: folder for `artefact/`, `report.html`, `architecture.svg`, `architecture.mmd` and `journal.log`.
         data: what the log is, for people.
         command: what to type to run it again.
-        minutes, evaluations, goals, epochs, population, finalists, seeds, fidelities, warm_start, seed, resume, models,
+        minutes, evaluations, goals, epochs, population, seeds, fidelities, warm_start, seed, resume, models,
             workers, ray: see `search.recommender.find`.
     """
 
@@ -69,7 +69,6 @@ class Options:
     goals: Sequence[Goal] = ("ndcg", "bytes")
     epochs: int = 60
     population: int = 12
-    finalists: int = 3
     seeds: int = 3
     fidelities: Sequence[float] = ()
     warm_start: Path | None = None
@@ -136,7 +135,6 @@ def _search(split: Split, options: Options, console: Console) -> Found:
             goals=options.goals,
             epochs=options.epochs,
             population=options.population,
-            finalists=options.finalists,
             seeds=options.seeds,
             fidelities=options.fidelities,
             warm_start=options.warm_start,
