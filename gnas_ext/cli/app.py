@@ -111,7 +111,10 @@ def search(
     valid: Annotated[Path | None, typer.Option(help="Likewise; else drawn from --train.")] = None,
     test: Annotated[Path | None, typer.Option(help="Likewise.")] = None,
     models: Annotated[Models, typer.Option(help="What to search among.")] = Models.graph,
-    objectives: Annotated[Objectives, typer.Option(help="Goals, in order.")] = Objectives.ndcg_bytes,
+    objectives: Annotated[
+        Objectives,
+        typer.Option(metavar="GOALS", help="[default: ndcg,bytes; or with ms; or ndcg]", show_default=False),
+    ] = Objectives.ndcg_bytes,
     epochs: Annotated[int, typer.Option(help="Passes a trial.")] = 60,
     seeds: Annotated[int, typer.Option(help="Seeds that the best get.")] = 3,
     halving: Annotated[bool, typer.Option("--halving", help="Cheap trials first.")] = False,

@@ -114,7 +114,7 @@ class AutoEncoder(nn.Module):
     def _hints(self, points: Tensor) -> Tensor:
         """What a point says about each place, [rows, places, HIDDEN]."""
         hints: Tensor = self.hint(points)
-        return hints.relu().unflatten(1, (len(self._sizes), HIDDEN))
+        return hints.relu().reshape(len(hints), len(self._sizes), HIDDEN)
 
     @torch.no_grad()
     def decode(self, points: Tensor) -> list[Tokens]:

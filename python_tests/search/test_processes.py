@@ -57,7 +57,7 @@ except InputError as error:
 def test_a_script_without_a_guard_is_told_so_in_one_line(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED)
-    command = [sys.executable, script, tmp_path / "journal"]
+    command = [sys.executable, str(script), str(tmp_path / "journal")]
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     wanted = 'each worker process runs the script again; put what it does under `if __name__ == "__main__":`\n'
