@@ -46,6 +46,7 @@ class DistilOptions:
             each list's mean taken off; of 1 - the cosine between a row and the teacher's, mapped to its width by a
             matrix that learns, for teachers that have rows; of -log softmax of a touched item beside its user's list.
         batch: users a step.
+        refresh: steps after which quantisers look at all rows again.
         epochs: passes over the users; none leaves what there was to begin with.
         lr: learning rate, times the size of a table's numbers; it falls to zero along half a cosine.
         seed: of draws and shuffles.
@@ -59,6 +60,7 @@ class DistilOptions:
     alignment: float = 0.0
     touches: float = 0.0
     batch: int = 512
+    refresh: int = 16
     epochs: int = 10
     lr: float = 0.02
     seed: int = 0
@@ -67,7 +69,7 @@ class DistilOptions:
         for name in ("temperature", "lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"DistilOptions: expected {name} above 0, got {getattr(self, name)}")
-        for name in ("best", "batch"):
+        for name in ("best", "batch", "refresh"):
             if getattr(self, name) < 1:
                 raise ValueError(f"DistilOptions: expected {name} of 1 or more, got {getattr(self, name)}")
         for name in ("drawn", "ranking", "regression", "alignment", "touches", "epochs"):
@@ -118,7 +120,11 @@ def distil(
     for epoch in range(options.epochs):
         step.refresh()
         order = torch.randperm(len(lists), generator=generator)
-        losses = [step(rows) for rows in torch.split(order, options.batch)]
+        losses = []
+        for number, rows in enumerate(torch.split(order, options.batch)):
+            if number and number % options.refresh == 0:
+                step.refresh()
+            losses.append(step(rows))
         if on_epoch is not None:
             on_epoch(epoch + 1, sum(losses) / max(1, len(losses)))
     return step.student(prior)
@@ -156,7 +162,8 @@ class _Step:
             groups.append({"params": [self.prior], "lr": options.lr * size})
         if self.towards:
             groups.append({"params": [entry[1] for entry in self.towards.values()], "lr": options.lr})
-        self.optimizer = torch.optim.Adam(groups, fused=True)
+        # A user's row has a gradient once a pass. Adam would move it for many steps after that one, and far.
+        self.optimizer = torch.optim.Adagrad(groups, fused=True)
         steps = options.epochs * math.ceil(len(lists) / options.batch)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda done: 0.5 + 0.5 * math.cos(math.pi * min(1.0, done / max(1, steps)))
@@ -188,7 +195,7 @@ class _Step:
         return float(loss.detach())
 
     def refresh(self) -> None:
-        """Before a pass: quantisers look at all rows."""
+        """Quantisers look at all rows."""
         for side, quantiser in self.quantisers.items():
             quantiser.refresh(self.tables[side])
 

@@ -33,7 +33,7 @@ class Quantiser(nn.Module, ABC):
         """What the rows of an index come back as, [len(index), width], of all rows, [n, width]."""
 
     def refresh(self, rows: Tensor) -> None:
-        """Looks at all rows again, before a pass."""
+        """Looks at all rows again: before a pass, and every so many steps."""
 
     @abstractmethod
     def store(self, rows: Tensor) -> Rows:
@@ -95,22 +95,19 @@ class RowBits(Quantiser):
 class Product(Quantiser):
     """Rows in a byte a part (`models.ProductTable`), with codebooks that learn.
 
-    Codes of all rows are found by `refresh`, and those of a batch again where `fresh`.
+    Codes are found for all rows by `refresh`, and anew for few rows whenever they are asked for.
 
     Args:
         rows: [n, width], what training begins with.
         parts: bytes a row.
         weight: [width], how much an error in each column costs.
         length: of every row; 0 for none.
-        fresh: codes are found again whenever rows are asked for.
         seed: of the first codebooks.
     """
 
-    def __init__(
-        self, rows: Tensor, parts: int, weight: Tensor, length: float = 0.0, fresh: bool = True, seed: int = 0
-    ) -> None:
+    def __init__(self, rows: Tensor, parts: int, weight: Tensor, length: float = 0.0, seed: int = 0) -> None:
         super().__init__()
-        self.weight, self.length, self.fresh = weight, length, fresh
+        self.weight, self.length = weight, length
         self.widths = part_widths(rows.var(0, correction=0) * weight, parts)
         self.books = nn.Parameter(codebooks(rows, self.widths, weight, seed))
         self.codes = torch.empty(0)
@@ -119,7 +116,7 @@ class Product(Quantiser):
     def forward(self, rows: Tensor, index: Tensor) -> Tensor:
         """The rows of an index as they come back; gradients flow to the rows and to the vectors that were picked."""
         some = rows.index_select(0, index)
-        if self.fresh:
+        if len(index) < len(rows) // 4:
             self.codes[index] = nearest(some.detach(), self.books.detach(), self.widths, self.weight)
         codes = self.codes[index].long()
         parts = torch.split(self.books, list(self.widths), 1)

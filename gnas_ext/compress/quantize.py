@@ -1,4 +1,4 @@
-"""How does a table shrink without training? Rows in 8, 4 or 2 bits, each with its own scale, or a byte for some columns.
+"""How does a table shrink without training? Rows in 8, 4 or 2 bits with a scale each, or a byte for some columns.
 
 The cheap option: what training with the quantiser in sight (`compress.distil` with `compress.quantisers`) has to beat.
 """

@@ -68,7 +68,9 @@ def test_grouped_rows_are_those_of_their_tables() -> None:
     assert torch.equal(found[3::4], table.tables[3].float())
 
 
-@pytest.mark.parametrize("table", [product_table(11, 1.0), PackedTable(quantize_rows(torch.randn(11, 6), 4)), grouped()])
+@pytest.mark.parametrize(
+    "table", [product_table(11, 1.0), PackedTable(quantize_rows(torch.randn(11, 6), 4)), grouped()]
+)
 def test_some_rows_are_those_of_all(table: ProductTable | PackedTable | GroupedTable) -> None:
     index = torch.tensor([3, 0, 3, 10])
     torch.testing.assert_close(table.float(index), table.float()[index])

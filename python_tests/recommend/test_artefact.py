@@ -16,8 +16,9 @@ from safetensors.numpy import load_file
 
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models import FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity, Table, fit_item_knn
+from gnas_ext.models import CodedModel, FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity, Table, fit_item_knn
 from gnas_ext.recommend import is_artefact, load
+from gnas_ext.recommend._coded import coded_tensors
 from python_tests.recommend.conftest import ITEMS, KINDS, USERS, WIDTH, Sample, make_factors, make_sample
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def arrays(model: Model) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.ge
             "history": model.history.indices,
             **{name: getattr(model, name).numpy() for name in ("series", "vectors", "gain")},
         }
+    if isinstance(model, CodedModel):
+        return {name: tensor.numpy() for name, tensor in coded_tensors(model, None).items()}  # type: ignore[arg-type]
     if isinstance(model, ItemWeights):
         return {"history": model.history.indices, "weight": model.weight.numpy()}
     assert isinstance(model, FactorModel)
@@ -93,7 +96,7 @@ def test_int8_takes_a_quarter_of_the_bytes_and_its_scales(tmp_path: Path) -> Non
     assert small.size_bytes == (USERS + ITEMS) * (WIDTH + 4)
 
 
-@pytest.mark.parametrize("kind", ["int8", "float32", "popularity"])
+@pytest.mark.parametrize("kind", ["int8", "float32", "coded", "popularity"])
 def test_the_bytes_are_those_of_the_stored_tensors(tmp_path: Path, kind: str) -> None:
     folder = make_sample(kind).save(tmp_path / "a")
     assert load(folder).manifest.size_bytes == sum(array.nbytes for array in stored(folder).values())
