@@ -28,7 +28,6 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from benchmarks import files
-from benchmarks.recommenders import POINTS as RECOMMENDERS
 from gnas_ext.compress.distil import DistilOptions
 from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.prune import prune_weights, sparse_bytes
@@ -161,10 +160,14 @@ class Figures:
         """What is known under a key, or what is made now, kept."""
         if key not in self.all:
             self.all[key] = {**make(), "date": str(datetime.date.today())}
-            files.write(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n")
+            self.keep()
         found = self.all[key]
         print(f"{key}: {found['recall']:.4f} / {found['ndcg']:.4f}, {human_bytes(found['bytes'])}", flush=True)
         return dict(found)
+
+    def keep(self) -> None:
+        """Writes the file."""
+        files.write(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n")
 
     def forget(self, begin: str) -> None:
         """Drops all whose key begins so."""
@@ -209,7 +212,7 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
 
     valid = {}
     for recipe in point.candidates:
-        key = f"{data}/valid/{json.dumps(recipe.genes())}"
+        key = f"{data}/valid/{known_as(recipe)}"
         valid[recipe] = figures.once(
             key, lambda recipe=recipe: ranked(cooked(recipe, "train", seeds[0]), split.train, split.valid)
         )
@@ -218,10 +221,11 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
         sys.exit(f"{data} {name}: no candidate has at most {limit:,} bytes")
     chosen = max(fitting, key=lambda recipe: fitting[recipe]["ndcg"])
     figures.all[f"{data}/chosen/{name}"] = chosen.genes()
+    figures.keep()
     for seed in seeds:
         base = bases("all", seed)
         figures.once(f"{data}/base/{seed}", lambda base=base: tested(base, split))
-        key = f"{data}/test/{json.dumps(chosen.genes())}/{seed}"
+        key = f"{data}/test/{known_as(chosen)}/{seed}"
         figures.once(key, lambda seed=seed: tested(cooked(chosen, "all", seed), split))
         figures.once(
             f"{data}/floats/{point.floats}/{seed}",
@@ -233,18 +237,27 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
             f"{data}/magnitude/{name}/{seed}",
             lambda pruned=pruned: {**tested(pruned, split), "bytes": sparse_bytes(pruned)},
         )
-        untrained = [
-            Recipe((Codes(step.user_bytes, step.item_bytes),)) for step in chosen.steps if isinstance(step, Codes)
-        ]
-        for recipe in untrained:
-            figures.once(
-                f"{data}/test/{json.dumps(recipe.genes())}/{seed}",
-                lambda recipe=recipe, seed=seed: tested(cooked(recipe, "all", seed), split),
-            )
+        plain = untrained(chosen)
+        figures.once(
+            f"{data}/test/{known_as(plain)}/{seed}",
+            lambda plain=plain, seed=seed: tested(cooked(plain, "all", seed), split),
+        )
         for bits in (8, 4, 2):
             figures.once(
                 f"{data}/rows/{bits}/{seed}", lambda bits=bits, base=base: tested(quantize_model(base, bits), split)
             )
+
+
+def known_as(recipe: Recipe) -> str:
+    """A recipe as a part of a key."""
+    return json.dumps(recipe.genes(), sort_keys=True)
+
+
+def untrained(recipe: Recipe) -> Recipe:
+    """The nearest codes where a recipe has better ones."""
+    return Recipe(
+        tuple(Codes(step.user_bytes, step.item_bytes) if isinstance(step, Codes) else step for step in recipe.steps)
+    )
 
 
 def largest_share(base: FactorModel, limit: int) -> float:
@@ -268,7 +281,10 @@ def table(figures: Figures) -> str:
         lines.append(row(data, "", "64 float32, the base", base, base))
         for name, point in POINTS.items():
             genes = figures.all.get(f"{data}/chosen/{name}")
-            found = seeds_of(figures, f"{data}/test/{json.dumps(genes)}/") if genes else []
+            if genes is None:
+                continue
+            chosen = Recipe.from_genes(genes)
+            found = seeds_of(figures, f"{data}/test/{known_as(chosen)}/")
             if not found:
                 continue
             wanted = (
@@ -277,13 +293,13 @@ def table(figures: Figures) -> str:
                 else f"≤ {point.may_lose:.1%}"
             )
             lines.append(row(data, f"{point.label}, {wanted}", f"**{words(genes)}**", found, base))
-            plain = Recipe(tuple(Codes(gene["user_bytes"], gene["item_bytes"]) for gene in genes)).genes()
+            plain = untrained(chosen)
             for label, prefix in (
-                ("without training", f"{data}/test/{json.dumps(plain)}/"),
+                ("without training", f"{data}/test/{known_as(plain)}/"),
                 (f"{point.floats} float32, trained alike", f"{data}/floats/{point.floats}/"),
                 ("largest weights", f"{data}/magnitude/{name}/"),
             ):
-                if plain != genes or label != "without training":
+                if plain != chosen or label != "without training":
                     lines.append(row("", "", label, seeds_of(figures, prefix), base))
             deciles.append(f"| {data} | {point.label} | " + " | ".join(changes(found, base)) + " |")
         lines += [
@@ -367,7 +383,7 @@ def main() -> None:
     if unknown:
         sys.exit(f"--points: unknown {', '.join(unknown)}; there are {', '.join(POINTS)}")
     missing = [data for data in given.sets.split(",") if f"{data}/embeddings" not in json.loads(BASES.read_text())]
-    if missing or "embeddings" not in RECOMMENDERS:
+    if missing:
         sys.exit(
             f"--sets: no base is known for {', '.join(missing)}; run make bench-recommenders POINTS=embeddings first"
         )

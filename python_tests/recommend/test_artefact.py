@@ -16,7 +16,17 @@ from safetensors.numpy import load_file
 
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models import CodedModel, FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity, Table, fit_item_knn
+from gnas_ext.models import (
+    CodedModel,
+    FactorModel,
+    GraphFilter,
+    ItemKNN,
+    ItemWeights,
+    Popularity,
+    ProductTable,
+    Table,
+    fit_item_knn,
+)
 from gnas_ext.recommend import is_artefact, load
 from gnas_ext.recommend._coded import coded_tensors
 from python_tests.recommend.conftest import ITEMS, KINDS, USERS, WIDTH, Sample, make_factors, make_sample
@@ -361,6 +371,9 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path, kind: str) 
         sample.model.vectors[3] = torch.inf
     elif isinstance(sample.model, FactorModel) and sample.model.prior is not None:
         sample.model.prior[3] = torch.inf
+    elif isinstance(sample.model, CodedModel):
+        assert isinstance(sample.model.user, ProductTable)
+        sample.model.user.codebook[3] = torch.inf
     with pytest.raises(InputError, match="is not finite"):
         sample.save(tmp_path / "a")
     assert not list(tmp_path.iterdir())
