@@ -20,6 +20,7 @@ import datetime
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,8 +32,7 @@ from benchmarks import files
 from gnas_ext.compress.distil import DistilOptions
 from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.prune import prune_weights, sparse_bytes
-from gnas_ext.compress.quantize import quantize_model
-from gnas_ext.compress.recipe import Codes, Recipe
+from gnas_ext.compress.recipe import Bits, Codes, Recipe
 from gnas_ext.compress.report import recall_by_popularity
 from gnas_ext.data.split_files import read_split
 from gnas_ext.evaluate import evaluate, human_bytes
@@ -210,12 +210,24 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
         lists = bases.lists(which, seed) if trained else None
         return recipe.apply(bases(which, seed), bases.part(which), options=OPTIONS, lists=lists)
 
-    valid = {}
-    for recipe in point.candidates:
-        key = f"{data}/valid/{known_as(recipe)}"
-        valid[recipe] = figures.once(
-            key, lambda recipe=recipe: ranked(cooked(recipe, "train", seeds[0]), split.train, split.valid)
-        )
+    def on_valid(recipe: Recipe) -> dict[str, Any]:
+        return ranked(cooked(recipe, "train", seeds[0]), split.train, split.valid)
+
+    def on_test(recipe: Recipe, seed: int) -> dict[str, Any]:
+        return tested(cooked(recipe, "all", seed), split)
+
+    def narrow(seed: int) -> dict[str, Any]:
+        return tested(bases("all", seed, point.floats), split)
+
+    def largest(seed: int) -> dict[str, Any]:
+        base = bases("all", seed)
+        pruned = prune_weights(base, largest_share(base, limit))
+        return {**tested(pruned, split), "bytes": sparse_bytes(pruned)}
+
+    valid = {
+        recipe: figures.once(f"{data}/valid/{known_as(recipe)}", partial(on_valid, recipe))
+        for recipe in point.candidates
+    }
     fitting = {recipe: found for recipe, found in valid.items() if found["bytes"] <= limit}
     if not fitting:
         sys.exit(f"{data} {name}: no candidate has at most {limit:,} bytes")
@@ -223,29 +235,13 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
     figures.all[f"{data}/chosen/{name}"] = chosen.genes()
     figures.keep()
     for seed in seeds:
-        base = bases("all", seed)
-        figures.once(f"{data}/base/{seed}", lambda base=base: tested(base, split))
-        key = f"{data}/test/{known_as(chosen)}/{seed}"
-        figures.once(key, lambda seed=seed: tested(cooked(chosen, "all", seed), split))
-        figures.once(
-            f"{data}/floats/{point.floats}/{seed}",
-            lambda seed=seed: tested(bases("all", seed, point.floats), split),
-        )
-        share = largest_share(base, limit)
-        pruned = prune_weights(base, share)
-        figures.once(
-            f"{data}/magnitude/{name}/{seed}",
-            lambda pruned=pruned: {**tested(pruned, split), "bytes": sparse_bytes(pruned)},
-        )
-        plain = untrained(chosen)
-        figures.once(
-            f"{data}/test/{known_as(plain)}/{seed}",
-            lambda plain=plain, seed=seed: tested(cooked(plain, "all", seed), split),
-        )
+        figures.once(f"{data}/base/{seed}", partial(on_test, Recipe(()), seed))
+        for recipe in (chosen, untrained(chosen)):
+            figures.once(f"{data}/test/{known_as(recipe)}/{seed}", partial(on_test, recipe, seed))
+        figures.once(f"{data}/floats/{point.floats}/{seed}", partial(narrow, seed))
+        figures.once(f"{data}/magnitude/{name}/{seed}", partial(largest, seed))
         for bits in (8, 4, 2):
-            figures.once(
-                f"{data}/rows/{bits}/{seed}", lambda bits=bits, base=base: tested(quantize_model(base, bits), split)
-            )
+            figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Recipe((Bits(bits),)), seed))
 
 
 def known_as(recipe: Recipe) -> str:

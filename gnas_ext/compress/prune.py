@@ -162,8 +162,11 @@ def fold_rows(model: FactorModel, cold_users: Tensor, cold_items: Tensor) -> Cod
         cold_users: [n_users], bool.
         cold_items: [n_items], bool.
     """
-    tables = [_folded(table.float(), cold) for table, cold in ((model.user, cold_users), (model.item, cold_items))]
-    return CodedModel(*tables, None if model.prior is None else Table(model.prior[:, None]))
+    return CodedModel(
+        _folded(model.user.float(), cold_users),
+        _folded(model.item.float(), cold_items),
+        None if model.prior is None else Table(model.prior[:, None]),
+    )
 
 
 def prune_weights(model: FactorModel, keep: float) -> FactorModel:

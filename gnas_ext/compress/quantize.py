@@ -5,7 +5,7 @@ The cheap option: what training with the quantiser in sight (`compress.distil` w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 from torch import Tensor
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from gnas_ext.models.coded import Rows
 
 _BITS = (2, 4, 8, 32)
+
+
+@overload
+def quantize_table(x: Tensor, bits: Literal[8, 32]) -> Table: ...
+
+
+@overload
+def quantize_table(x: Tensor, bits: int) -> Table | PackedTable: ...
 
 
 def quantize_table(x: Tensor, bits: int) -> Table | PackedTable:
@@ -87,6 +95,14 @@ def degree_groups(degree: Tensor, shares: Sequence[float]) -> Tensor:
         group[order[first:last]] = number
         first = last
     return group
+
+
+@overload
+def quantize_model(model: FactorModel, bits: Literal[8, 32]) -> FactorModel: ...
+
+
+@overload
+def quantize_model(model: FactorModel, bits: int) -> FactorModel | CodedModel: ...
 
 
 def quantize_model(model: FactorModel, bits: int) -> FactorModel | CodedModel:

@@ -16,13 +16,14 @@ import torch
 
 from gnas_ext.compress.distil import DistilOptions, Student, distil
 from gnas_ext.compress.lists import Lists, teach
+from gnas_ext.compress.product import product_table
 from gnas_ext.compress.prune import Leading, prune_columns
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
 from gnas_ext.compress.quantize import degree_groups, prior_table, product_quantize, quantize_groups, quantize_model
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.rotate import importance, rotate, row_length
 from gnas_ext.errors import InputError
-from gnas_ext.models.coded import CodedModel
+from gnas_ext.models.coded import CodedModel, GroupedTable, pack_groups
 from gnas_ext.models.factors import FactorModel
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ class Codes:
         turned = rotate(model)
         if self.solves is not None:
             coded = product_quantize(model, self.user_bytes, self.item_bytes)
+            if self.rare_share:
+                coded = CodedModel(coded.user, self._grouped(turned, context), coded.prior)
             return refit(turned, coded, context.taught(), self.solves, self.ridge, self.top)
         if not self.epochs and not self.rare_share:
             return product_quantize(model, self.user_bytes, self.item_bytes)
@@ -190,14 +193,31 @@ class Codes:
         weight, length = importance(items, users, centred=False), row_length(items)
         item: Quantiser
         if self.rare_share:
-            group = degree_groups(context.degrees(model)[1], [1 - self.rare_share])
-            sizes = (self.item_bytes, self.rare_bytes)
+            group = self._groups(model, context)
             item = Grouped(
-                group, [Product(items[group == number], size, weight, length) for number, size in enumerate(sizes)]
+                group,
+                [Product(items[group == number], size, weight, length) for number, size in enumerate(self._sizes)],
             )
         else:
             item = Product(items, self.item_bytes, weight, length)
         return context.distil(turned, self.epochs, self.lr, user=user, item=item, prior=prior_table)
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return self.item_bytes, self.rare_bytes
+
+    def _groups(self, model: FactorModel, context: Context) -> Tensor:
+        return degree_groups(context.degrees(model)[1], [1 - self.rare_share])
+
+    def _grouped(self, turned: FactorModel, context: Context) -> GroupedTable:
+        """Items by nearest codes, rare ones in fewer bytes."""
+        users, items = turned.user.float(), turned.item.float()
+        group = self._groups(turned, context)
+        weight, length = importance(items, users, centred=False), row_length(items)
+        tables = [
+            product_table(items[group == number], size, weight, length) for number, size in enumerate(self._sizes)
+        ]
+        return GroupedTable(pack_groups(group), tuple(tables), len(items))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gnas_ext.compress.product import nearest
-from gnas_ext.models.coded import CodedModel, ProductTable
+from gnas_ext.models.coded import CodedModel, GroupedTable, ProductTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def refit(
 
     Args:
         model: float32, with the columns of `coded`: what rows stay near to.
-        coded: product codes on both sides.
+        coded: product codes on both sides; items may be in groups of them.
         lists: the teacher's.
         rounds: 0 solves users alone.
         ridge: how strongly rows are held, of the mean of their matrix's diagonal; above 0.
@@ -48,19 +48,34 @@ def refit(
     Raises:
         ValueError: a side is not in product codes, or ridge or top is out of range.
     """
-    if not (isinstance(coded.user, ProductTable) and isinstance(coded.item, ProductTable)):
-        raise ValueError("refit: expected product codes on both sides")
+    tables = coded.item.tables if isinstance(coded.item, GroupedTable) else (coded.item,)
+    products = [table for table in tables if isinstance(table, ProductTable)]
+    if not isinstance(coded.user, ProductTable) or len(products) < len(tables):
+        raise ValueError("refit: expected product codes on both sides, of items in groups or not")
     if not ridge > 0 or not 0 <= top <= 1:
         raise ValueError(f"refit: expected ridge above 0 and top in 0 … 1, got {ridge} and {top}")
     users, items = model.user.float(), model.item.float()
     # Rows that the tables stand for, without bringing them to a length.
-    sides = _Sides(coded, lists, top)
-    user, item = unnormalised(coded.user, users), unnormalised(coded.item, items)
+    sides = _Sides(coded, lists, top, ridge)
+    user = unnormalised(coded.user, users)
+    group = coded.item.groups() if isinstance(coded.item, GroupedTable) else torch.zeros(len(items), dtype=torch.int64)
+    members = [(group == number).nonzero()[:, 0] for number in range(len(products))]
+    products = [unnormalised(table, items[ids]) for ids, table in zip(members, products, strict=True)]
     for _ in range(rounds):
-        user = sides.users(users, user, item, ridge)
-        item = sides.items(items, user, item, ridge)
-    user = sides.users(users, user, item, ridge)
-    return CodedModel(user, item, coded.prior)
+        user = sides.users(users, user, _spread(members, products))
+        products = sides.items(items, user, members, products)
+    user = sides.users(users, user, _spread(members, products))
+    if isinstance(coded.item, GroupedTable):
+        return CodedModel(user, replace(coded.item, tables=tuple(products)), coded.prior)
+    return CodedModel(user, products[0], coded.prior)
+
+
+def _spread(members: list[Tensor], tables: list[ProductTable]) -> Tensor:
+    """The rows of groups, each in its place."""
+    out = torch.empty(sum(map(len, members)), tables[0].width)
+    for ids, table in zip(members, tables, strict=True):
+        out[ids] = table.float()
+    return out
 
 
 def unnormalised(table: ProductTable, rows: Tensor) -> ProductTable:
@@ -75,8 +90,8 @@ def unnormalised(table: ProductTable, rows: Tensor) -> ProductTable:
 class _Sides:
     """Who meets whom in the lists, how much it counts, and what is wanted."""
 
-    def __init__(self, coded: CodedModel, lists: Lists, top: float) -> None:
-        self.lists = lists
+    def __init__(self, coded: CodedModel, lists: Lists, top: float, ridge: float) -> None:
+        self.lists, self.ridge = lists, ridge
         self.prior = torch.zeros(coded.n_items) if coded.prior is None else coded.prior.float()[:, 0]
         there = lists.scores.isfinite()
         share = (lists.scores + lists.log_weight).softmax(1)
@@ -85,44 +100,52 @@ class _Sides:
         self.weight = (1 - top) * share + top * best / best.sum(1, keepdim=True).clamp(min=1)
         self.wanted = lists.scores.masked_fill(~there, 0.0) - self.prior[lists.items]
 
-    def users(self, rows: Tensor, user: ProductTable, item: ProductTable, ridge: float) -> ProductTable:
+    def users(self, rows: Tensor, user: ProductTable, stored: Tensor) -> ProductTable:
         """Users' codes for items as they are stored."""
-        stored, codes, books = item.float(), user.codes.clone(), _Books(user)
+        codes, books = user.codes.clone(), _Books(user)
         step = max(1, _BLOCK // self.lists.items.shape[1])
         for some in torch.split(torch.arange(len(self.lists)), step):
             who = self.lists.users[some]
             h, b = squares(stored, self.lists.items[some], self.weight[some], self.wanted[some], centre=True)
-            codes[who] = books.solved(h, b, rows[who], codes[who], ridge)
+            codes[who] = books.solved(h, b, rows[who], codes[who], self.ridge)
         return replace(user, codes=codes, codebook=books.moved())
 
-    def items(self, rows: Tensor, user: ProductTable, item: ProductTable, ridge: float) -> ProductTable:
-        """Items' codes for users as they are stored."""
-        stored, own = user.float(), item.float()
-        codes, books = item.codes.clone(), _Books(item)
+    def items(
+        self, rows: Tensor, user: ProductTable, members: list[Tensor], tables: list[ProductTable]
+    ) -> list[ProductTable]:
+        """Items' codes, of each group, for users as they are stored."""
+        stored, own = user.float(), _spread(members, tables)
+        most = self.lists.items.shape[1]
         # What each user's scores are off by on the whole costs nothing, and is not the items' to mend.
-        step = max(1, _BLOCK // self.lists.items.shape[1])
         wanted = self.wanted.clone()
-        for some in torch.split(torch.arange(len(self.lists)), step):
+        for some in torch.split(torch.arange(len(self.lists)), max(1, _BLOCK // most)):
             met = own[self.lists.items[some]]
             off = (met @ stored[self.lists.users[some]][:, :, None])[:, :, 0] - wanted[some]
             wanted[some] += (off * self.weight[some]).sum(1, keepdim=True)
-        for which, place, there in _by_item(self.lists.items, item.codes.shape[0]):
-            weight = self.weight.view(-1)[place] * there
-            met = self.lists.users[place // self.lists.items.shape[1]]
-            h, b = squares(stored, met, weight, wanted.view(-1)[place], centre=False)
-            codes[which] = books.solved(h, b, rows[which], codes[which], ridge)
-        return replace(item, codes=codes, codebook=books.moved())
+        found = []
+        for ids, table in zip(members, tables, strict=True):
+            codes, books = table.codes.clone(), _Books(table)
+            row = torch.full((len(rows),), -1)
+            row[ids] = torch.arange(len(ids))
+            for which, place, there in _by_item(self.lists.items, row >= 0):
+                weight = self.weight.view(-1)[place] * there
+                met = self.lists.users[place // most]
+                h, b = squares(stored, met, weight, wanted.view(-1)[place], centre=False)
+                mine = row[which]
+                codes[mine] = books.solved(h, b, rows[which], codes[mine], self.ridge)
+            found.append(replace(table, codes=codes, codebook=books.moved()))
+        return found
 
 
-def _by_item(items: Tensor, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Blocks of items: which, [n], where each stands in all lists, [n, most], and whether it does."""
+def _by_item(items: Tensor, among: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Blocks of the items among some, bool [n_items]: which, [n], where each stands in all lists, [n, most], and whether it does."""
     flat = items.reshape(-1)
     order = flat.argsort(stable=True)
-    degree = torch.bincount(flat, minlength=count)
+    degree = torch.bincount(flat, minlength=len(among))
     begin = degree.cumsum(0) - degree
     # Items in as many lists side by side, so that little is filled up.
     waiting = degree.argsort(stable=True)
-    waiting = waiting[degree[waiting] > 0]
+    waiting = waiting[(degree[waiting] > 0) & among[waiting]]
     first = 0
     while first < len(waiting):
         # The widest of a block decides; it is the last.

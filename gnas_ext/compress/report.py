@@ -97,7 +97,7 @@ def report(
     """
     width = before.user.width
     tables: dict[str, Rows] = {"user": after.user, "item": after.item}
-    tensors = {}
+    tensors: dict[str, int] = {}
     for side, table in tables.items():
         tensors |= _bytes(side, table)
     if isinstance(after, CodedModel):

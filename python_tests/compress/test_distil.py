@@ -28,8 +28,8 @@ OPTIONS = DistilOptions(best=20, drawn=20, batch=16, epochs=10, lr=0.3)
 
 def drawn(width: int, prior: bool = False) -> FactorModel:
     generator = torch.Generator().manual_seed(9)
-    tables = [Table(torch.randn(rows, width, generator=generator) * 0.3) for rows in (USERS, ITEMS)]
-    return FactorModel(*tables, torch.zeros(ITEMS) if prior else None)
+    user, item = (Table(torch.randn(rows, width, generator=generator) * 0.3) for rows in (USERS, ITEMS))
+    return FactorModel(user, item, torch.zeros(ITEMS) if prior else None)
 
 
 def overlap(one: Model, other: Model, train: Interactions, k: int = 10) -> float:
@@ -94,11 +94,9 @@ def test_codes_that_learn_rank_nearer_to_the_model_than_codes_that_do_not(
         Table(items + 0.2 * torch.randn(items.shape, generator=generator)),
         turned.prior,
     )
-    how = {
-        "user": Product(noisy.user.float(), 4, importance(users, items, centred=True), 5.0),
-        "item": Product(noisy.item.float(), 4, importance(items, users, centred=False), 1.0),
-    }
-    student = distil(model, noisy, train, OPTIONS, prior=prior_table, **how)
+    user = Product(noisy.user.float(), 4, importance(users, items, centred=True), 5.0)
+    item = Product(noisy.item.float(), 4, importance(items, users, centred=False), 1.0)
+    student = distil(model, noisy, train, OPTIONS, user=user, item=item, prior=prior_table)
     assert isinstance(student, CodedModel)
     assert overlap(student, model, train) > overlap(product_quantize(noisy, 4, 4), model, train) + 0.1
 

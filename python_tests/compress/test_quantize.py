@@ -119,6 +119,7 @@ def test_a_model_of_few_bits_keeps_its_prior() -> None:
     small = quantize_model(model, 4)
     assert isinstance(small, CodedModel)
     assert small.prior is not None
+    assert model.prior is not None
     assert torch.equal(small.prior.float()[:, 0], model.prior)
     assert small.size_bytes() == (6 + 9) * (8 + 4) + 2 * 8 + 9 * 4
 

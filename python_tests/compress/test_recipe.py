@@ -24,6 +24,7 @@ RECIPES = {
     "groups": Recipe((Groups(0.2, 8, 2),)),
     "codes": Recipe((Codes(4, 4),)),
     "codes_solved": Recipe((Codes(4, 4, solves=0),)),
+    "codes_solved_in_groups": Recipe((Codes(4, 4, solves=1, rare_share=0.5, rare_bytes=2),)),
     "codes_learned": Recipe((Codes(4, 4, epochs=1, rare_share=0.5, rare_bytes=2),)),
     "prune_distil_quantise": Recipe((Columns(8), Distil(1), Codes(3, 3))),
     "distil_prune_quantise": Recipe((Distil(1), Columns(12), Bits(4))),
