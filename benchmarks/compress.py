@@ -82,18 +82,25 @@ class Point(NamedTuple):
     candidates: Sequence[Recipe]
 
 
-def codes(user: int, item: int) -> list[Recipe]:
-    """Product codes: the nearest ones, and those that rank as the base does, at the top above all or everywhere."""
-    solved = [Recipe((Codes(user, item, solves=1, top=top),)) for top in (0.25, 0.75)]
-    return [Recipe((Codes(user, item),)), *solved]
+def codes(user: int, item: int, popular: int, rare: int) -> list[Recipe]:
+    """Product codes: the nearest ones, those that rank as the base does, and those with more bytes for popular items.
+
+    Args:
+        user: bytes a user.
+        item: bytes an item where all have as many.
+        popular: bytes of the quarter of the items that is touched most, else.
+        rare: bytes of the others.
+    """
+    grouped = Codes(user, popular, solves=2, top=0.25, rare_share=0.75, rare_bytes=rare)
+    return [Recipe((one,)) for one in (Codes(user, item), Codes(user, item, solves=2, top=0.25), grouped)]
 
 
 POINTS: Mapping[str, Point] = {
-    "3.9x": Point("≥ 3.9×", 3.9, 0, 0.002, 16, codes(64, 64)[:1]),
-    "8x": Point("≥ 8×", 8, 0, 0.01, 8, codes(30, 30)),
-    "12x": Point("≥ 12×", 12, 0, 0.01, 4, codes(20, 20)),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, codes(14, 15)),
-    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, codes(30, 30)),
+    "3.9x": Point("≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))]),
+    "8x": Point("≥ 8×", 8, 0, 0.01, 8, codes(30, 30, 45, 25)),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, codes(20, 20, 36, 13)),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, codes(14, 15, 26, 10)),
+    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, codes(30, 30, 44, 25)),
 }
 
 
@@ -355,7 +362,8 @@ def words(genes: Sequence[Mapping[str, Any]]) -> str:
     """A recipe for people."""
     return ", then ".join(
         f"{gene['user_bytes']} and {gene['item_bytes']} bytes a user and item, "
-        + ("nearest" if gene["solves"] is None else f"refitted, top {gene['top']}")
+        + (f"{gene['rare_bytes']} for the rarest {gene['rare_share']:.0%}, " if gene["rare_share"] else "")
+        + ("nearest" if gene["solves"] is None else f"refitted {gene['solves']} times")
         if gene["step"] == "codes"
         else " ".join(f"{key} {value}" for key, value in gene.items())
         for gene in genes

@@ -138,7 +138,12 @@ class _Sides:
 
 
 def _by_item(items: Tensor, among: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Blocks of the items among some, bool [n_items]: which, [n], where each stands in all lists, [n, most], and whether it does."""
+    """Blocks of items: which, [n], where each stands in all lists, [n, most], and whether it does.
+
+    Args:
+        items: of the lists, [users, count].
+        among: which items are asked for, [n_items], bool.
+    """
     flat = items.reshape(-1)
     order = flat.argsort(stable=True)
     degree = torch.bincount(flat, minlength=len(among))
