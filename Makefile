@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding bench-serve install-bench fuzz gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
+.PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding bench-compress bench-serve install-bench fuzz gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,13 @@ bench-serve: install  ## gnas-ext serve under load: milliseconds, memory, reload
 
 fuzz: install  ## a million damaged artefacts, each loaded or refused: MINUTES at most; exit status 1 if one is neither
 	$(BIN)/python ci/fuzz_load.py --minutes '$(or $(MINUTES),60)'
+
+# A part: make bench-compress DATA=../shared/data SETS=gowalla COMPRESS=12x,16x COMPRESS_SEEDS=0; it goes on where it was stopped
+COMPRESS ?=
+COMPRESS_SEEDS ?= 0,1,2
+
+bench-compress: install  ## the best 64-float model made smaller, on the splits in DATA, three hours
+	$(BIN)/python -m benchmarks.compress --data '$(DATA)' --points '$(COMPRESS)' --sets '$(SETS)' --seeds '$(COMPRESS_SEEDS)'
 
 # No install: there may be no network beside a GPU.
 gpu-check:  ## on a machine with an NVIDIA GPU: build, tests, compute-sanitizer, figures; with PYTHON, offline

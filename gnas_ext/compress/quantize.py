@@ -1,45 +1,152 @@
-"""How a table shrinks to a quarter: rows in int8, each with its own scale, without training."""
+"""How does a table shrink without training? Rows in 8, 4 or 2 bits with a scale each, or a byte for some columns.
+
+The cheap option: what training with the quantiser in sight (`compress.distil` with `compress.quantisers`) has to beat.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 from torch import Tensor
 
+from gnas_ext.compress.product import product_table
+from gnas_ext.compress.rotate import importance, rotate, row_length
 from gnas_ext.errors import InputError
+from gnas_ext.models.coded import CodedModel, GroupedTable, PackedTable, pack_groups
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.ops.quantize_rows import quantize_rows
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def quantize_table(x: Tensor, bits: int) -> Table:
-    """Stores rows in 32 or 8 bits an entry.
+    from gnas_ext.models.coded import Rows
+
+_BITS = (2, 4, 8, 32)
+
+
+@overload
+def quantize_table(x: Tensor, bits: Literal[8, 32]) -> Table: ...
+
+
+@overload
+def quantize_table(x: Tensor, bits: int) -> Table | PackedTable: ...
+
+
+def quantize_table(x: Tensor, bits: int) -> Table | PackedTable:
+    """Stores rows in 32, 8, 4 or 2 bits an entry.
 
     Eight bits are symmetric and row by row: the scale is the row's largest magnitude / 127, a code is the nearest
     integer to entry / scale, so an entry is off by half a scale at most. A row of zeros has scale 1 and stays zero.
+    Four and two bits leave out what is far where that makes the row's squared error less (`ops.quantize_rows`, "mse");
+    two bits have a zero a row beside the scale, for else they would have three codes instead of four.
 
     Args:
         x: [n, width], float32.
-        bits: 32 keeps x as it is; 8 makes int8 codes in -127 … 127 and a float32 scale a row.
+        bits: 32 keeps x as it is; 8 makes int8 codes in -127 … 127 and a float32 scale a row; 4 and 2 are packed.
 
     Raises:
         InputError: an entry is NaN or infinite.
-        ValueError, TypeError: x is not two-dimensional float32, or bits is neither 32 nor 8.
+        ValueError, TypeError: x is not two-dimensional float32, or bits is none of these.
     """
+    _check(x)
+    if bits not in _BITS:
+        raise ValueError(f"quantize_table: expected 2, 4, 8 or 32 bits, got {bits}")
+    if bits == 32:
+        return Table(x)
+    if bits == 8:
+        rows = quantize_rows(x)
+        return Table(rows.codes, rows.scale)
+    return PackedTable(quantize_rows(x, bits, clip="mse", symmetric=bits == 4))
+
+
+def quantize_groups(x: Tensor, group: Tensor, bits: Sequence[int]) -> GroupedTable:
+    """Stores rows in bits that hang on their group: popular rows in many, rare ones in few.
+
+    Args:
+        x: [n, width], float32.
+        group: the group of each row, [n], 0 … len(bits) - 1 (`degree_groups`).
+        bits: of each group, four groups at most: 32, 8, 4 or 2.
+    """
+    _check(x)
+    tables: list[Rows] = []
+    for number, some in enumerate(bits):
+        rows = x[group == number]
+        table = quantize_table(rows, some)
+        # In a group, int8 rows are packed ones too.
+        tables.append(PackedTable(quantize_rows(rows)) if some == 8 else table)
+    return GroupedTable(pack_groups(group), tuple(tables), len(x))
+
+
+def degree_groups(degree: Tensor, shares: Sequence[float]) -> Tensor:
+    """Groups of rows by how often they were touched, [n], int64: group 0 are the most popular.
+
+    Args:
+        degree: touches of each row, [n].
+        shares: of all rows, for each group but the last, which has the rest.
+    """
+    if not all(share >= 0 for share in shares) or sum(shares) > 1:
+        raise ValueError(f"degree_groups: expected shares of 0 or more that add up to 1 at most, got {list(shares)}")
+    order = degree.argsort(descending=True, stable=True)
+    group = torch.full((len(degree),), len(shares), dtype=torch.int64)
+    first = 0
+    for number, share in enumerate(shares):
+        last = first + round(share * len(degree))
+        group[order[first:last]] = number
+        first = last
+    return group
+
+
+@overload
+def quantize_model(model: FactorModel, bits: Literal[8, 32]) -> FactorModel: ...
+
+
+@overload
+def quantize_model(model: FactorModel, bits: int) -> FactorModel | CodedModel: ...
+
+
+def quantize_model(model: FactorModel, bits: int) -> FactorModel | CodedModel:
+    """Stores both tables in 32, 8, 4 or 2 bits an entry; the prior, one number an item, stays float32."""
+    user, item = quantize_table(model.user.float(), bits), quantize_table(model.item.float(), bits)
+    if isinstance(user, Table) and isinstance(item, Table):
+        return FactorModel(user, item, model.prior)
+    return CodedModel(user, item, None if model.prior is None else Table(model.prior[:, None]))
+
+
+def product_quantize(model: FactorModel, user_parts: int, item_parts: int, seed: int = 0) -> CodedModel:
+    """Stores rows in so many bytes each, and the prior in one an item, without training.
+
+    Columns are turned first (`rotate`), and an error counts as much as it moves scores (`importance`). Where all rows
+    of a table are of one length, as those of cosines are, so are they again when they are read.
+
+    Args:
+        model: float32 or int8.
+        user_parts: bytes a user, from width / 16 to width.
+        item_parts: bytes an item.
+        seed: of the codebooks.
+    """
+    turned = rotate(model)
+    user, item = turned.user.float(), turned.item.float()
+    _check(user)
+    _check(item)
+    return CodedModel(
+        product_table(user, user_parts, importance(user, item, centred=True), row_length(user), seed),
+        product_table(item, item_parts, importance(item, user, centred=False), row_length(item), seed),
+        None if model.prior is None else prior_table(model.prior),
+    )
+
+
+def prior_table(prior: Tensor) -> Rows:
+    """A prior, float32 [n_items], in a byte an item."""
+    return product_table(prior[:, None], 1)
+
+
+def _check(x: Tensor) -> None:
     if x.dim() != 2:
         raise ValueError(f"quantize_table: expected x of shape [n, width], got {list(x.shape)}")
     if x.dtype != torch.float32:
         raise TypeError(f"quantize_table: expected float32, got {x.dtype}")
-    if bits not in (8, 32):
-        raise ValueError(f"quantize_table: expected 8 or 32 bits, got {bits}")
     finite = x.isfinite().all(1)
     if not finite.all():
         row = int(finite.logical_not().nonzero()[0])
         raise InputError(f"quantize_table: row {row} holds NaN or Inf and cannot be stored; did training diverge?")
-    if bits == 32:
-        return Table(x)
-    rows = quantize_rows(x)
-    return Table(rows.codes, rows.scale)
-
-
-def quantize_model(model: FactorModel, bits: int) -> FactorModel:
-    """Stores both tables in 32 or 8 bits an entry; the prior, one number an item, stays float32."""
-    return FactorModel(quantize_table(model.user.float(), bits), quantize_table(model.item.float(), bits), model.prior)

@@ -5,6 +5,7 @@ and what it returns is finished: nothing of it changes afterwards.
 """
 
 from gnas_ext.models.base import HistoryModel, Model, Ranker
+from gnas_ext.models.coded import CodedModel, GroupedTable, PackedTable, ProductTable
 from gnas_ext.models.ease import ItemWeights, fit_ease
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.graph_filter import GraphFilter, fit_graph_filter
@@ -22,14 +23,18 @@ from gnas_ext.models.slim import fit_slim
 from gnas_ext.models.walk import fit_rp3beta, fit_walk
 
 __all__ = [
+    "CodedModel",
     "FactorModel",
     "GraphFilter",
+    "GroupedTable",
     "HistoryModel",
     "ItemKNN",
     "ItemWeights",
     "Mixture",
     "Model",
+    "PackedTable",
     "Popularity",
+    "ProductTable",
     "Ranker",
     "Table",
     "decayed_counts",

@@ -50,6 +50,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def width(self) -> int:
+        """Numbers a row."""
+        return self.rows.shape[1]
+
     def float(self, index: Tensor | None = None) -> Tensor:
         """All rows, or those of an index, as float32 [n, width]."""
         if index is not None:
@@ -109,13 +114,25 @@ class FactorModel:
                 k,
                 exclude,
             )
-        rows, items = left.float(), right.float()
-        if self.prior is not None:
-            # One column more: 1 for a user, the prior for an item.
-            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-            items = torch.cat([items, self.prior[:, None]], 1)
-        return topk_scores(rows, items, k, exclude)
+        return ranked(left.float(), right.float(), self.prior, k, exclude)
 
     def size_bytes(self) -> int:
         """Bytes of both tables, their scales and the prior."""
         return self.user.size_bytes() + self.item.size_bytes() + (0 if self.prior is None else self.prior.nbytes)
+
+
+def ranked(rows: Tensor, items: Tensor, prior: Tensor | None, k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+    """The k best items of each row, scores and items, as `Ranker.best` returns them.
+
+    Args:
+        rows: [n, width], float32.
+        items: [n_items, width], float32.
+        prior: [n_items], added to all scores; None for nothing.
+        k: how many.
+        exclude: row i is what row i does not get.
+    """
+    if prior is not None:
+        # One column more: 1 for a user, the prior for an item.
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+        items = torch.cat([items, prior[:, None]], 1)
+    return topk_scores(rows, items, k, exclude)

@@ -10,11 +10,13 @@ import torch
 from scipy import sparse
 
 from gnas_ext.errors import InputError
+from gnas_ext.models.coded import CodedModel
 from gnas_ext.models.ease import ItemWeights
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.graph_filter import GraphFilter, Scales
 from gnas_ext.models.itemknn import ItemKNN
 from gnas_ext.models.popularity import Popularity
+from gnas_ext.recommend import _coded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -219,6 +221,7 @@ KINDS: Mapping[str, Kind] = {
             _factor_tensors,
             _factors,
         ),
+        Kind("coded_factors", CodedModel, (), _coded.NAMES, _coded.coded_tensors, _coded.coded_model),
         Kind("popularity", Popularity, (WEIGHT,), (), _popularity_tensors, _popularity),
         Kind("item_knn", ItemKNN, (SIMILAR_INDPTR, SIMILAR_ITEMS, SIMILARITY), (), _item_knn_tensors, _item_knn),
         Kind("graph_filter", GraphFilter, (NUMBERS, SERIES, VECTORS, GAIN), (), _filter_tensors, _filter),

@@ -12,8 +12,21 @@ import torch
 from gnas_ext.data.interactions import Interactions, Step
 from gnas_ext.evaluate.compare import ModelResult
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models import FactorModel, Table, fit_ease, fit_graph_filter, fit_item_knn, fit_popularity
+from gnas_ext.models import (
+    CodedModel,
+    FactorModel,
+    GroupedTable,
+    PackedTable,
+    ProductTable,
+    Table,
+    fit_ease,
+    fit_graph_filter,
+    fit_item_knn,
+    fit_popularity,
+)
+from gnas_ext.models.coded import pack_groups
 from gnas_ext.models.response import plateau
+from gnas_ext.ops.quantize_rows import quantize_rows
 from gnas_ext.recommend import Provenance, load, save_artefact
 
 if TYPE_CHECKING:
@@ -24,7 +37,7 @@ if TYPE_CHECKING:
 
 USERS, ITEMS, WIDTH = 12, 30, 5
 # What an artefact can hold: two tables of either type, or a classic.
-KINDS = ("int8", "float32", "popularity", "item_knn", "graph_filter", "item_weights")
+KINDS = ("int8", "float32", "coded", "popularity", "item_knn", "graph_filter", "item_weights")
 
 
 @dataclass
@@ -54,7 +67,21 @@ def make_factors(dtype: str, prior: bool = True) -> FactorModel:
     return FactorModel(table(USERS), table(ITEMS), torch.rand(ITEMS, generator=generator) if prior else None)
 
 
+def make_coded() -> CodedModel:
+    """Every table of codes: users a byte a part, items in two groups, the prior in few bits."""
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.randint(256, (USERS, 2), generator=generator, dtype=torch.uint8)
+    user = ProductTable(codes, torch.randn(256, WIDTH, generator=generator).half(), (2, WIDTH - 2), 1.5)
+    x = torch.randn(ITEMS, WIDTH, generator=generator)
+    group = torch.arange(ITEMS) % 2
+    tables = PackedTable(quantize_rows(x[group == 0], 4)), PackedTable(quantize_rows(x[:1], 2, symmetric=False))
+    prior = PackedTable(quantize_rows(x[:, :1].contiguous(), 8))
+    return CodedModel(user, GroupedTable(pack_groups(group), tables, ITEMS), prior)
+
+
 def make_model(kind: str, train: Interactions) -> Model:
+    if kind == "coded":
+        return make_coded()
     if kind == "popularity":
         return fit_popularity(train, USERS, ITEMS)
     if kind == "item_knn":

@@ -18,8 +18,19 @@ from safetensors.numpy import load_file
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models import FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity, Table, fit_item_knn
+from gnas_ext.models import (
+    CodedModel,
+    FactorModel,
+    GraphFilter,
+    ItemKNN,
+    ItemWeights,
+    Popularity,
+    ProductTable,
+    Table,
+    fit_item_knn,
+)
 from gnas_ext.recommend import is_artefact, load
+from gnas_ext.recommend._coded import coded_tensors
 from gnas_ext.recommend._seen import read_seen, write_seen
 from gnas_ext.recommend.manifest import SCHEMA_VERSION, SEEN
 from python_tests.recommend.conftest import ITEMS, KINDS, USERS, WIDTH, Sample, make_factors, make_sample
@@ -55,6 +66,8 @@ def arrays(model: Model) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.ge
             "history": model.history.indices,
             **{name: getattr(model, name).numpy() for name in ("series", "vectors", "gain")},
         }
+    if isinstance(model, CodedModel):
+        return {name: tensor.numpy() for name, tensor in coded_tensors(model, None).items()}  # type: ignore[arg-type]
     if isinstance(model, ItemWeights):
         return {"history": model.history.indices, "weight": model.weight.numpy()}
     assert isinstance(model, FactorModel)
@@ -95,7 +108,7 @@ def test_int8_takes_a_quarter_of_the_bytes_and_its_scales(tmp_path: Path) -> Non
     assert small.size_bytes == (USERS + ITEMS) * (WIDTH + 4)
 
 
-@pytest.mark.parametrize("kind", ["int8", "float32", "popularity"])
+@pytest.mark.parametrize("kind", ["int8", "float32", "coded", "popularity"])
 def test_the_bytes_are_those_of_the_stored_tensors(tmp_path: Path, kind: str) -> None:
     folder = make_sample(kind).save(tmp_path / "a")
     assert load(folder).manifest.size_bytes == sum(array.nbytes for array in stored(folder).values())
@@ -407,6 +420,9 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path, kind: str) 
         sample.model.vectors[3] = torch.inf
     elif isinstance(sample.model, FactorModel) and sample.model.prior is not None:
         sample.model.prior[3] = torch.inf
+    elif isinstance(sample.model, CodedModel):
+        assert isinstance(sample.model.user, ProductTable)
+        sample.model.user.codebook[3] = torch.inf
     with pytest.raises(InputError, match="is not finite"):
         sample.save(tmp_path / "a")
     assert not list(tmp_path.iterdir())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
+    from gnas_ext.models.coded import CodedModel
     from gnas_ext.models.factors import FactorModel
     from gnas_ext.train.loop import Epoch, Stopped
 
@@ -94,6 +95,6 @@ def build(
     return Built(compress(genotype, fitted.model), fitted.epochs, fitted.best_epoch, fitted.stopped)
 
 
-def compress(genotype: Mapping[str, Any], model: FactorModel) -> FactorModel:
+def compress(genotype: Mapping[str, Any], model: FactorModel) -> FactorModel | CodedModel:
     """The trained model as its genotype wants it shipped."""
     return quantize_model(model, int(genotype["bits"]))

@@ -1,0 +1,408 @@
+"""How small does the best 64-float model get, and what is lost? All of `make bench-compress`.
+
+    python -m benchmarks.compress --data ../shared/data --sets gowalla --points 16x --seeds 0
+
+The base is the point `embeddings` of `benchmarks.recommenders`, trained as there. A point is a number of bytes with its
+candidates: recipes of `gnas_ext.compress`. Each is applied to the base of training alone and ranked on validation; the
+best NDCG@20 within the bytes is taken, applied to the base of training and validation, and ranked on test, once. The
+choice is made with the first seed. Beside it stand a float32 model of about as many bytes, trained alike; the largest
+weights of the base with a bit for each that says which they are; and the base quantised without training.
+
+Bytes are those of all tensors that the artefact stores for the model. Milliseconds are a user's, of 512 users together
+and of one alone, on this machine. What is done is kept after each step and not done again; trained tables are kept in
+.cache/compress, which git does not see. --again forgets the figures of a point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+
+from benchmarks import files
+from gnas_ext.compress.distil import DistilOptions
+from gnas_ext.compress.lists import Lists, teach
+from gnas_ext.compress.prune import prune_weights, sparse_bytes
+from gnas_ext.compress.recipe import Bits, Codes, Recipe
+from gnas_ext.compress.report import recall_by_popularity
+from gnas_ext.data.split_files import read_split
+from gnas_ext.evaluate import evaluate, human_bytes
+from gnas_ext.evaluate.cost import latency_ms
+from gnas_ext.evaluate.evaluate import judged_users
+from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.search.recommender.build import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+
+    from gnas_ext.data.interactions import Interactions, Split
+    from gnas_ext.models.base import Model
+
+HERE = Path(__file__).resolve().parent
+FOUND = HERE / "results" / "compress" / "figures.json"
+BASES = HERE / "results" / "recommenders" / "figures.json"
+CACHE = HERE.parent / ".cache" / "compress"
+DOCS = HERE.parent / "docs" / "compression.md"
+SETS = ("gowalla", "yelp2018")
+K = 20
+# LightGCN as published, 256 bytes a node (He et al., 2020).
+LIGHTGCN = {"gowalla": (0.1820, 0.1547), "yelp2018": (0.0653, 0.0532)}
+OPTIONS = DistilOptions(batch=512)
+
+
+class Point(NamedTuple):
+    """How small, and what may be lost.
+
+    Attributes:
+        label: for the table.
+        ratio: times smaller than the base, or
+        node_bytes: bytes a node at most, of all that is stored.
+        may_lose: of Recall@20 and NDCG@20; None where LightGCN's published figures are to be beaten instead.
+        floats: width of the float32 model that it is compared with.
+        candidates: recipes.
+    """
+
+    label: str
+    ratio: float
+    node_bytes: float
+    may_lose: float | None
+    floats: int
+    candidates: Sequence[Recipe]
+
+
+def codes(user: int, item: int, popular: int, rare: int) -> list[Recipe]:
+    """Product codes: the nearest ones, those that rank as the base does, and those with more bytes for popular items.
+
+    Args:
+        user: bytes a user.
+        item: bytes an item where all have as many.
+        popular: bytes of the quarter of the items that is touched most, else.
+        rare: bytes of the others.
+    """
+    grouped = Codes(user, popular, solves=2, top=0.25, rare_share=0.75, rare_bytes=rare)
+    return [Recipe((one,)) for one in (Codes(user, item), Codes(user, item, solves=2, top=0.25), grouped)]
+
+
+POINTS: Mapping[str, Point] = {
+    "3.9x": Point("≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))]),
+    "8x": Point("≥ 8×", 8, 0, 0.01, 8, codes(30, 30, 45, 25)),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, codes(20, 20, 36, 13)),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, codes(14, 15, 26, 10)),
+    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, codes(30, 30, 44, 25)),
+}
+
+
+class Bases:
+    """Trained float32 models, kept in files.
+
+    Args:
+        cache: where.
+        data: the data set.
+        split: its parts.
+    """
+
+    def __init__(self, cache: Path, data: str, split: Split) -> None:
+        self.cache, self.data, self.split = cache, data, split
+        self.genotype = json.loads(BASES.read_text())[f"{data}/embeddings"]["genotype"]
+
+    def part(self, which: str) -> Interactions:
+        """The touches of "train", or of "all": training and validation."""
+        return self.split.train if which == "train" else self.split.train_and_valid
+
+    def __call__(self, which: str, seed: int, floats: int = 64) -> FactorModel:
+        """The base of a part, or one of another width."""
+        path = self.cache / f"{self.data}-{floats}-{seed}-{which}.safetensors"
+        if not path.exists():
+            genotype = {**self.genotype, "dim": floats}
+            start = time.perf_counter()
+            model = build(genotype, self.part(which), epochs=int(genotype["epochs"]), seed=seed).model
+            assert isinstance(model, FactorModel)
+            tensors = {"user": model.user.rows, "item": model.item.rows}
+            if model.prior is not None:
+                tensors["prior"] = model.prior
+            save(path, tensors)
+            print(f"{path.name}: trained in {time.perf_counter() - start:.0f} s", flush=True)
+        found = load_file(path)
+        return FactorModel(Table(found["user"]), Table(found["item"]), found.get("prior"))
+
+    def lists(self, which: str, seed: int) -> Lists:
+        """What the base says of each user."""
+        path = self.cache / f"{self.data}-64-{seed}-{which}-lists.safetensors"
+        if not path.exists():
+            made = teach(self(which, seed), self.part(which), OPTIONS.best, OPTIONS.drawn, OPTIONS.seed)
+            tensors = {"users": made.users, "items": made.items, "scores": made.scores, "log_weight": made.log_weight}
+            save(path, tensors)
+        found = load_file(path)
+        return Lists(**found, best=OPTIONS.best)
+
+
+def save(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Writes under another name, then renames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_suffix(".tmp")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, waiting)
+    waiting.replace(path)
+
+
+class Figures:
+    """What was found so far, by data set, point and step: a file that is written anew after each step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.all: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def once(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What is known under a key, or what is made now, kept."""
+        if key not in self.all:
+            self.all[key] = {**make(), "date": str(datetime.date.today())}
+            self.keep()
+        found = self.all[key]
+        print(f"{key}: {found['recall']:.4f} / {found['ndcg']:.4f}, {human_bytes(found['bytes'])}", flush=True)
+        return dict(found)
+
+    def keep(self) -> None:
+        """Writes the file."""
+        files.write(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n")
+
+    def forget(self, begin: str) -> None:
+        """Drops all whose key begins so."""
+        self.all = {key: value for key, value in self.all.items() if not key.startswith(begin)}
+
+
+def ranked(model: Model, train: Interactions, target: Interactions) -> dict[str, Any]:
+    """Recall, NDCG and bytes."""
+    metrics = evaluate(model, train, target, (K,))
+    return {"recall": metrics[f"recall@{K}"], "ndcg": metrics[f"ndcg@{K}"], "bytes": model.size_bytes()}
+
+
+def tested(model: Model, split: Split) -> dict[str, Any]:
+    """Everything that the table says of a model on test."""
+    train, test = split.train_and_valid, split.test
+    seen = SeenItems.from_interactions(train, model.n_users)
+    users = judged_users(model.n_users, train, test)[:512].astype(np.int32)
+    return {
+        **ranked(model, train, test),
+        "deciles": recall_by_popularity(model, train, test, K),
+        "ms": latency_ms(model, users, K, seen, 5),
+        "ms_alone": latency_ms(model, users[:1], K, seen, 15),
+    }
+
+
+def most_bytes(point: Point, base: FactorModel) -> int:
+    """Bytes that a point allows."""
+    if point.node_bytes:
+        return int(point.node_bytes * (base.n_users + base.n_items))
+    return int(base.size_bytes() / point.ratio)
+
+
+def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
+    """Measures what is not known of a point yet."""
+    point, split = POINTS[name], bases.split
+    limit = most_bytes(point, bases("all", seeds[0]))
+
+    def cooked(recipe: Recipe, which: str, seed: int) -> Model:
+        trained = any(getattr(step, "epochs", 0) or getattr(step, "solves", None) is not None for step in recipe.steps)
+        lists = bases.lists(which, seed) if trained else None
+        return recipe.apply(bases(which, seed), bases.part(which), options=OPTIONS, lists=lists)
+
+    def on_valid(recipe: Recipe) -> dict[str, Any]:
+        return ranked(cooked(recipe, "train", seeds[0]), split.train, split.valid)
+
+    def on_test(recipe: Recipe, seed: int) -> dict[str, Any]:
+        return tested(cooked(recipe, "all", seed), split)
+
+    def narrow(seed: int) -> dict[str, Any]:
+        return tested(bases("all", seed, point.floats), split)
+
+    def largest(seed: int) -> dict[str, Any]:
+        base = bases("all", seed)
+        pruned = prune_weights(base, largest_share(base, limit))
+        return {**tested(pruned, split), "bytes": sparse_bytes(pruned)}
+
+    valid = {
+        recipe: figures.once(f"{data}/valid/{known_as(recipe)}", partial(on_valid, recipe))
+        for recipe in point.candidates
+    }
+    fitting = {recipe: found for recipe, found in valid.items() if found["bytes"] <= limit}
+    if not fitting:
+        sys.exit(f"{data} {name}: no candidate has at most {limit:,} bytes")
+    chosen = max(fitting, key=lambda recipe: fitting[recipe]["ndcg"])
+    figures.all[f"{data}/chosen/{name}"] = chosen.genes()
+    figures.keep()
+    for seed in seeds:
+        figures.once(f"{data}/base/{seed}", partial(on_test, Recipe(()), seed))
+        for recipe in (chosen, untrained(chosen)):
+            figures.once(f"{data}/test/{known_as(recipe)}/{seed}", partial(on_test, recipe, seed))
+        figures.once(f"{data}/floats/{point.floats}/{seed}", partial(narrow, seed))
+        figures.once(f"{data}/magnitude/{name}/{seed}", partial(largest, seed))
+        for bits in (8, 4, 2):
+            figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Recipe((Bits(bits),)), seed))
+
+
+def known_as(recipe: Recipe) -> str:
+    """A recipe as a part of a key."""
+    return json.dumps(recipe.genes(), sort_keys=True)
+
+
+def untrained(recipe: Recipe) -> Recipe:
+    """The nearest codes where a recipe has better ones."""
+    return Recipe(
+        tuple(Codes(step.user_bytes, step.item_bytes) if isinstance(step, Codes) else step for step in recipe.steps)
+    )
+
+
+def largest_share(base: FactorModel, limit: int) -> float:
+    """Share of weights that fits, with a bit for each that says whether it is there, and the prior."""
+    entries = base.user.rows.numel() + base.item.rows.numel()
+    left = limit - entries / 8 - (0 if base.prior is None else base.prior.nbytes)
+    return max(0.0, min(1.0, left / 4 / entries - 1e-6))
+
+
+def table(figures: Figures) -> str:
+    """All that is known, as Markdown."""
+    lines = [
+        "| Data | Asked | Model | Bytes | Smaller | Recall@20 | NDCG@20 | Lost | ms a user: of 512, alone |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    deciles = []
+    for data in SETS:
+        base = seeds_of(figures, f"{data}/base/")
+        if not base:
+            continue
+        lines.append(row(data, "", "64 float32, the base", base, base))
+        for name, point in POINTS.items():
+            genes = figures.all.get(f"{data}/chosen/{name}")
+            if genes is None:
+                continue
+            chosen = Recipe.from_genes(genes)
+            found = seeds_of(figures, f"{data}/test/{known_as(chosen)}/")
+            if not found:
+                continue
+            wanted = (
+                f"{LIGHTGCN[data][0]:.4f} / {LIGHTGCN[data][1]:.4f}"
+                if point.may_lose is None
+                else f"≤ {point.may_lose:.1%}"
+            )
+            lines.append(row(data, f"{point.label}, {wanted}", f"**{words(genes)}**", found, base))
+            plain = untrained(chosen)
+            for label, prefix in (
+                ("without training", f"{data}/test/{known_as(plain)}/"),
+                (f"{point.floats} float32, trained alike", f"{data}/floats/{point.floats}/"),
+                ("largest weights", f"{data}/magnitude/{name}/"),
+            ):
+                if plain != chosen or label != "without training":
+                    lines.append(row("", "", label, seeds_of(figures, prefix), base))
+            deciles.append(f"| {data} | {point.label} | " + " | ".join(changes(found, base)) + " |")
+        lines += [
+            row(
+                data,
+                "",
+                f"rows of {bits} bits, a scale a row, without training",
+                seeds_of(figures, f"{data}/rows/{bits}/"),
+                base,
+            )
+            for bits in (8, 4, 2)
+        ]
+    head = "| Data | Asked | " + " | ".join(str(place) for place in range(1, 11)) + " |"
+    return "\n".join(
+        [
+            *[line for line in lines if line],
+            "",
+            "Recall@20 of the held-out pairs by popularity decile of their items, 1 the least touched: before → after.",
+            "",
+            head,
+            "|---|---|" + "---:|" * 10,
+            *deciles,
+        ]
+    )
+
+
+def seeds_of(figures: Figures, prefix: str) -> list[dict[str, Any]]:
+    """What is known of each seed."""
+    return [value for key, value in sorted(figures.all.items()) if key.startswith(prefix)]
+
+
+def row(
+    data: str, asked: str, model: str, found: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]
+) -> str:
+    """A line of the table; "" where nothing is known."""
+    if not found:
+        return ""
+    of = {key: mean(float(one[key]) for one in found) for key in ("recall", "ndcg", "bytes", "ms", "ms_alone")}
+    before = {key: mean(float(one[key]) for one in base[: len(found)]) for key in ("recall", "ndcg", "bytes")}
+    lost = " / ".join(f"{100 * (of[key] / before[key] - 1):+.2f}%" for key in ("recall", "ndcg"))
+    middle = f"{of['recall']:.4f} | {of['ndcg']:.4f}"
+    return (
+        f"| {data} | {asked} | {model} | {human_bytes(round(of['bytes']))} | {before['bytes'] / of['bytes']:.2f}× | "
+        f"{middle} | {lost if found is not base else '–'} | {of['ms']:.3f}, {of['ms_alone']:.1f} |"
+    )
+
+
+def changes(found: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Before and after in each decile."""
+    both = (
+        [mean(one["deciles"][place] for one in some) for place in range(10)] for some in (base[: len(found)], found)
+    )
+    return [f"{was:.3f} → {now:.3f}" for was, now in zip(*both, strict=True)]
+
+
+def words(genes: Sequence[Mapping[str, Any]]) -> str:
+    """A recipe for people."""
+    return ", then ".join(
+        f"{gene['user_bytes']} and {gene['item_bytes']} bytes a user and item, "
+        + (f"{gene['rare_bytes']} for the rarest {gene['rare_share']:.0%}, " if gene["rare_share"] else "")
+        + ("nearest" if gene["solves"] is None else f"refitted {gene['solves']} times")
+        if gene["step"] == "codes"
+        else " ".join(f"{key} {value}" for key, value in gene.items())
+        for gene in genes
+    )
+
+
+def main() -> None:
+    """Runs what is asked for and writes the document."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--data", type=Path, required=True, help="folder with gowalla/ and yelp2018/")
+    arguments.add_argument("--points", default="", help=f"of {', '.join(POINTS)}; all by default")
+    arguments.add_argument("--sets", default=",".join(SETS))
+    arguments.add_argument("--seeds", default="0,1,2")
+    arguments.add_argument("--again", action="store_true", help="measure also what is known")
+    arguments.add_argument("--found", type=Path, default=FOUND)
+    arguments.add_argument("--cache", type=Path, default=CACHE)
+    arguments.add_argument("--docs", type=Path, default=DOCS)
+    given = arguments.parse_args()
+    names = given.points.split(",") if given.points else list(POINTS)
+    unknown = [name for name in names if name not in POINTS]
+    if unknown:
+        sys.exit(f"--points: unknown {', '.join(unknown)}; there are {', '.join(POINTS)}")
+    missing = [data for data in given.sets.split(",") if f"{data}/embeddings" not in json.loads(BASES.read_text())]
+    if missing:
+        sys.exit(
+            f"--sets: no base is known for {', '.join(missing)}; run make bench-recommenders POINTS=embeddings first"
+        )
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    figures = Figures(given.found)
+    for data in given.sets.split(","):
+        if given.again:
+            figures.forget(f"{data}/")
+        folder = given.data / data
+        split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
+        bases = Bases(given.cache, data, split)
+        for name in names:
+            run(data, name, bases, figures, seeds)
+            files.put_figures(given.docs, table(figures))
+
+
+if __name__ == "__main__":
+    main()

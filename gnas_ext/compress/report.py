@@ -1,0 +1,177 @@
+"""What did compression do? Bytes a tensor, bits a degree group, what is pruned, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gnas_ext.evaluate.evaluate import judged_users
+from gnas_ext.evaluate.metrics import find_hits
+from gnas_ext.evaluate.rank import top_k
+from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models.coded import CodedModel, GroupedTable, PackedTable, ProductTable, Rows
+from gnas_ext.models.factors import FactorModel, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from gnas_ext.compress.distil import Student
+    from gnas_ext.data.interactions import Interactions
+    from gnas_ext.models.base import Model
+
+DECILES = 10
+
+
+@dataclass(frozen=True)
+class Report:
+    """A model before and after.
+
+    Attributes:
+        bytes_before, bytes_after: of all that is stored.
+        tensors: bytes of each tensor after, by its name.
+        bits: bits an original number in each degree group of each side, the most popular rows first: codes, scales and
+            zeros of a row over the numbers that it had. Codebooks, groups and the prior are in `tensors` alone.
+        pruned: share of the original columns that is gone for each degree group of each side.
+        metrics_before, metrics_after: on validation, where they were measured: "ndcg@20" and so on.
+    """
+
+    bytes_before: int
+    bytes_after: int
+    tensors: Mapping[str, int]
+    bits: Mapping[str, tuple[float, ...]]
+    pruned: Mapping[str, tuple[float, ...]]
+    metrics_before: Mapping[str, float]
+    metrics_after: Mapping[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller."""
+        return self.bytes_before / max(1, self.bytes_after)
+
+    def lost(self) -> dict[str, float]:
+        """Relative change of each metric, below 0 where it became worse."""
+        return {
+            name: self.metrics_after[name] / before - 1
+            for name, before in self.metrics_before.items()
+            if before and name in self.metrics_after
+        }
+
+    def lines(self) -> list[str]:
+        """For the terminal and for a page."""
+        found = [f"{self.bytes_before:,} bytes before, {self.bytes_after:,} after: {self.ratio:.2f} times smaller"]
+        found += [f"{name}: {size:,} bytes" for name, size in self.tensors.items()]
+        for side, bits in self.bits.items():
+            words = ", ".join(f"{some:.2f}" for some in bits)
+            found.append(
+                f"{side}: {words} bits a number, popular rows first"
+                if len(bits) > 1
+                else f"{side}: {words} bits a number"
+            )
+        for side, shares in self.pruned.items():
+            if any(shares):
+                found.append(f"{side}: {', '.join(f'{share:.0%}' for share in shares)} of the columns are gone")
+        found += [
+            f"{name}: {self.metrics_before[name]:.4f} before, {self.metrics_after[name]:.4f} after ({change:+.2%})"
+            for name, change in self.lost().items()
+        ]
+        return found
+
+
+def report(
+    before: FactorModel,
+    after: Student,
+    metrics_before: Mapping[str, float] | None = None,
+    metrics_after: Mapping[str, float] | None = None,
+) -> Report:
+    """Looks at a model before and after its compression.
+
+    Args:
+        before: float32 or int8.
+        after: what a recipe made of it.
+        metrics_before: of `evaluate` on validation; none where they were not measured.
+        metrics_after: and those after it.
+    """
+    width = before.user.width
+    tables: dict[str, Rows] = {"user": after.user, "item": after.item}
+    tensors: dict[str, int] = {}
+    for side, table in tables.items():
+        tensors |= _bytes(side, table)
+    if isinstance(after, CodedModel):
+        tensors |= {} if after.prior is None else _bytes("prior", after.prior)
+    elif after.prior is not None:
+        tensors["prior"] = after.prior.nbytes
+    return Report(
+        before.size_bytes(),
+        after.size_bytes(),
+        tensors,
+        {side: tuple(8 * _row_bytes(part) / width for part in _parts(table)) for side, table in tables.items()},
+        {side: tuple(1 - part.width / width for part in _parts(table)) for side, table in tables.items()},
+        dict(metrics_before or {}),
+        dict(metrics_after or {}),
+    )
+
+
+def recall_by_popularity(model: Model, train: Interactions, target: Interactions, k: int = 20) -> list[float]:
+    """Recall at k of the held-out pairs in each popularity decile of the items, the least touched first.
+
+    Items are put in the order of their touches in training, equal ones by code, and cut into ten parts of (nearly) as
+    many items. Of the held-out pairs of the judged users whose item is in a part: the share that is in the user's list.
+    NaN where a part has none; items that the model does not know are in no part.
+    """
+    users = judged_users(model.n_users, train, target)
+    seen = SeenItems.from_interactions(train, model.n_users)
+    held_out = SeenItems.from_interactions(target, model.n_users).select(users)
+    ranked = top_k(model, users, k, seen)
+    at = find_hits(ranked, held_out).at
+    touches = np.bincount(seen.items, minlength=model.n_items)[: model.n_items]
+    decile = np.empty(model.n_items, dtype=np.int64)
+    decile[np.argsort(touches, kind="stable")] = np.arange(model.n_items) * DECILES // max(1, model.n_items)
+    known = held_out.items[held_out.items < model.n_items]
+    there = np.bincount(decile[known], minlength=DECILES)
+    hit = np.bincount(decile[ranked[at]], minlength=DECILES)
+    return [float(one / all_) if all_ else float("nan") for one, all_ in zip(hit, there, strict=True)]
+
+
+def _parts(table: Rows) -> tuple[Rows, ...]:
+    return table.tables if isinstance(table, GroupedTable) else (table,)
+
+
+def _tensors(table: Rows) -> dict[str, Tensor | None]:
+    """What a table that is no group is made of; those with as many rows as it has first."""
+    if isinstance(table, ProductTable):
+        return {"codes": table.codes, "codebook": table.codebook}
+    if isinstance(table, PackedTable):
+        return {"codes": table.rows.codes, "scale": table.rows.scale, "zero": table.rows.zero}
+    if isinstance(table, Table):
+        return {"rows": table.rows, "scale": table.scale}
+    raise TypeError(f"report: expected a table of ours, got {type(table).__name__}")
+
+
+def _bytes(name: str, table: Rows) -> dict[str, int]:
+    if isinstance(table, GroupedTable):
+        found = {f"{name}.group": table.group.nbytes}
+        for number, part in enumerate(table.tables):
+            found |= _bytes(f"{name}.{number}", part)
+        return found
+    found = {f"{name}.{part}": tensor.nbytes for part, tensor in _tensors(table).items() if tensor is not None}
+    rest = table.size_bytes() - sum(found.values())
+    return {**found, f"{name}.layout": rest} if rest else found
+
+
+def _row_bytes(table: Rows) -> float:
+    """Bytes of a row, without what all rows share."""
+    own = [tensor for name, tensor in _tensors(table).items() if name != "codebook" and tensor is not None]
+    return sum(tensor.nbytes for tensor in own) / max(1, len(table))
+
+
+def deciles_table(before: list[float], after: list[float]) -> str:
+    """Two lists of `recall_by_popularity` as a Markdown table."""
+    head = "| Items by popularity | " + " | ".join(f"{place + 1}" for place in range(DECILES)) + " |"
+    lines = [head, "|---|" + "---:|" * DECILES]
+    for name, values in (("before", before), ("after", after)):
+        lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
+    return "\n".join(lines)

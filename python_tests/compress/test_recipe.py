@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gnas_ext.compress import DistilOptions
+from gnas_ext.compress.adapt import Limits, adapt, ladder
+from gnas_ext.compress.recipe import Bits, Codes, Columns, Distil, Groups, NarrowRare, Recipe
+from gnas_ext.compress.report import recall_by_popularity, report
+from gnas_ext.data.interactions import Interactions
+from gnas_ext.errors import InputError
+from gnas_ext.models import CodedModel, FactorModel, Popularity
+from python_tests.compress.conftest import ITEMS, USERS, WIDTH, cosines
+from python_tests.compress.test_distil import overlap
+
+OPTIONS = DistilOptions(best=10, drawn=10, batch=16)
+RECIPES = {
+    "nothing": Recipe(()),
+    "bits": Recipe((Bits(8),)),
+    "four_bits_learned": Recipe((Bits(4, epochs=1, stochastic=True),)),
+    "groups": Recipe((Groups(0.2, 8, 2),)),
+    "codes": Recipe((Codes(4, 4),)),
+    "codes_solved": Recipe((Codes(4, 4, solves=0),)),
+    "codes_solved_in_groups": Recipe((Codes(4, 4, solves=1, rare_share=0.5, rare_bytes=2),)),
+    "codes_learned": Recipe((Codes(4, 4, epochs=1, rare_share=0.5, rare_bytes=2),)),
+    "prune_distil_quantise": Recipe((Columns(8), Distil(1), Codes(3, 3))),
+    "distil_prune_quantise": Recipe((Distil(1), Columns(12), Bits(4))),
+    "narrow": Recipe((NarrowRare(0.3, 5, 1),)),
+}
+
+
+@pytest.fixture
+def valid() -> Interactions:
+    rng = np.random.default_rng(5)
+    return Interactions(rng.integers(1, USERS, 80).astype(np.int32), rng.integers(0, ITEMS, 80).astype(np.int32))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_gives_a_model_of_all_users_and_items(name: str, model: FactorModel, train: Interactions) -> None:
+    small = RECIPES[name].apply(model, train, options=OPTIONS)
+    assert (small.n_users, small.n_items) == (USERS, ITEMS)
+    assert small.score(np.arange(3, dtype=np.int32)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_plain_values_and_back(name: str) -> None:
+    recipe = RECIPES[name]
+    assert Recipe.from_genes(json.loads(json.dumps(recipe.genes()))) == recipe
+
+
+def test_columns_that_went_are_gone(model: FactorModel, train: Interactions) -> None:
+    small = Recipe((Columns(8), Bits(4))).apply(model, train)
+    assert small.size_bytes() == (USERS + ITEMS) * (4 + 4) + 2 * 8 + 4 * ITEMS
+
+
+def test_a_larger_teacher_can_be_named(model: FactorModel, train: Interactions) -> None:
+    teacher = Popularity(torch.arange(float(ITEMS)) / 10, USERS)
+    taught, own = (Recipe((Distil(6, lr=0.3),)).apply(model, train, some, OPTIONS) for some in (teacher, None))
+    assert overlap(taught, teacher, train) > overlap(own, teacher, train) + 0.1
+
+
+def test_wrong_recipes_are_refused(model: FactorModel, train: Interactions) -> None:
+    with pytest.raises(InputError, match=r"Columns.* needs float32 rows, but they are in codes"):
+        Recipe((Codes(4, 4), Columns(3))).apply(model, train)
+    with pytest.raises(InputError, match=r"expected a step of columns, .*, got 'prune'"):
+        Recipe.from_genes([{"step": "prune"}])
+    with pytest.raises(InputError, match=r"recipe: bits: .*'bit'"):
+        Recipe.from_genes([{"step": "bits", "bit": 4}])
+
+
+def test_the_report_adds_up(model: FactorModel, train: Interactions) -> None:
+    small = Recipe((Groups(0.25, 8, 2),)).apply(model, train)
+    found = report(model, small, {"ndcg@20": 0.2}, {"ndcg@20": 0.19})
+    assert sum(found.tensors.values()) == found.bytes_after == small.size_bytes()
+    assert found.bits["item"] == pytest.approx((8 + 32 / WIDTH, 2 + 64 / WIDTH))
+    assert found.lost()["ndcg@20"] == pytest.approx(-0.05)
+    assert "item: 10.00, 6.00 bits a number, popular rows first" in found.lines()
+    assert "ndcg@20: 0.2000 before, 0.1900 after (-5.00%)" in found.lines()
+
+
+def test_the_report_says_what_is_pruned(model: FactorModel, train: Interactions) -> None:
+    found = report(model, Recipe((NarrowRare(0.3, 4, 0),)).apply(model, train, options=OPTIONS))
+    assert found.pruned["user"] == pytest.approx((0, 0.75))
+    assert "user: 0%, 75% of the columns are gone" in found.lines()
+
+
+def test_recall_by_popularity_is_of_pairs_in_tenths_of_the_items() -> None:
+    # Item i was touched by i users; user 20 has items 19 and 18 held out, and gets the most popular one.
+    users = np.concatenate([np.arange(item) for item in range(20)]).astype(np.int32)
+    items = np.repeat(np.arange(20), np.arange(20)).astype(np.int32)
+    train = Interactions(np.append(users, 20).astype(np.int32), np.append(items, 3).astype(np.int32))
+    held_out = Interactions(np.array([20, 20, 20], np.int32), np.array([19, 18, 0], np.int32))
+    found = recall_by_popularity(Popularity(torch.arange(20.0), 21), train, held_out, k=1)
+    assert found[9] == 0.5
+    assert found[0] == 0.0
+    assert np.isnan(found[1:9]).all()
+
+
+def test_the_best_recipe_within_the_limits_is_taken(
+    model: FactorModel, train: Interactions, valid: Interactions
+) -> None:
+    recipes = [Recipe(()), Recipe((Bits(8),)), Recipe((Bits(4),)), Recipe((Bits(2),))]
+    sizes = [recipe.apply(model, train).size_bytes() for recipe in recipes]
+    found = adapt(model, train, valid, Limits(bytes=sizes[1]), recipes)
+    assert [one.fits for one in found.tried] == [False, True, True, True]
+    assert found.chosen is not None
+    assert found.chosen.ndcg == max(one.ndcg for one in found.tried[1:])
+    assert "on validation" in found.lines()[0]
+
+
+def test_out_of_reach_is_said(model: FactorModel, train: Interactions, valid: Interactions) -> None:
+    found = adapt(model, train, valid, Limits(bytes=100), [Recipe((Bits(2),))])
+    assert found.chosen is None
+    assert found.lines()[0].startswith("out of reach of 1 recipes: the smallest takes")
+
+
+def test_the_ladder_keeps_to_its_bytes(train: Interactions) -> None:
+    model = cosines(500, 600)
+    limit = 2 * (512 * WIDTH + 4 * WIDTH + 4) + 600 + 520 + 6 * 1100
+    recipes = ladder(model, limit, epochs=1)
+    assert len(recipes) >= 2
+    for recipe in recipes[:2]:
+        small = recipe.apply(model, train, options=OPTIONS)
+        assert isinstance(small, CodedModel)
+        assert small.size_bytes() <= limit
+    assert ladder(model, 10) == []
+    assert ladder(model, model.size_bytes())[0] == Recipe(())
