@@ -150,7 +150,7 @@ def test_time_is_kept_for_trials_as_long_as_they_are_at_their_fidelity() -> None
 
 
 def test_a_study_without_a_full_evaluation_says_so() -> None:
-    with pytest.raises(InputError, match="none of 2 trials was evaluated in full; allow more, or fewer fidelities"):
+    with pytest.raises(InputError, match=r"none of 2 trials was evaluated in full; .* or leave out --halving"):
         _ = search(2).best
 
 
