@@ -142,6 +142,8 @@ async def _refuse_question(request: Request, error: Exception) -> Response:
     first, *others = error.errors()
     if first["type"] == "json_invalid":
         return _line(422, f"the body is not valid JSON at character {first['loc'][-1]}")
+    if isinstance(first.get("input"), bytes):
+        return _line(422, "expected a header content-type: application/json, and a body in JSON")
     where = ".".join(str(part) for part in first["loc"][1:]) or "the question"
     more = f" (and {len(others)} more)" if others else ""
     return _line(422, f"{where}: {first['msg'].removeprefix('Value error, ')}{_given(first)}{more}")
