@@ -116,7 +116,7 @@ def test_optuna_takes_only_full_evaluations_for_results(tmp_path: Path, study: S
 
 def test_workers_are_told_the_fidelity() -> None:
     space = SearchSpace({"a": Integer(0, 19), "b": Integer(0, 19)})
-    study = evolve(space, shares, evaluations=20, fidelities=(0.25, 1.0), workers=2)
+    study = evolve(space, shares, evaluations=20, fidelities=(0.25, 1.0), workers=1)
     assert {trial.values[0] for trial in study.trials if trial.fidelity == 0.25} == {0.25}
     assert {trial.values[0] for trial in study.complete} == {1.0}
 
