@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gnas_ext.models.factors import FactorModel, Table, ranked
+from gnas_ext.models.factors import ranked
 from gnas_ext.ops.quantize_rows import dequantize_rows
 from gnas_ext.ops.quantized_rows import QuantizedRows
 
@@ -257,11 +257,6 @@ class CodedModel:
         rows = self.user.float(torch.from_numpy(users).long())
         prior = None if self.prior is None else self.prior.float()[:, 0]
         return ranked(rows, self.item.float(), prior, k, exclude)
-
-    def decoded(self) -> FactorModel:
-        """The same rows in float32, 4 bytes a number, for who looks at all of them again and again."""
-        prior = None if self.prior is None else self.prior.float()[:, 0].contiguous()
-        return FactorModel(Table(self.user.float()), Table(self.item.float()), prior)
 
     def size_bytes(self) -> int:
         """Bytes of both tables and the prior."""

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from gnas_ext.evaluate.rank import top_k_scores
-from gnas_ext.models.coded import CodedModel
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.recommend._asked import Asked, AskedRows, Shelf
 from gnas_ext.recommend.fold import FactorFold, fold_of, history_graph
@@ -62,14 +61,7 @@ class Ranking:
     @cached_property
     def fold(self) -> HistoryModel:
         """The way from a history to scores (`recommend.fold`)."""
-        return fold_of(self.tables or self.model, self.seen)
-
-    @cached_property
-    def tables(self) -> FactorModel | None:
-        """Two tables of rows, those of codes decoded once; None of any other model."""
-        if isinstance(self.model, CodedModel):
-            return self.model.decoded()
-        return self.model if isinstance(self.model, FactorModel) else None
+        return fold_of(self.model, self.seen)
 
     @cached_property
     def touched_by(self) -> NDArray[np.int64]:
@@ -79,15 +71,13 @@ class Ranking:
     @cached_property
     def shelf(self) -> Shelf:
         """The items of two tables."""
-        assert self.tables is not None
-        return Shelf(self.tables)
+        assert isinstance(self.model, FactorModel)
+        return Shelf(self.model)
 
     def of_users(self, codes: NDArray[np.int32], k: int, exclude_seen: bool, allow: Tensor | None) -> Pair:
         """A list a user; two tables by the fused op, on int8 rows as they are stored."""
-        # Codes are decoded by the model itself, a call at a time, unless only some items may be recommended.
-        tables = self.model if allow is None else self.tables
-        if isinstance(tables, FactorModel):
-            rows = tables.user.select(torch.from_numpy(codes).long())
+        if isinstance(self.model, FactorModel):
+            rows = self.model.user.select(torch.from_numpy(codes).long())
             return self._of_rows(rows, self.seen.select(codes), k, exclude_seen, allow)
         seen = self.seen if exclude_seen else None
         if allow is None:
@@ -110,7 +100,7 @@ class Ranking:
 
     def alike(self, item: int, k: int) -> Pair:
         """The items that are most like one, itself left out, [1, at most k]."""
-        if self.tables is not None:
+        if isinstance(self.model, FactorModel):
             cosines, codes = self.shelf.alike(item, k)
             return codes[None].int().numpy(), cosines[None].numpy()
         items, scores = similar_items(self.model, self.fold, item, k)

@@ -215,7 +215,7 @@ class Recommender:
             return explain_popular(code, int(self.touched_by[code]), self.titles)
         who = self._users.codes([user])
         mine = self.seen.select(who)
-        return self._explained(mine, int(who[0]), code)
+        return explain_score(self.model, self.fold, mine, int(who[0]), code, self.titles, self.user_ids)
 
     def explain_for_items(self, history: Id | Iterable[Id], item: Id) -> Explanation:
         """The same for somebody who was not in training and touched these items.
@@ -225,7 +225,7 @@ class Recommender:
         """
         mine = self._history("explain_for_items", history)
         code = int(self._items.codes([item])[0])
-        return self._explained(mine, None, code)
+        return explain_score(self.model, self.fold, mine, None, code, self.titles, self.user_ids)
 
     @property
     def fold(self) -> HistoryModel:
@@ -235,10 +235,6 @@ class Recommender:
             InputError: the model has none.
         """
         return self._ranking.fold
-
-    def _explained(self, mine: SeenItems, user: int | None, item: int) -> Explanation:
-        model = self._ranking.tables or self.model
-        return explain_score(model, self.fold, mine, user, item, self.titles, self.user_ids)
 
     def _history(self, method: str, history: Id | Iterable[Id]) -> SeenItems:
         codes = np.unique(self._items.codes(history))

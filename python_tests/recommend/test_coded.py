@@ -30,19 +30,6 @@ def test_a_loaded_model_of_codes_scores_as_before(tmp_path: Path) -> None:
     assert np.array_equal(loaded.score(ALL).numpy(), sample.model.score(ALL).numpy())
 
 
-def test_codes_are_asked_as_the_rows_that_they_stand_for(tmp_path: Path) -> None:
-    sample = make_sample("coded")
-    assert isinstance(sample.model, CodedModel)
-    coded = sample.reload(tmp_path / "a")
-    rows = make_sample("float32", sample.model.decoded()).reload(tmp_path / "b")
-    history = ["00021", "00147"]
-    assert coded.recommend_for_items(history).equals(rows.recommend_for_items(history))
-    assert coded.similar("00021").equals(rows.similar("00021"))
-    ours, theirs = coded.explain("03", "00021"), rows.explain("03", "00021")
-    assert ours.reasons.equals(theirs.reasons)
-    assert (ours.base, ours.rest, ours.method) == (theirs.base, theirs.rest, "folded")
-
-
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

@@ -35,7 +35,6 @@ METHODS = {
     "mixture": "leave-one-out",
     "int8": "folded",
     "float32": "folded",
-    "coded": "folded",
 }
 
 

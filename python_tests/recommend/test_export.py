@@ -135,14 +135,6 @@ def test_inner_products_of_the_vectors_are_the_scores(tmp_path: Path, dtype: str
     np.testing.assert_allclose(user.astype(np.float64) @ item.T.astype(np.float64), wanted, rtol=1e-5, atol=1e-4)
 
 
-def test_codes_have_vectors_too(tmp_path: Path) -> None:
-    recommender = make_sample("coded").reload(tmp_path / "a")
-    folder = export(recommender, "faiss", tmp_path / "vectors")
-    user, item = np.load(folder / "user.npy"), np.load(folder / "item.npy")
-    wanted = recommender.model.score(EVERYBODY).numpy()
-    np.testing.assert_allclose(user.astype(np.float64) @ item.T.astype(np.float64), wanted, rtol=1e-5, atol=1e-4)
-
-
 def test_each_vector_has_its_id(tmp_path: Path, recommender: Recommender) -> None:
     folder = export(recommender, "faiss", tmp_path / "vectors")
     assert pl.read_parquet(folder / "users.parquet")["user"].equals(recommender.user_ids)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gnas_ext.models.coded import CodedModel
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.recommend.export import agree
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gnas_ext.models.coded import Rows
+    from gnas_ext.models.factors import Table
     from gnas_ext.recommend.recommender import Recommender
 
 USER, ITEM = "user.npy", "item.npy"
@@ -35,12 +34,9 @@ def write_vectors(recommender: Recommender, folder: Path) -> None:
         InputError: a model that is not made of two tables, or vectors whose inner products are other scores.
     """
     model = recommender.model
-    if not isinstance(model, FactorModel | CodedModel):
+    if not isinstance(model, FactorModel):
         raise agree.no_form(model, "faiss", "models of two tables of rows")
-    if isinstance(model, CodedModel):
-        prior = None if model.prior is None else model.prior.float()[:, 0]
-    else:
-        prior = model.prior
+    prior = model.prior
     _write(folder / USER, model.user, None if prior is None else torch.ones(model.n_users))
     _write(folder / ITEM, model.item, prior)
     recommender.user_ids.to_frame("user").write_parquet(folder / USERS)
@@ -54,9 +50,9 @@ def _products(user: NDArray[np.float32], item: NDArray[np.float32]) -> torch.Ten
     return torch.from_numpy(user @ item.T)
 
 
-def _write(path: Path, table: Rows, last: torch.Tensor | None) -> None:
+def _write(path: Path, table: Table, last: torch.Tensor | None) -> None:
     """A table as float32, some rows at a time."""
-    width = table.width
+    width = table.float(torch.arange(0)).shape[1]
     shape = (len(table), width + (last is not None))
     written = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     for first in range(0, len(table), _AT_ONCE):
