@@ -117,6 +117,12 @@ POINTS: Mapping[str, Point] = {
         {},
         3,
     ),
+    "chebycf-mixture": Point(
+        "ChebyCF and the embeddings",
+        {"": each({"family": "mixture", "embeddings": 1.0}, chebycf=[0.5, 1.0, 2.0])},
+        {},
+        3,
+    ),
     "popularity": Point("popularity", {"": [{"family": "popularity"}]}, {}),
 }
 

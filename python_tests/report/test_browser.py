@@ -15,6 +15,7 @@ import pytest
 from gnas_ext.report import write_report
 
 from .conftest import make_report
+from .test_page import SECTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,11 +144,11 @@ def test_nothing_is_asked_of_the_network(report_visit: Visit) -> None:
 
 
 def test_the_browser_keeps_all_sections(report_visit: Visit) -> None:
-    assert report_visit.document.count("<section ") == 9
+    assert report_visit.document.count("<section ") == len(SECTIONS)
 
 
 def test_all_sections_are_laid_out(layouts: list[dict[str, Any]]) -> None:
-    assert [layout["sections"] for layout in layouts] == [9, 9]
+    assert [layout["sections"] for layout in layouts] == [len(SECTIONS)] * 2
 
 
 def test_the_page_is_never_wider_than_the_screen(layouts: list[dict[str, Any]]) -> None:
