@@ -18,7 +18,7 @@ from gnas_ext.errors import InputError
 from gnas_ext.serve import questions as ask
 from gnas_ext.serve.answers import explained, found, recommended, similar
 from gnas_ext.serve.current import Current
-from gnas_ext.serve.guard import Guard
+from gnas_ext.serve.guard import HEADERS, Guard
 
 log = logging.getLogger("gnas_ext.serve")
 
@@ -168,4 +168,6 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    return _line(500, "internal error; the server's log has it")
+    answer = _line(500, "internal error; the server's log has it")
+    answer.raw_headers += HEADERS  # Starlette answers this one outside of every middleware
+    return answer

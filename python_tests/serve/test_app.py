@@ -9,6 +9,7 @@ import pytest
 
 import gnas_ext
 from gnas_ext.serve import questions
+from gnas_ext.serve.guard import HEADERS
 from python_tests.recommend.conftest import ITEMS, USERS, make_sample
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ def test_a_body_that_is_too_long_is_refused(client: TestClient, chunked: bool) -
 def test_a_mistake_of_ours_is_not_shown(client: TestClient, current: Current, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current.now.recommender, "rank", lambda *_, **__: int("secret"))
     assert refusal(client, "/recommend", {"users": ["03"]}, status=500) == "internal error; the server's log has it"
+    found = client.post("/recommend", json={"users": ["03"]})
+    assert [found.headers.get_list(name.decode()) for name, _ in HEADERS] == [[value.decode()] for _, value in HEADERS]
 
 
 def test_the_page_may_run_nothing_but_its_own(client: TestClient) -> None:
