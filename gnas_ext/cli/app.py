@@ -1,4 +1,4 @@
-"""What can be typed: `gnas-ext search`, `recommend`, `explain`, `serve`, `evaluate`, `show`, `demo` and the others."""
+"""What can be typed: `gnas-ext search` and `demo`; what uses an artefact stands in `use` and `whole`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from gnas_ext.cli import use
-from gnas_ext.cli.use import Artefact, folder_of
+from gnas_ext.cli import use, whole
+from gnas_ext.cli.arguments import Item, MinRating, Rating, Sep, Timestamp, User, at_least
 from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,14 +37,6 @@ class SplitMethod(StrEnum):
     random = "random"
 
 
-class Format(StrEnum):
-    """How lists are printed."""
-
-    table = "table"
-    csv = "csv"
-    jsonl = "jsonl"
-
-
 class Models(StrEnum):
     """What a search looks for."""
 
@@ -64,27 +55,12 @@ class Objectives(StrEnum):
     ndcg = "ndcg"
 
 
-class ExportForm(StrEnum):
-    """What other programs read."""
-
-    parquet = "parquet"
-    faiss = "faiss"
-    torch = "torch"
-    onnx = "onnx"
-
-
 # Shares of a full trial that --halving begins with.
 HALVING = (1 / 9, 1 / 3, 1.0)
 
 LogFile = Annotated[
     Path | None, typer.Argument(metavar="LOG", help="CSV, TSV, ::, Parquet or JSON lines.", show_default=False)
 ]
-User = Annotated[str | None, typer.Option(help="Column of users; guessed.", show_default=False)]
-Item = Annotated[str | None, typer.Option(help="Column of items; guessed.", show_default=False)]
-Timestamp = Annotated[str | None, typer.Option(help="Column of times; guessed, or none.", show_default=False)]
-Rating = Annotated[str | None, typer.Option(help="Column of ratings; guessed, or none.", show_default=False)]
-Sep = Annotated[str | None, typer.Option(help="Separator; guessed.", show_default=False)]
-MinRating = Annotated[float | None, typer.Option(help="Drop lower ratings.", show_default=False)]
 
 
 @app.command()
@@ -133,15 +109,15 @@ def search(
     from gnas_ext.data import read_items, read_log, read_split, split_log
     from gnas_ext.data.items import attach_items
 
-    _at_least("--k-core", k_core, 1)
-    _at_least("--epochs", epochs, 1)
-    _at_least("--workers", workers, 0)
-    _at_least("--seeds", seeds, 1)
+    at_least("--k-core", k_core, 1)
+    at_least("--epochs", epochs, 1)
+    at_least("--workers", workers, 0)
+    at_least("--seeds", seeds, 1)
     cluster = _cluster(ray, cpus)
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     if evaluations is not None:
-        _at_least("--evaluations", evaluations, 1)
+        at_least("--evaluations", evaluations, 1)
     if train is not None or test is not None or valid is not None:
         parts = _split_files(log, train, test)
         cut: Split = read_split(parts[0], valid, parts[1], seed=seed)
@@ -195,107 +171,8 @@ def demo(
     run_job(split_log(log, "temporal", valid=0.1, test=0.2), options, Console())
 
 
-@app.command()
-def recommend(
-    artefact: Artefact,
-    users: Annotated[list[str], typer.Argument(help="Users, as in the log.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", "--k", help="Items a user.")] = 20,
-    exclude_seen: Annotated[bool, typer.Option(help="Leave out what the user has touched.")] = True,
-    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
-) -> None:
-    """Print whom to recommend what."""
-    from gnas_ext.recommend import load
-
-    lists = load(folder_of(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
-    if format is Format.csv:
-        sys.stdout.write(lists.write_csv())
-        return
-    if format is Format.jsonl:
-        sys.stdout.write(lists.write_ndjson())
-        return
-    console = Console()
-    for name, rows in lists.group_by("user", maintain_order=True):
-        console.print(Text(f"user {name[0]}", style="bold"))
-        for rank, item, score, title in rows.select("rank", "item", "score", "title").iter_rows():
-            line = Text(f"{rank:>4}. {score:8.3f}  ") + Text(title or str(item))
-            console.print(line + Text(f"  {item}" if title else "", style="dim"), no_wrap=True, overflow="ellipsis")
-
-
-app.command()(use.similar)
-app.command()(use.explain)
-app.command()(use.serve)
-
-
-@app.command()
-def evaluate(
-    artefact: Artefact,
-    log: Annotated[Path, typer.Argument(metavar="LOG", help="What came after training.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", "--k", help="Length of the lists.")] = 20,
-    user: User = None,
-    item: Item = None,
-    timestamp: Timestamp = None,
-    rating: Rating = None,
-    sep: Sep = None,
-    min_rating: MinRating = None,
-) -> None:
-    """Measure an artefact on a later log."""
-    from gnas_ext.data import read_log
-    from gnas_ext.recommend import load
-    from gnas_ext.recommend.later import measure_later
-
-    _at_least("-k", k, 1)
-    recommender = load(folder_of(artefact))
-    later = read_log(log, user, item, timestamp, rating, sep, min_rating=min_rating)
-    result, notes = measure_later(recommender, later, k)
-    console = Console()
-    for note in notes:
-        console.print(Text(note), highlight=False)
-    for name, value in result.metrics.items():
-        console.print(f"{name:<14} {value:.4f}", highlight=False)
-    console.print(f"{'ms a user':<14} {result.latency_ms:.4f}", highlight=False)
-
-
-@app.command()
-def show(artefact: Artefact) -> None:
-    """Print what an artefact is made of."""
-    from gnas_ext.evaluate.compare import comparison_table
-    from gnas_ext.evaluate.cost import human_bytes
-    from gnas_ext.recommend import load
-
-    recommender = load(folder_of(artefact))
-    manifest = recommender.manifest
-    console = Console()
-    console.print(Text(f"{manifest.name}: {manifest.n_users:,} users, {manifest.n_items:,} items"))
-    console.print(Text(f"{human_bytes(manifest.size_bytes)} in {len(manifest.tensors)} tensors:"))
-    for name, spec in manifest.tensors.items():
-        console.print(Text(f"  {name:<12} {spec.dtype:<8} {list(spec.shape)}"))
-    console.print(Text(f"genotype: {' '.join(f'{gene}={value}' for gene, value in manifest.genotype.items())}"))
-    if manifest.comparison:
-        console.print(comparison_table(manifest.comparison))
-    origin = manifest.provenance
-    console.print(Text(f"data: {origin.data}; {origin.split_method}\n{origin.fingerprint}"))
-    if origin.command:
-        console.print(Text(f"made by: {origin.command}"), soft_wrap=True)
-
-
-@app.command()
-def export(
-    artefact: Artefact,
-    to: Annotated[ExportForm, typer.Option(help="Lists; vectors; a scorer, for PyTorch or any.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="File to write; for faiss a folder.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", "--k", help="Items a user, in lists.")] = 20,
-    exclude_seen: Annotated[bool, typer.Option(help="Leave out of lists what the user has touched.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-) -> None:
-    """Write an artefact for other programs, checked."""
-    from gnas_ext.evaluate.cost import human_bytes
-    from gnas_ext.recommend import load
-    from gnas_ext.recommend.export import export as write
-
-    written = write(load(folder_of(artefact)), to.value, out, k=k, exclude_seen=exclude_seen, overwrite=overwrite)
-    files = [written] if written.is_file() else list(written.iterdir())
-    size = human_bytes(sum(file.stat().st_size for file in files))
-    Console().print(Text(f"{out}: {size}, agrees with the artefact's own scores"), soft_wrap=True)
+for command in (use.recommend, use.similar, use.explain, use.serve, whole.evaluate, whole.show, whole.export):
+    app.command()(command)
 
 
 @app.command()
@@ -339,11 +216,6 @@ def _cluster(ray: str | None, cpus: float | None) -> Cluster | None:
     if cpus is not None and not cpus > 0:
         raise InputError(f"--cpus {cpus:g}: expected more than 0")
     return Cluster(ray, cpus or 1)
-
-
-def _at_least(option: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{option} {value}: expected {least} or more")
 
 
 def _command() -> str:

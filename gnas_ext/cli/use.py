@@ -1,20 +1,53 @@
-"""What is asked of an artefact beyond lists: `gnas-ext similar`, `explain`, `serve`."""
+"""What is asked of an artefact: `gnas-ext recommend`, `similar`, `explain`, `serve`."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from gnas_ext.cli.arguments import Artefact, folder_of
 from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
     from gnas_ext.recommend import Explanation
 
-Artefact = Annotated[Path, typer.Argument(help="The folder that search wrote.", show_default=False)]
+
+class Format(StrEnum):
+    """How lists are printed."""
+
+    table = "table"
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+def recommend(
+    artefact: Artefact,
+    users: Annotated[list[str], typer.Argument(help="Users, as in the log.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", "--k", help="Items a user.")] = 20,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out what the user has touched.")] = True,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
+) -> None:
+    """Print whom to recommend what."""
+    from gnas_ext.recommend import load
+
+    lists = load(folder_of(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
+    if format is Format.csv:
+        sys.stdout.write(lists.write_csv())
+        return
+    if format is Format.jsonl:
+        sys.stdout.write(lists.write_ndjson())
+        return
+    console = Console()
+    for name, rows in lists.group_by("user", maintain_order=True):
+        console.print(Text(f"user {name[0]}", style="bold"))
+        for rank, item, score, title in rows.select("rank", "item", "score", "title").iter_rows():
+            line = Text(f"{rank:>4}. {score:8.3f}  ") + Text(title or str(item))
+            console.print(line + Text(f"  {item}" if title else "", style="dim"), no_wrap=True, overflow="ellipsis")
 
 
 def similar(
@@ -61,12 +94,6 @@ def serve(
     if not watch >= 0:
         raise InputError(f"--watch {watch:g}: expected 0 or more")
     run(folder_of(artefact), host, port, watch)
-
-
-def folder_of(artefact: Path) -> Path:
-    """The artefact, also where the folder that holds it beside its report is named."""
-    inside = artefact / "artefact"
-    return inside if inside.is_dir() and not (artefact / "manifest.json").exists() else artefact
 
 
 def _print(console: Console, explanation: Explanation, most: int) -> None:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack, closing
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnas_ext.errors import InputError
 from gnas_ext.search.actors import Actors
 from gnas_ext.search.budget import Budget
 from gnas_ext.search.cluster import Cluster
 from gnas_ext.search.executor import Here, Job
 from gnas_ext.search.halving import Halving
 from gnas_ext.search.journal import Journal
-from gnas_ext.search.processes import Processes, refuse_unguarded
+from gnas_ext.search.processes import Processes
 from gnas_ext.search.proposer import Proposal, Proposer
 from gnas_ext.search.study import Stop, Study
-from gnas_ext.search.trial import Trial, as_json
+from gnas_ext.search.terms import check, check_fidelities, check_workers, recipes_of, terms_of
+from gnas_ext.search.trial import Trial
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.search.evaluation import Evaluate, Result
     from gnas_ext.search.executor import Executor
-    from gnas_ext.search.space import SearchSpace, Tokens
+    from gnas_ext.search.space import SearchSpace
     from gnas_ext.search.study import Direction
 
 
@@ -104,14 +103,14 @@ def evolve(
             negative workers, `trial_seconds` without workers.
     """
     directions = tuple(directions)
-    _check(directions, population, resume, journal)
+    check(directions, population, resume, journal)
     if decode and not predict:
         raise ValueError("evolve: decode=True needs predict=True: what is decoded is ranked by the predictor")
-    _check_workers(workers, ray, trial_seconds)
-    _check_fidelities(fidelities)
+    check_workers(workers, ray, trial_seconds)
+    check_fidelities(fidelities)
     budget = Budget(evaluations, minutes, clock)
-    recipes = _recipes(space, initial)
-    terms = _terms(space, directions, seed, population, recipes, predict, decode, fidelities, context)
+    recipes = recipes_of(space, initial)
+    terms = terms_of(space, directions, seed, population, recipes, predict, decode, fidelities, context)
     known = (space, directions, seed, population, recipes, predict, decode)
     proposer = Halving(fidelities, *known) if fidelities else Proposer(*known)
     study = Study(space, directions)
@@ -188,70 +187,3 @@ def _trial(number: int, job: Job, proposal: Proposal, result: Result) -> Trial:
         attributes=result.attributes,
         fidelity=proposal.fidelity,
     )
-
-
-def _check(directions: tuple[Direction, ...], population: int, resume: bool, journal: object) -> None:
-    if not directions or any(way not in ("maximize", "minimize") for way in directions):
-        raise ValueError(f"evolve: expected directions 'maximize' or 'minimize', one an objective, got {directions}")
-    if population < 2:
-        raise ValueError(f"evolve: expected a population of at least 2, got {population}")
-    if resume and journal is None:
-        raise ValueError("evolve: resume=True needs journal=, the file to go on from")
-
-
-def _check_workers(workers: int, ray: str | Cluster | None, trial_seconds: float) -> None:
-    refuse_unguarded()
-    if workers < 0:
-        raise ValueError(f"evolve: expected workers >= 0, got {workers}")
-    if not trial_seconds > 0:
-        raise ValueError(f"evolve: expected trial_seconds > 0, got {trial_seconds}")
-    if trial_seconds < math.inf and not workers and ray is None:
-        raise ValueError("evolve: trial_seconds needs workers=1 or more: what runs in this process cannot be ended")
-
-
-def _check_fidelities(fidelities: Sequence[float]) -> None:
-    shares = tuple(fidelities)
-    if shares and (shares[-1] != 1 or not shares[0] > 0 or any(a >= b for a, b in pairwise(shares))):
-        raise ValueError(
-            f"evolve: expected fidelities that rise from above 0 to 1, such as (1/9, 1/3, 1), got {shares}"
-        )
-
-
-def _recipes(space: SearchSpace, initial: Sequence[Mapping[str, object]]) -> list[Tokens]:
-    """Token sequences of the genotypes to start from, each once."""
-    recipes: dict[Tokens, None] = {}
-    for place, values in enumerate(initial):
-        try:
-            recipes[space.encode(space.genotype(values))] = None
-        except InputError as error:
-            raise InputError(f"initial[{place}]: {error}") from None
-    return list(recipes)
-
-
-def _terms(
-    space: SearchSpace,
-    directions: tuple[Direction, ...],
-    seed: int,
-    population: int,
-    recipes: list[Tokens],
-    predict: bool,
-    decode: bool,
-    fidelities: Sequence[float],
-    context: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """All that decides which trials come and what they give; a journal is resumed only under the same terms."""
-    terms = {
-        "directions": directions,
-        "seed": seed,
-        "population": population,
-        "initial": recipes,
-        "predict": predict,
-        # What is off needs no word, so that journals from before there was such a thing can be resumed.
-        **({"decode": True} if decode else {}),
-        **({"fidelities": tuple(map(float, fidelities))} if fidelities else {}),
-        "genes": space.names,
-        **{f"gene {name!r}": repr(gene) for name, gene in space.genes.items()},
-        **{f"cell {name!r}": repr(cell) for name, cell in space.cells.items()},
-        **{f"context {name!r}": value for name, value in (context or {}).items()},
-    }
-    return {name: as_json(value, name) for name, value in terms.items()}

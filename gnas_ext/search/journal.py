@@ -35,7 +35,14 @@ TERMS = "terms"
 # What every line that Optuna writes begins with: a file that does not is somebody else's, and left alone.
 FIRST_BYTES = b'{"op_code"'
 
+# A value of the terms is shown up to this length: a list of recipes fills a screen.
+SHOWN = 60
+
 _logger = logging.getLogger(__name__)
+
+
+class OtherSearchError(InputError):
+    """The journal is one of ours, but of another search."""
 
 
 class Journal:
@@ -49,8 +56,8 @@ class Journal:
             logged.
 
     Raises:
-        InputError: the file holds something and `resume` is false; it has other terms, is no such journal or is
-            damaged; another driver holds it; it cannot be written.
+        InputError: the file holds something and `resume` is false; it has other terms (`OtherSearchError`), is no such
+            journal or is damaged; another driver holds it; it cannot be written.
     """
 
     def __init__(
@@ -150,12 +157,12 @@ class Journal:
                 self._study.set_user_attr(TERMS, terms)
             return
         changes = [
-            f"{name} ({kept.get(name, 'nothing')} there, {terms.get(name, 'nothing')} now)"
+            f"{name} ({_shown(kept.get(name, 'nothing'))} there, {_shown(terms.get(name, 'nothing'))} now)"
             for name in dict.fromkeys([*kept, *terms])
             if kept.get(name) != terms.get(name)
         ]
         if changes:
-            raise InputError(
+            raise OtherSearchError(
                 f"{self._path}: cannot resume, the journal is of another search: {'; '.join(changes)}. "
                 "Use the same settings or another journal"
             )
@@ -195,9 +202,13 @@ def read_values(path: Path) -> tuple[tuple[Direction, ...], list[tuple[dict[str,
 
     if not path.is_file():
         raise InputError(f"{path}: there is no such journal")
-    with path.open("rb") as file:
-        if file.read(len(FIRST_BYTES)) != FIRST_BYTES:
-            raise InputError(f"{path}: not a journal of a search; name another file")
+    try:
+        with path.open("rb") as file:
+            first = file.read(len(FIRST_BYTES))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if first != FIRST_BYTES:
+        raise InputError(f"{path}: not a journal of a search; name another file")
     with _quiet():
         storage = JournalStorage(JournalFileBackend(str(path), lock_obj=cast("Any", _Held())))
         try:
@@ -207,6 +218,11 @@ def read_values(path: Path) -> tuple[tuple[Direction, ...], list[tuple[dict[str,
     directions = tuple(cast("Direction", direction.name.lower()) for direction in study.directions)
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     return directions, [(dict(trial.params), tuple(trial.values)) for trial in complete]
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 class _Held:

@@ -125,9 +125,11 @@ class Proposer:
         Raises:
             InputError: the space's `valid` refuses everything.
         """
-        if number < len(self._initial):
-            return Proposal(self._initial[number], "initial")
         self._running = running
+        # Not by their numbers: of those that ran side by side when a search was cut off, any may be missing.
+        for tokens in self._initial:
+            if self._is_new(tokens):
+                return Proposal(tokens, "initial")
         rng = random.Random(f"{self._seed}/{number}")
         child = self._child(rng) if number >= self._starters and self._population else None
         return child or self._unseen(rng)

@@ -77,7 +77,8 @@ class Study:
         if not complete:
             if any(trial.state == "complete" for trial in self.trials):
                 raise InputError(
-                    f"none of {len(self.trials)} trials was evaluated in full; allow more, or fewer fidelities"
+                    f"none of {len(self.trials)} trials was evaluated in full; allow more (--minutes, --evaluations), "
+                    "or leave out --halving, fidelities="
                 )
             last = f"; the last one failed: {self.trials[-1].reason}" if self.trials else ""
             raise InputError(f"no trial of {len(self.trials)} is complete{last}")

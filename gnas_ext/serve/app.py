@@ -18,7 +18,7 @@ from gnas_ext.errors import InputError
 from gnas_ext.serve import questions as ask
 from gnas_ext.serve.answers import explained, found, recommended, similar
 from gnas_ext.serve.current import Current
-from gnas_ext.serve.guard import Guard
+from gnas_ext.serve.guard import HEADERS, Guard
 
 log = logging.getLogger("gnas_ext.serve")
 
@@ -142,6 +142,8 @@ async def _refuse_question(request: Request, error: Exception) -> Response:
     first, *others = error.errors()
     if first["type"] == "json_invalid":
         return _line(422, f"the body is not valid JSON at character {first['loc'][-1]}")
+    if isinstance(first.get("input"), bytes):
+        return _line(422, "expected a header content-type: application/json, and a body in JSON")
     where = ".".join(str(part) for part in first["loc"][1:]) or "the question"
     more = f" (and {len(others)} more)" if others else ""
     return _line(422, f"{where}: {first['msg'].removeprefix('Value error, ')}{_given(first)}{more}")
@@ -166,4 +168,6 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    return _line(500, "internal error; the server's log has it")
+    answer = _line(500, "internal error; the server's log has it")
+    answer.raw_headers += HEADERS  # Starlette answers this one outside of every middleware
+    return answer

@@ -18,6 +18,7 @@ import polars as pl
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import load
 from gnas_ext.recommend.manifest import FILES, MANIFEST
+from gnas_ext.serve.rehearsal import rehearse
 
 if TYPE_CHECKING:
     import os
@@ -53,18 +54,21 @@ class Loaded:
 class Current:
     """The artefact in a folder, loaded anew when the folder changes.
 
-    A folder that cannot be loaded, half copied or damaged, changes nothing: the artefact that answers goes on, and
-    `error` says why.
+    A folder that cannot be loaded, half copied, damaged or fatal to load, changes nothing: the artefact that answers
+    goes on, and `error` says why.
 
     Args:
         folder: an artefact.
+        rehearsed: whether a new one is first loaded in a process of its own (`serve.rehearsal`), which takes seconds
+            and, for as long, the memory of one more.
 
     Raises:
         InputError: it cannot be loaded now, at the start.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], rehearsed: bool = True) -> None:
         self._folder = Path(folder)
+        self._rehearsed = rehearsed
         self._lock = threading.Lock()
         self._stamp = self._stamped()
         self.now = _loaded(self._folder)
@@ -80,10 +84,13 @@ class Current:
                 return False
             self._stamp = stamp
             try:
+                if self._rehearsed:
+                    rehearse(self._folder)
                 fresh = _loaded(self._folder)
-            except InputError as error:
-                self.error = " ".join(str(error).split())
-                log.warning("reload failed, the old artefact answers on: %s", self.error)
+            except Exception as error:  # whatever it is: it must not go unseen, nor end what answers
+                known = isinstance(error, InputError)
+                self.error = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
+                log.warning("reload failed, the old artefact answers on: %s", self.error, exc_info=not known)
                 return False
             self.now, self.error = fresh, None
             _give_back()

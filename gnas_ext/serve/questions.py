@@ -1,5 +1,6 @@
 """What may be asked, and how much of it? The bodies of requests and answers, with a limit on every part."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
@@ -11,11 +12,13 @@ MOST_FILTER = 10_000  # items to leave out, or to choose among
 MOST_REASONS = 100
 LONGEST_ID = 256  # characters
 LONGEST_BODY = 1 << 20  # bytes
+# JSON can name half a character, such as "\ud800", which no text holds.
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def _id(value: object) -> str | int:
     whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64
-    if whole or (isinstance(value, str) and 1 <= len(value) <= LONGEST_ID):
+    if whole or (isinstance(value, str) and 1 <= len(value) <= LONGEST_ID and not _HALVES.search(value)):
         return value  # type: ignore[return-value]
     raise ValueError(f"expected an id: a string of 1 … {LONGEST_ID} characters or a whole number of 64 bits")
 

@@ -124,7 +124,7 @@ def test_no_log_at_all(command: Callable[..., int], capsys: pytest.CaptureFixtur
     assert "no log" in capsys.readouterr().err
 
 
-NAMES = ("search", "recommend", "similar", "explain", "serve", "evaluate", "show", "demo", "info")
+NAMES = ("search", "recommend", "similar", "explain", "serve", "evaluate", "show", "export", "demo", "info")
 
 
 @pytest.mark.parametrize("name", [[], *([name] for name in NAMES)])

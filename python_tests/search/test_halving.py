@@ -116,7 +116,7 @@ def test_optuna_takes_only_full_evaluations_for_results(tmp_path: Path, study: S
 
 def test_workers_are_told_the_fidelity() -> None:
     space = SearchSpace({"a": Integer(0, 19), "b": Integer(0, 19)})
-    study = evolve(space, shares, evaluations=20, fidelities=(0.25, 1.0), workers=2)
+    study = evolve(space, shares, evaluations=20, fidelities=(0.25, 1.0), workers=1)
     assert {trial.values[0] for trial in study.trials if trial.fidelity == 0.25} == {0.25}
     assert {trial.values[0] for trial in study.complete} == {1.0}
 
@@ -150,7 +150,7 @@ def test_time_is_kept_for_trials_as_long_as_they_are_at_their_fidelity() -> None
 
 
 def test_a_study_without_a_full_evaluation_says_so() -> None:
-    with pytest.raises(InputError, match="none of 2 trials was evaluated in full; allow more, or fewer fidelities"):
+    with pytest.raises(InputError, match=r"none of 2 trials was evaluated in full; .* or leave out --halving"):
         _ = search(2).best
 
 

@@ -37,6 +37,16 @@ def test_recipes_come_first_then_random_ones_then_children() -> None:
     assert set(origins[6:]) == {"mutation", "crossover"}
 
 
+def test_recipes_lost_when_a_search_side_by_side_was_cut_off_are_made_up_for() -> None:
+    recipes = [(1, 1), (2, 2), (3, 3), (4, 4)]
+    proposer = Proposer(SPACE, ["maximize"], seed=0, size=6, initial=recipes)
+    for number, done in enumerate([recipes[0], recipes[3]]):  # while these ran, the others did and were lost
+        proposer.learn(trial(number, SPACE, done, 1.0))
+    first = propose(proposer, 2)
+    second = proposer.propose(3, {first.tokens})
+    assert [first, second] == [Proposal(recipes[1], "initial"), Proposal(recipes[2], "initial")]
+
+
 def test_parents_are_the_fit() -> None:
     proposer = Proposer(SPACE, ["minimize"], seed=0, size=4, initial=[], predict=False)
     for number in range(20):

@@ -48,16 +48,16 @@ def test_several_workers_share_the_work(place: dict[str, Any]) -> None:
 
 @anywhere_at_once
 def test_a_killed_worker_is_replaced_and_its_trial_repeated(place: dict[str, Any], tmp_path: Path) -> None:
-    study = evolve(SPACE, Killed(tmp_path, times=1, share=0.3), evaluations=12, workers=2, **place)
-    assert len(list(tmp_path.iterdir())) > 1
-    assert [trial.state for trial in study.trials] == ["complete"] * 12
+    study = evolve(SPACE, Killed(tmp_path, times=1, share=0.25), evaluations=6, workers=2, **place)
+    assert list(tmp_path.iterdir())
+    assert [trial.state for trial in study.trials] == ["complete"] * 6
 
 
 @anywhere
 def test_a_trial_that_kills_its_worker_twice_has_failed(place: dict[str, Any], tmp_path: Path) -> None:
-    study = evolve(SPACE, Killed(tmp_path, times=9, share=0.3), evaluations=12, workers=2, **place)
+    study = evolve(SPACE, Killed(tmp_path, times=9, share=0.25), evaluations=6, workers=2, **place)
     failed = [trial for trial in study.trials if trial.state == "failed"]
-    assert len(failed) == len(list(tmp_path.iterdir())) > 1
+    assert len(failed) == len(list(tmp_path.iterdir())) > 0
     (reason,) = {trial.reason for trial in failed}
     assert reason.endswith(", also when it was tried again")
     assert ("was killed (SIGKILL)" if not place else "its worker died (") in reason

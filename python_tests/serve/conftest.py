@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def current(folder: Path) -> Current:
     from gnas_ext.serve import Current
 
-    return Current(folder)
+    return Current(folder, rehearsed=False)
 
 
 @pytest.fixture

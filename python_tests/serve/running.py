@@ -67,7 +67,7 @@ def in_a_thread(app: ASGIApp) -> Iterator[str]:
 
 def watching(folder: Path) -> FastAPI:
     """An application that looks at its folder all the time."""
-    return make_app(Current(folder), watch_s=0.05)
+    return make_app(Current(folder, rehearsed=False), watch_s=0.05)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 
 import gnas_ext
 from gnas_ext.serve import questions
+from gnas_ext.serve.guard import HEADERS
 from python_tests.recommend.conftest import ITEMS, USERS, make_sample
 
 if TYPE_CHECKING:
@@ -175,6 +176,28 @@ def test_an_address_that_is_none(client: TestClient) -> None:
     assert refusal(client, "/recommend", status=405) == "GET /recommend: Method Not Allowed"
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/recommend", rb'{"users": ["\ud800"]}'),
+        ("/recommend", rb'{"history": ["\udfff"]}'),
+        ("/recommend", rb'{"users": ["03"], "items": ["a\ud800"]}'),
+        ("/explain", rb'{"user": "\ud800", "item": "00021"}'),
+        ("/explain", rb'{"user": "03", "item": "\ud800"}'),
+    ],
+)
+def test_an_id_that_is_no_text_is_refused(client: TestClient, path: str, body: bytes) -> None:
+    found = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert found.status_code == 422
+    assert "expected an id" in found.json()["error"]
+
+
+def test_a_body_that_is_not_said_to_be_json_is_refused_in_plain_words(client: TestClient) -> None:
+    found = client.post("/recommend", content=b'{"users": ["03"]}')
+    assert found.status_code == 422
+    assert found.json() == {"error": "expected a header content-type: application/json, and a body in JSON"}
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_long_is_refused(client: TestClient, chunked: bool) -> None:
     long = b" " * (questions.LONGEST_BODY + 1)
@@ -186,6 +209,8 @@ def test_a_body_that_is_too_long_is_refused(client: TestClient, chunked: bool) -
 def test_a_mistake_of_ours_is_not_shown(client: TestClient, current: Current, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(current.now.recommender, "rank", lambda *_, **__: int("secret"))
     assert refusal(client, "/recommend", {"users": ["03"]}, status=500) == "internal error; the server's log has it"
+    found = client.post("/recommend", json={"users": ["03"]})
+    assert [found.headers.get_list(name.decode()) for name, _ in HEADERS] == [[value.decode()] for _, value in HEADERS]
 
 
 def test_the_page_may_run_nothing_but_its_own(client: TestClient) -> None:

@@ -61,6 +61,20 @@ def test_a_folder_that_has_gone_is_waited_for(current: Current, folder: Path) ->
     assert current.refresh()
 
 
+def test_a_mistake_of_ours_is_told_too(
+    current: Current, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(folder: Path) -> None:
+        raise KeyError("no")
+
+    before = current.now
+    monkeypatch.setattr("gnas_ext.serve.current.load", load)
+    assert not current.refresh(force=True)
+    assert current.now is before
+    assert current.error == "KeyError: 'no'"
+    assert "Traceback" in caplog.text
+
+
 def test_a_bad_artefact_is_refused_at_the_start(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"model\.safetensors"):

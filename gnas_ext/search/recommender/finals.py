@@ -5,12 +5,14 @@ Among the best, the order on validation is mostly noise: one run of each says li
 
 from __future__ import annotations
 
+import logging
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.genes import Integer
+from gnas_ext.search.journal import OtherSearchError
 from gnas_ext.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # Among models this close to the best NDCG, which noise cannot tell apart, the smallest is chosen.
 _CLOSE = 0.995
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,25 +89,36 @@ def play(
         trials: of the search.
         objectives: each with a seed of its own; values as in the search.
         minutes: that are left; None for no limit.
-        journal: file to which each run is appended; one that is there is gone on with.
+        journal: file to which each run is appended; one that is there is gone on with, or begun anew where it is of
+            other finalists, as when a search went on after its finals.
         on_run: called after each run with how many there were.
         options: of `evolve`: directions, workers, context …
     """
     genotypes = [trial.genotype for trial in trials]
     rounds = range(len(objectives))
     space = SearchSpace({"round": Integer(0, len(objectives) - 1), "finalist": Integer(0, len(trials) - 1)})
-    runs = evolve(
-        space,
-        Rerun(objectives, genotypes),
-        evaluations=len(objectives) * len(trials),
-        minutes=minutes,
-        initial=[{"round": turn, "finalist": place} for turn in rounds for place in range(len(trials))],
-        predict=False,
-        journal=journal,
-        resume=journal is not None,
-        on_trial=None if on_run is None else lambda study, _: on_run(study.evaluations),
-        **options,
-    )
+
+    def run() -> Study:
+        return evolve(
+            space,
+            Rerun(objectives, genotypes),
+            evaluations=len(objectives) * len(trials),
+            minutes=minutes,
+            initial=[{"round": turn, "finalist": place} for turn in rounds for place in range(len(trials))],
+            predict=False,
+            journal=journal,
+            resume=journal is not None,
+            on_trial=None if on_run is None else lambda study, _: on_run(study.evaluations),
+            **options,
+        )
+
+    try:
+        runs = run()
+    except OtherSearchError:
+        assert journal is not None
+        _logger.warning("%s: of other finalists or seeds; these finals begin anew", journal)
+        journal.unlink()
+        runs = run()
     scores = {(run.genotype["round"], run.genotype["finalist"]): run.values[0] for run in runs.complete}
     counted = [turn for turn in rounds if all((turn, place) in scores for place in range(len(trials)))]
     return [

@@ -15,12 +15,14 @@ from gnas_ext.errors import InputError
 from gnas_ext.search.budget import expected_seconds
 from gnas_ext.search.earlier import best_of_earlier
 from gnas_ext.search.engine import evolve
+from gnas_ext.search.halving import ONE_OF
 from gnas_ext.search.recommender.build import build
 from gnas_ext.search.recommender.choices import space_and_recipes
 from gnas_ext.search.recommender.finals import Finalist, choose, play, qualified
 from gnas_ext.search.recommender.objective import DIRECTIONS, Goal, Objective
 from gnas_ext.search.recommender.shared import shared
 from gnas_ext.search.recommender.whole import plain
+from gnas_ext.search.study import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,8 +118,9 @@ def find(
         seed: of the search and of all training.
         journal: file to which each trial is appended as it ends; those of the finals to one beside it, whose name ends
             in ".finals".
-        resume: goes on where the journal ends. It is refused if the journal's search was for other training or
-            validation rows, or for another graph, goals, k, epochs, population, seed or context.
+        resume: goes on where the journal ends; finals of other finalists begin anew. It is refused if the journal's
+            search was for other training or validation rows, or for another graph, goals, k, epochs, population, seed
+            or context.
         context: what else must be the same to resume, as JSON.
         workers: processes that train side by side; they map the rows into their memory. As in `evolve`, and with the
             same care: a script must guard its start.
@@ -132,12 +135,19 @@ def find(
         The model and how it was found. It repeats exactly for a seed when `evaluations` alone ends the search.
 
     Raises:
-        InputError: the split cannot be trained or judged on, no trial was completed, or the journal is refused.
+        InputError: the split cannot be trained or judged on, no trial was completed (in full, with fidelities), there
+            are too few evaluations for that, or the journal is refused.
         ValueError: no budget, or an argument out of range.
     """
     check_split(split)
     if finalists < 1 or seeds < 1:
         raise ValueError(f"find: expected finalists and seeds of 1 or more, got {finalists} and {seeds}")
+    fewest = sum(ONE_OF**place for place in range(len(fidelities)))
+    if evaluations is not None and evaluations < fewest:
+        raise InputError(
+            f"{evaluations} evaluations: with {len(fidelities)} fidelities the first full one is number {fewest} at "
+            "the earliest; allow more (--evaluations, evaluations=), or leave out --halving, fidelities="
+        )
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     finals = finalists * (seeds - 1)
     space, recipes = space_and_recipes(models, split.train)
@@ -181,7 +191,9 @@ def find(
         best = qualified(study, finalists)
         left = None if deadline is None else (deadline - time.monotonic()) / 60
         judged = [Finalist(trial, trial.values[:1]) for trial in best]
-        if finals and (left is None or left * 60 > expected_seconds(best)):
+        # Who interrupts the search wants what there is, not the finals.
+        stopped = study.stopped is Stop.INTERRUPTED
+        if finals and not stopped and (left is None or left * 60 > expected_seconds(best)):
             judged = play(
                 best,
                 [objective(number) for number in range(1, seeds)],

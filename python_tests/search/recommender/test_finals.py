@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gnas_ext.search import Genotype, Study, Trial
+from gnas_ext.errors import InputError
+from gnas_ext.search import Genotype, Stop, Study, Trial
 from gnas_ext.search.recommender import Finalist, choose, classic_space, find
 from gnas_ext.search.recommender.finals import play, qualified
 from python_tests import logs
@@ -13,7 +14,7 @@ from python_tests import logs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gnas_ext.search.recommender import Found
+    from gnas_ext.search.recommender import Found, Goal
 
 
 def trial(number: int, ndcg: float, size: int) -> Trial:
@@ -132,6 +133,50 @@ def test_finals_are_resumed(found: Found, tmp_path: Path) -> None:
     assert told
     assert told[-1] == (4, 4)
     assert len(told) < 4
+
+
+def test_finals_begin_anew_where_the_search_went_on_to_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal, ways = tmp_path / "finals", ["maximize", "minimize"]
+    first, second, third = trial(4, 0.5, 1), trial(2, 0.25, 1), trial(7, 0.75, 1)
+
+    def final(*trials: Trial, seeds: int = 1) -> list[tuple[float, ...]]:
+        context = {"finalists": [one.genotype.as_dict() for one in trials]}
+        objectives = [rerun(10 * place) for place in range(1, seeds + 1)]
+        played = play(trials, objectives, minutes=None, journal=journal, context=context, directions=ways)
+        return [one.scores for one in played]
+
+    assert final(first, second) == [(0.5, 14.0), (0.25, 12.0)]
+    assert final(third, first) == [(0.75, 17.0), (0.5, 14.0)]
+    assert final(third, first, seeds=2) == [(0.75, 17.0, 27.0), (0.5, 14.0, 24.0)]
+    assert caplog.messages == [f"{journal}: of other finalists or seeds; these finals begin anew"] * 2
+
+
+def test_a_search_with_finals_goes_on(found: Found, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    search(journal=journal, evaluations=3)
+    assert search(journal=journal, resume=True).finalists == found.finalists
+
+
+def test_who_interrupts_the_search_gets_no_finals() -> None:
+    def interrupt(study: Study, _: Trial) -> None:
+        if study.evaluations == 3:
+            raise KeyboardInterrupt
+
+    found = search(on_trial=interrupt)
+    assert found.study.stopped is Stop.INTERRUPTED
+    assert {len(one.scores) for one in found.finalists} == {1}
+
+
+@pytest.mark.parametrize("goals", [("ndcg", "bytes", "ms"), ("ndcg", "ms"), ("ndcg",)])
+def test_whatever_the_goals_there_are_finals(goals: tuple[Goal, ...]) -> None:
+    found = search(goals=goals, evaluations=2, epochs=1, seeds=2, models="classic")
+    assert [len(one.scores) for one in found.finalists] == [2, 2]
+    assert found.trial is choose(found.finalists).trial
+
+
+def test_too_few_evaluations_for_a_full_one_are_refused_before_any() -> None:
+    with pytest.raises(InputError, match=r"^12 evaluations: .* number 13 .*--evaluations.*--halving"):
+        search(evaluations=12, fidelities=(1 / 9, 1 / 3, 1), on_trial=pytest.fail)
 
 
 def test_a_worker_gives_the_same_finals(found: Found) -> None:
