@@ -112,8 +112,15 @@ POINTS: Mapping[str, Point] = {
         "as on gowalla",
     ),
     "mixture": Point(
-        "Turbo-CF and the embeddings",
-        {"": each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.5, 1.0]})},
+        "Turbo-CF, on Yelp2018 also GF-CF, and the embeddings",
+        {
+            "": each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.5, 1.0]}),
+            "yelp2018": [
+                *each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.5, 1.0]}),
+                *each({"family": "mixture", "embeddings": 1.0}, **{"gf-cf": [0.5, 1.0]}),
+                {"family": "mixture", "embeddings": 1.0, "turbo-cf": 0.5, "gf-cf": 0.5},
+            ],
+        },
         {},
         3,
     ),
