@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # A trial may take this share of the minutes, so that even a large log gets to compare a few.
 _SHARE_OF_BUDGET = 1 / 6
+# With workers a trial that takes this share has failed, whatever it is at.
+_SHARE_OF_ANY = 1 / 3
 # And this share of the minutes is kept for the finals.
 _SHARE_OF_FINALS = 1 / 5
 # Seeds of one search are this far apart, so that those of searches with seeds 0, 1, 2 … do not meet.
@@ -92,7 +94,7 @@ def find(
     context: Mapping[str, Any] | None = None,
     workers: int = 0,
     ray: str | Cluster | None = None,
-    trial_seconds: float = math.inf,
+    trial_seconds: float | None = None,
     on_trial: Callable[[Study, Trial], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_rerun: Callable[[int, int], None] | None = None,
@@ -125,7 +127,8 @@ def find(
         workers: processes that train side by side; they map the rows into their memory. As in `evolve`, and with the
             same care: a script must guard its start.
         ray: the cluster on which they train, as in `evolve`; the rows travel by its object store.
-        trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`.
+        trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`, and with these is a third of the
+            minutes if not said: what is solved at once cannot be cut short, and on a large log some of it never ends.
         on_trial: called after each trial with the study so far and the trial.
         on_epoch: called after each pass of each training here: with workers, of the last one alone.
         on_rerun: called after each training of the finals with how many of them are done, and how many there are.
@@ -160,6 +163,9 @@ def find(
     }
     terms = {"goals": list(goals), "k": k, "epochs": epochs, "rows": _hash(split.train, split.valid)}
     away = workers > 0 or ray is not None
+    longest = trial_seconds if trial_seconds is not None else math.inf
+    if trial_seconds is None and away and minutes is not None:
+        longest = 60 * minutes * _SHARE_OF_ANY
     with shared(split, ray is not None, options | {"seed": seed}) if away else nullcontext() as sent:
 
         def objective(number: int) -> Objective | SharedObjective:
@@ -171,7 +177,7 @@ def find(
             "directions": [DIRECTIONS[goal] for goal in goals],
             "workers": workers,
             "ray": ray,
-            "trial_seconds": trial_seconds,
+            "trial_seconds": longest,
         }
         study = evolve(
             space,

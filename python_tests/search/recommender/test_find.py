@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -265,3 +266,17 @@ def test_threads_do_not_change_what_is_found() -> None:
         assert identical(*found)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_worker_may_take_a_third_of_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+
+    def stub(*_: Any, trial_seconds: float, **__: Any) -> Study:
+        asked.append(trial_seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["gnas_ext.search.recommender.find"], "evolve", stub)
+    for more in ({"workers": 1}, {"workers": 1, "trial_seconds": 7.0}, {}):
+        with pytest.raises(KeyboardInterrupt):
+            searched(logs.split(), minutes=3, **more)
+    assert asked == [60.0, 7.0, math.inf]
