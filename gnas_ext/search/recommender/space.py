@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
+from gnas_ext.search.recommender.compression import compression_genes
 from gnas_ext.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def recommender_space(train: Interactions) -> SearchSpace:
         prior, prior_half_life_days: whether popularity is scored beside the embeddings, and how fast it fades.
         loss, negatives, lr, weight_decay: training (see `train.TrainOptions`).
         recent_draws, draw_half_life_days: whether recent touches are shown more often, and how fast that fades.
-        bits: of an embedding, 32 (float) or 8 (integers with a scale a row).
+        columns_kept, codes, bits …: how the embeddings are stored (see `compression_genes`).
     """
     genes: dict[str, Gene] = {
         "dim": Categorical([4, 8, 16, 32, 64], ordered=True),
@@ -41,7 +42,7 @@ def recommender_space(train: Interactions) -> SearchSpace:
         "negatives": Categorical([64, 256, 1024], ordered=True, when={"loss": ["softmax"]}),
         "lr": LogFloat(0.0005, 0.032, levels=7),
         "weight_decay": LogFloat(1e-5, 1e-1, levels=5),
-        "bits": Categorical([8, 32]),
+        **compression_genes(),
     }
     days = span_days(train)
     if days is not None:
