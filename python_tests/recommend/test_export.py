@@ -126,9 +126,8 @@ def test_an_interrupt_stays_one_and_leaves_nothing(
 @pytest.mark.parametrize("prior", [True, False])
 @pytest.mark.parametrize("dtype", ["int8", "float32", "coded"])
 def test_inner_products_of_the_vectors_are_the_scores(tmp_path: Path, dtype: str, prior: bool) -> None:
-    model = (
-        replace(make_coded(), **({} if prior else {"prior": None})) if dtype == "coded" else make_factors(dtype, prior)
-    )
+    coded = make_coded() if prior else replace(make_coded(), prior=None)
+    model = coded if dtype == "coded" else make_factors(dtype, prior)
     recommender = make_sample(dtype, model).reload(tmp_path / "a")
     folder = export(recommender, "faiss", tmp_path / "vectors")
     user, item = np.load(folder / "user.npy"), np.load(folder / "item.npy")
