@@ -82,8 +82,8 @@ def recipes(space: SearchSpace) -> list[dict[str, Any]]:
 def fading(space: SearchSpace) -> list[dict[str, Any]]:
     """Small models beside a popularity that fades quickly, and slowly; beside plain popularity, without times.
 
-    Each in a byte a number, and the first also as a hybrid: pruned to half of its columns, taught what the whole ranked,
-    and stored in codes that rank as it does. On MovieTweetings that takes a quarter of the bytes for the same NDCG@20.
+    Each in a byte a number, and the first also as a hybrid: pruned to half of its columns, taught what the whole one
+    ranked, in codes that rank as it does. On MovieTweetings a quarter of the bytes has the same NDCG@20 then.
     """
     small: dict[str, Any] = {
         "dim": 16,
