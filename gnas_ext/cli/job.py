@@ -245,7 +245,7 @@ def _print_listed(one: _Listed, console: Console) -> None:
 def _print_compression(done: Report, console: Console) -> None:
     """In a few lines; the page has all of it."""
     sizes = f"{human_bytes(done.bytes_before)} in float32, {human_bytes(done.bytes_after)} shipped"
-    console.print(Text(f"compression: {sizes}, {done.ratio:.1f} times smaller", style="bold"))
+    console.print(Text(f"compression: {sizes}, {done.told}", style="bold"))
     for line in done.cost_lines() + done.row_lines():
         console.print(Text(f"  {line}"), soft_wrap=True)
 

@@ -58,6 +58,11 @@ class Report:
         """How many times smaller."""
         return self.bytes_before / max(1, self.bytes_after)
 
+    @property
+    def told(self) -> str:
+        """How many times smaller, or larger: what rows share, such as codebooks, outweighs a very small log."""
+        return f"{self.ratio:.1f} times smaller" if self.ratio >= 1 else f"{1 / self.ratio:.1f} times larger"
+
     def lost(self) -> dict[str, float]:
         """Relative change of each metric, below 0 where it became worse."""
         return {

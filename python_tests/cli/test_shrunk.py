@@ -50,3 +50,10 @@ def test_codes_are_counted_without_what_rows_share() -> None:
     model = build(FACTORS | {"codes": "nearest", "columns_a_byte": 4}, SPLIT.train).model
     assert isinstance(model, CodedModel)
     assert row_lines(model) == ["user: 2.00 bits a number", "item: 2.00 bits a number"]
+
+
+def test_codebooks_may_outweigh_a_very_small_log() -> None:
+    built = build(FACTORS | {"codes": "nearest", "columns_a_byte": 2}, SPLIT.train_and_valid)
+    found = shrunk(built, measure("m", built.model, SPLIT.train_and_valid, SPLIT.test), SPLIT)
+    assert found is not None
+    assert found.told == f"{found.bytes_after / found.bytes_before:.1f} times larger"
