@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from gnas_ext.cli.baselines import LIGHTGCN, best_plain_lightgcn, classics
 from gnas_ext.cli.progress import ComparisonProgress, SearchProgress
+from gnas_ext.cli.shrunk import shrunk
 from gnas_ext.data.interactions import n_users
 from gnas_ext.data.summary import summary
 from gnas_ext.evaluate.compare import comparison_table, measure
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from gnas_ext.compress import Report
     from gnas_ext.data.interactions import Split
     from gnas_ext.evaluate.compare import ModelResult
     from gnas_ext.models.base import Model
@@ -101,6 +103,7 @@ def run_job(split: Split, options: Options, console: Console) -> None:
 
     console.rule("comparison on the test part")
     comparison = _compare(split, found, options, console)
+    compression = shrunk(found.fit, comparison[0], split)
     artefact = _save(split, found, comparison, options)
     recommender = load(artefact)
 
@@ -115,10 +118,10 @@ def run_job(split: Split, options: Options, console: Console) -> None:
     outcome = verdict(comparison, FOUND, reference)
     console.print(Text(outcome.quality, style="green" if outcome.better else "bold yellow"))
     console.print(Text(outcome.size, style="bold yellow" if outcome.smaller is False else "green"))
-    report = write_report(
-        options.out / "report.html",
-        _report(split, found, comparison, listed, reference, minutes, recommender, options),
-    )
+    if compression is not None:
+        _print_compression(compression, console)
+    told = _report(split, found, comparison, listed, reference, minutes, recommender, options)
+    report = write_report(options.out / "report.html", replace(told, compression=compression))
     write_architecture(options.out, found.genotype)
     console.print(f"\nartefact  {_shown(artefact)}\nreport    {_shown(report)}", highlight=False, soft_wrap=True)
 
@@ -237,6 +240,14 @@ def _print_listed(one: _Listed, console: Console) -> None:
     console.print(Text(f"user {one.user}", style="bold") + Text(f"  liked last: {'; '.join(one.recent)}", style="dim"))
     for rank, (title, hit) in enumerate(one.recommended, start=1):
         console.print(Text(f"  {rank}. {title}") + Text("  (in the test part)" if hit else "", style="green"))
+
+
+def _print_compression(done: Report, console: Console) -> None:
+    """In a few lines; the page has all of it."""
+    sizes = f"{human_bytes(done.bytes_before)} in float32, {human_bytes(done.bytes_after)} shipped"
+    console.print(Text(f"compression: {sizes}, {done.told}", style="bold"))
+    for line in done.cost_lines() + done.row_lines():
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def _report(

@@ -55,6 +55,7 @@ def evaluate(
 
 def show(artefact: Artefact) -> None:
     """Print what an artefact is made of."""
+    from gnas_ext.cli.shrunk import row_lines
     from gnas_ext.evaluate.compare import comparison_table
     from gnas_ext.evaluate.cost import human_bytes
     from gnas_ext.recommend import load
@@ -65,7 +66,10 @@ def show(artefact: Artefact) -> None:
     console.print(Text(f"{manifest.name}: {manifest.n_users:,} users, {manifest.n_items:,} items"))
     console.print(Text(f"{human_bytes(manifest.size_bytes)} in {len(manifest.tensors)} tensors:"))
     for name, spec in manifest.tensors.items():
-        console.print(Text(f"  {name:<12} {spec.dtype:<8} {list(spec.shape)}"))
+        size = human_bytes(spec.size_bytes)
+        console.print(Text(f"  {name:<14} {spec.dtype:<8} {size:>8}  {list(spec.shape)}"))
+    for line in row_lines(recommender.model):
+        console.print(Text(line))
     console.print(Text(f"genotype: {' '.join(f'{gene}={value}' for gene, value in manifest.genotype.items())}"))
     if manifest.comparison:
         console.print(comparison_table(manifest.comparison))

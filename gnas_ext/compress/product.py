@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,20 +61,25 @@ def part_widths(spread: Tensor, parts: int) -> tuple[int, ...]:
             f"part_widths: expected {math.ceil(width / _WIDEST)} to {width} parts for {width} columns, got {parts}"
         )
     logs = [0.0, *spread.double().clamp(min=1e-30).log().cumsum(0).tolist()]
-    best = [[math.inf] * (width + 1) for _ in range(parts + 1)]
-    came = [[0] * (width + 1) for _ in range(parts + 1)]
-    best[0][0] = 0.0
-    for part in range(1, parts + 1):
-        for end in range(part, width + 1):
-            for size in range(1, min(_WIDEST, end) + 1):
-                mean_log = (logs[end] - logs[end - size]) / size
-                cost = best[part - 1][end - size] + size * math.exp(mean_log - 16 / size * math.log(2))
-                if cost < best[part][end]:
-                    best[part][end], came[part][end] = cost, size
+    # By size and end of a part: what it leaves by itself, and the best that ends in it.
+    alone = np.full((min(_WIDEST, width), width + 1), np.inf)
+    for size in range(1, len(alone) + 1):
+        for end in range(size, width + 1):
+            mean_log = (logs[end] - logs[end - size]) / size
+            alone[size - 1, end] = size * math.exp(mean_log - 16 / size * math.log(2))
+    best = np.full(width + 1, np.inf)
+    best[0] = 0.0
+    came = []
+    for _ in range(parts):
+        whole = alone.copy()
+        for size in range(1, len(alone) + 1):
+            whole[size - 1, size:] += best[:-size]
+        best, last = whole.min(0), whole.argmin(0) + 1
+        came.append(last.tolist())
     widths: list[int] = []
     end = width
     for part in range(parts, 0, -1):
-        widths.append(came[part][end])
+        widths.append(came[part - 1][end])
         end -= widths[-1]
     return tuple(reversed(widths))
 

@@ -15,7 +15,7 @@ from gnas_ext.models.coded import CodedModel, GroupedTable, PackedTable, Product
 from gnas_ext.models.factors import FactorModel, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -36,7 +36,9 @@ class Report:
         bits: bits an original number in each degree group of each side, the most popular rows first: codes, scales and
             zeros of a row over the numbers that it had. Codebooks, groups and the prior are in `tensors` alone.
         pruned: share of the original columns that is gone for each degree group of each side.
-        metrics_before, metrics_after: on validation, where they were measured: "ndcg@20" and so on.
+        metrics_before, metrics_after: where they were measured: "ndcg@20" and so on.
+        latency_before, latency_after: milliseconds a user (`evaluate.latency_ms`); None where they were not measured.
+        deciles_before, deciles_after: of `recall_by_popularity`; empty where they were not measured.
     """
 
     bytes_before: int
@@ -46,11 +48,20 @@ class Report:
     pruned: Mapping[str, tuple[float, ...]]
     metrics_before: Mapping[str, float]
     metrics_after: Mapping[str, float]
+    latency_before: float | None = None
+    latency_after: float | None = None
+    deciles_before: Sequence[float] = ()
+    deciles_after: Sequence[float] = ()
 
     @property
     def ratio(self) -> float:
         """How many times smaller."""
         return self.bytes_before / max(1, self.bytes_after)
+
+    @property
+    def told(self) -> str:
+        """How many times smaller, or larger: what rows share, such as codebooks, outweighs a very small log."""
+        return f"{self.ratio:.1f} times smaller" if self.ratio >= 1 else f"{1 / self.ratio:.1f} times larger"
 
     def lost(self) -> dict[str, float]:
         """Relative change of each metric, below 0 where it became worse."""
@@ -64,6 +75,11 @@ class Report:
         """For the terminal and for a page."""
         found = [f"{self.bytes_before:,} bytes before, {self.bytes_after:,} after: {self.ratio:.2f} times smaller"]
         found += [f"{name}: {size:,} bytes" for name, size in self.tensors.items()]
+        return found + self.row_lines() + self.cost_lines()
+
+    def row_lines(self) -> list[str]:
+        """What is left of the rows: bits a number, and columns."""
+        found = []
         for side, bits in self.bits.items():
             words = ", ".join(f"{some:.2f}" for some in bits)
             found.append(
@@ -74,10 +90,16 @@ class Report:
         for side, shares in self.pruned.items():
             if any(shares):
                 found.append(f"{side}: {', '.join(f'{share:.0%}' for share in shares)} of the columns are gone")
-        found += [
+        return found
+
+    def cost_lines(self) -> list[str]:
+        """What it cost, and what it gained in time."""
+        found = [
             f"{name}: {self.metrics_before[name]:.4f} before, {self.metrics_after[name]:.4f} after ({change:+.2%})"
             for name, change in self.lost().items()
         ]
+        if self.latency_before is not None and self.latency_after is not None:
+            found.append(f"ms a user: {self.latency_before:.3f} before, {self.latency_after:.3f} after")
         return found
 
 

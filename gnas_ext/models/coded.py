@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gnas_ext.models.factors import ranked
+from gnas_ext.models.factors import FactorModel, Table, ranked
 from gnas_ext.ops.quantize_rows import dequantize_rows
 from gnas_ext.ops.quantized_rows import QuantizedRows
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gnas_ext.graph.csr import CSR
+    from gnas_ext.models.base import Model
 
 # Vectors that a byte can name, and groups that two bits can.
 CODEWORDS = 256
@@ -258,6 +259,16 @@ class CodedModel:
         prior = None if self.prior is None else self.prior.float()[:, 0]
         return ranked(rows, self.item.float(), prior, k, exclude)
 
+    def decoded(self) -> FactorModel:
+        """The same model with its rows in float32."""
+        prior = None if self.prior is None else self.prior.float()[:, 0].contiguous()
+        return FactorModel(Table(self.user.float()), Table(self.item.float()), prior)
+
     def size_bytes(self) -> int:
         """Bytes of both tables and the prior."""
         return self.user.size_bytes() + self.item.size_bytes() + (0 if self.prior is None else self.prior.size_bytes())
+
+
+def in_floats(model: Model) -> Model:
+    """The model, but one of codes with its rows in float32: for those who ask it often, or know no codes."""
+    return model.decoded() if isinstance(model, CodedModel) else model

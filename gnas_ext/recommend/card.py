@@ -28,10 +28,19 @@ def card(manifest: Manifest) -> str:
         origin=manifest.provenance,
         bits=max((_BITS[spec.dtype] for spec in tables), default=0),
         width=max((spec.shape[1] for spec in tables), default=0),
+        prior=any(name.startswith("prior") for name in manifest.tensors),
+        row_bytes={
+            "user": _bytes_of(manifest, "user.") / max(1, manifest.n_users),
+            "item": _bytes_of(manifest, "item.") / max(1, manifest.n_items),
+        },
     )
 
 
 _BITS = {"int8": 8, "float32": 32}
+
+
+def _bytes_of(manifest: Manifest, prefix: str) -> int:
+    return sum(spec.size_bytes for name, spec in manifest.tensors.items() if name.startswith(prefix))
 
 
 def _plain(value: object) -> str:

@@ -21,6 +21,7 @@ import torch
 from gnas_ext.errors import InputError
 from gnas_ext.graph.csr import CSR
 from gnas_ext.models.base import HistoryModel
+from gnas_ext.models.coded import in_floats
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.mixture import Mixture
 from gnas_ext.ops.quantize_rows import quantize_rows
@@ -107,6 +108,7 @@ def fold_of(model: Model, seen: SeenItems) -> HistoryModel:
     Raises:
         InputError: the model has none.
     """
+    model = in_floats(model)
     if isinstance(model, FactorModel):
         return fit_fold(model, seen)
     if isinstance(model, Mixture):

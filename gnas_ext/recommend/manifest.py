@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gnas_ext.data.interactions import Step
 from gnas_ext.errors import InputError
 from gnas_ext.evaluate.compare import ModelResult
@@ -41,6 +43,11 @@ class TensorSpec:
     dtype: str
     shape: tuple[int, ...]
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its numbers, of a dtype that NumPy knows."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
 
 @dataclass(frozen=True)
 class FileSpec:
@@ -56,8 +63,8 @@ class Manifest:
 
     Attributes:
         name: the model's name among those of `comparison`.
-        kind: "factors", "popularity", "item_knn", "graph_filter" or "item_weights": which tensors there are, and how
-            they score.
+        kind: "factors", "coded_factors", "popularity", "item_knn", "graph_filter" or "item_weights": which tensors
+            there are, and how they score.
         genotype: what the search chose, gene by gene.
         metrics: figures of this model on the test set ("ndcg@20").
         spread: how far such a figure may be off by the choice of test users: the standard error of the mean over

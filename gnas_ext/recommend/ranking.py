@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gnas_ext.evaluate.rank import top_k_scores
+from gnas_ext.models.coded import in_floats
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.recommend._asked import Asked, AskedRows, Shelf
 from gnas_ext.recommend.fold import FactorFold, fold_of, history_graph
@@ -55,8 +56,13 @@ class Ranking:
     """
 
     def __init__(self, model: Model, seen: SeenItems) -> None:
-        self.model = model
+        self._model = model
         self.seen = seen
+
+    @cached_property
+    def model(self) -> Model:
+        """What scores; rows in codes are decoded once, for all questions."""
+        return in_floats(self._model)
 
     @cached_property
     def fold(self) -> HistoryModel:

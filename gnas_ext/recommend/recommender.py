@@ -215,7 +215,7 @@ class Recommender:
             return explain_popular(code, int(self.touched_by[code]), self.titles)
         who = self._users.codes([user])
         mine = self.seen.select(who)
-        return explain_score(self.model, self.fold, mine, int(who[0]), code, self.titles, self.user_ids)
+        return explain_score(self._ranking.model, self.fold, mine, int(who[0]), code, self.titles, self.user_ids)
 
     def explain_for_items(self, history: Id | Iterable[Id], item: Id) -> Explanation:
         """The same for somebody who was not in training and touched these items.
@@ -225,7 +225,7 @@ class Recommender:
         """
         mine = self._history("explain_for_items", history)
         code = int(self._items.codes([item])[0])
-        return explain_score(self.model, self.fold, mine, None, code, self.titles, self.user_ids)
+        return explain_score(self._ranking.model, self.fold, mine, None, code, self.titles, self.user_ids)
 
     @property
     def fold(self) -> HistoryModel:

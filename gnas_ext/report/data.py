@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gnas_ext.compress import Report
     from gnas_ext.data.interactions import Step
     from gnas_ext.evaluate.compare import ModelResult
 
@@ -120,6 +121,7 @@ class ReportData:
         finalists: the trials that were trained with several seeds, among which one was chosen.
         chosen: number of the trial whose genotype was trained again.
         genotype: what was chosen, gene by gene.
+        compression: what compression did to the found model; None where it did nothing.
         curve: the final training, epoch by epoch.
         importances: which genes matter, for each objective, by falling importance.
         fits: of each objective, how well the models behind `importances` rank trials that they have not seen.
@@ -141,6 +143,7 @@ class ReportData:
     finalists: Sequence[FinalistRow] = ()
     chosen: int | None = None
     genotype: Mapping[str, object] = field(default_factory=dict)
+    compression: Report | None = None
     curve: Sequence[CurvePoint] = ()
     importances: Sequence[GeneShare] = ()
     fits: Mapping[str, float] = field(default_factory=dict)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _Plan: TypeAlias = "tuple[str, Sequence[str], tuple[str, ...], str]"
 
 _ITEM_WEIGHTS: _Plan = ("Item weights", ["neighbours"], ("item by item",), "weights")
+_STORED = ("columns_kept", "columns_taught", "codes", "columns_a_byte", "rare_share", "bits", "bits_taught")
 _BY_ITEMS: _Plan = ("Score", [], ("sum over the user's items",), "step")
 _BY_COUNT: _Plan = ("Score", [], ("the same for everybody",), "step")
 
@@ -33,7 +34,7 @@ _PLANS: Mapping[str, Sequence[Sequence[_Plan]]] = {
     "matrix_factorization": [
         [("Least squares", ["unseen_weight", "regularization"], ("users and items in turn",), "training")],
         [("Factors", ["dim"], ("of users and items",), "weights")],
-        [("Stored rows", ["bits"], (), "weights")],
+        [("Stored rows", _STORED, (), "weights")],
         [("Score", [], ("user row · item row",), "step")],
     ],
     "graph_filter": [

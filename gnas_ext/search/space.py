@@ -217,18 +217,22 @@ class SearchSpace:
 
     def size(self) -> int:
         """How many genotypes there are, dead genes apart; before `valid` is asked, and each order of a cell's nodes."""
-        asked = {other for conditions in self._conditions for other, _ in conditions}
-        # Only the tokens that conditions ask about tell partial sequences apart.
+        # Only the tokens that later conditions ask about tell partial sequences apart.
+        last = {other: place for place, conditions in enumerate(self._conditions) for other, _ in conditions}
         ways: Counter[Tokens] = Counter({(): 1})
         for place, size in enumerate(self.sizes):
             longer: Counter[Tokens] = Counter()
+            over = [other for other, asking in last.items() if asking == place]
             for known, count in ways.items():
                 options = range(1, size + 1) if self.is_live(place, known) else (DEAD,)
-                if place in asked:
+                rest = list(known)
+                for other in over:
+                    rest[other] = DEAD
+                if place in last:
                     for token in options:
-                        longer[(*known, token)] += count
+                        longer[(*rest, token)] += count
                 else:
-                    longer[(*known, DEAD)] += count * len(options)
+                    longer[(*rest, DEAD)] += count * len(options)
             ways = longer
         return ways.total()
 

@@ -158,6 +158,7 @@ def test_a_model_of_another_class_is_refused(tmp_path: Path, sample: Sample) -> 
     [
         ("int8", "an item's row, plus a prior for each item. Rows have 5 numbers of 8 bits."),
         ("float32", "Rows have 5 numbers of 32 bits."),
+        ("coded", "plus a prior for each item. Rows are kept in codes: 216 bytes a user and "),
         ("popularity", "everybody is recommended the same"),
         ("item_knn", "pairs of similar items."),
         ("graph_filter", "filtered over the graph"),

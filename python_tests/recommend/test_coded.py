@@ -7,6 +7,8 @@ import pytest
 
 from gnas_ext.errors import InputError
 from gnas_ext.models import CodedModel
+from gnas_ext.models.coded import in_floats
+from gnas_ext.recommend import load
 from gnas_ext.recommend._coded import coded_model, coded_tensors
 from gnas_ext.recommend._tensors import Tensors
 from python_tests.recommend.conftest import ITEMS, USERS, make_coded, make_sample
@@ -59,3 +61,36 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path: Path, name: str, change: 
         found[name] = change(found.get(name))
     with pytest.raises(InputError, match=message):
         coded_model(Tensors(tmp_path / "model.safetensors", found), SEEN, ITEMS)
+
+
+def test_codes_answer_as_the_floats_that_they_stand_for(tmp_path: Path) -> None:
+    """Lists of users and of strangers, similar items, reasons: all of them, for codes and for the same in float32."""
+    coded = make_sample("coded").reload(tmp_path / "coded")
+    floats = make_sample("float32", in_floats(make_coded())).reload(tmp_path / "floats")
+    some = ["00021", "00007"]
+    answers = [
+        (
+            one.recommend(one.user_ids, k=ITEMS),
+            one.recommend("03", items=[*some, "00070"], exclude_seen=False),
+            one.recommend_for_items(some),
+            one.similar("00021"),
+            one.explain("03", "00021").reasons,
+            one.explain_for_items(some, "00070").reasons,
+        )
+        for one in (coded, floats)
+    ]
+    for mine, wanted in zip(*answers, strict=True):
+        assert mine.height
+        assert mine.equals(wanted)
+
+
+def test_no_row_is_decoded_before_somebody_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_sample("coded").save(tmp_path / "a")
+
+    def decoded(model: CodedModel) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(CodedModel, "decoded", decoded)
+    recommender = load(folder)
+    with pytest.raises(AssertionError, match="decoded"):
+        recommender.recommend("03")

@@ -35,6 +35,7 @@ METHODS = {
     "mixture": "leave-one-out",
     "int8": "folded",
     "float32": "folded",
+    "coded": "folded",
 }
 
 

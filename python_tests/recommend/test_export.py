@@ -17,7 +17,7 @@ from gnas_ext.errors import InputError
 from gnas_ext.evaluate.rank import top_k, top_k_scores
 from gnas_ext.models import FactorModel, ItemWeights, Popularity
 from gnas_ext.recommend.export import export
-from python_tests.recommend.conftest import ITEMS, USERS, Sample, make_factors, make_sample
+from python_tests.recommend.conftest import ITEMS, USERS, Sample, make_coded, make_factors, make_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,8 +124,11 @@ def test_an_interrupt_stays_one_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("prior", [True, False])
+@pytest.mark.parametrize("dtype", ["int8", "float32", "coded"])
 def test_inner_products_of_the_vectors_are_the_scores(tmp_path: Path, dtype: str, prior: bool) -> None:
-    recommender = make_sample(dtype, make_factors(dtype, prior)).reload(tmp_path / "a")
+    coded = make_coded() if prior else replace(make_coded(), prior=None)
+    model = coded if dtype == "coded" else make_factors(dtype, prior)
+    recommender = make_sample(dtype, model).reload(tmp_path / "a")
     folder = export(recommender, "faiss", tmp_path / "vectors")
     user, item = np.load(folder / "user.npy"), np.load(folder / "item.npy")
     assert user.dtype == item.dtype == np.float32
@@ -165,7 +168,7 @@ def test_faiss_finds_our_lists(tmp_path: Path, dtype: str) -> None:
 
 # Scorers.
 
-SCORERS = ["int8", "float32", "popularity", "item_weights"]
+SCORERS = ["int8", "float32", "coded", "popularity", "item_weights"]
 
 
 @pytest.mark.parametrize("kind", SCORERS)

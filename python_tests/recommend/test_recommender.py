@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from gnas_ext.errors import InputError
-from gnas_ext.models import FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity
+from gnas_ext.models import CodedModel, FactorModel, GraphFilter, ItemKNN, ItemWeights, Popularity
 from python_tests.recommend.conftest import ITEMS, USERS, Sample, make_sample
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def dense_scores(model: Model) -> np.ndarray[tuple[int, ...], np.dtype[np.float6
         return np.tile(model.weight.double().numpy(), (USERS, 1))
     if isinstance(model, ItemKNN):
         return model.history.toarray().astype(np.float64) @ model.similarity.toarray().astype(np.float64)
-    if isinstance(model, GraphFilter | ItemWeights):
+    if isinstance(model, GraphFilter | ItemWeights | CodedModel):
         return model.score(np.arange(USERS, dtype=np.int32)).double().numpy()
     assert isinstance(model, FactorModel)
     assert model.prior is not None

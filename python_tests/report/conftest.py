@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from gnas_ext.compress import Report
 from gnas_ext.data.interactions import Step
 from gnas_ext.evaluate.compare import ModelResult
 from gnas_ext.report import Ancestor, CurvePoint, FinalistRow, GeneShare, ReportData, TrialPoint
@@ -99,6 +100,19 @@ def make_report() -> ReportData:
             "prior_half_life_days": 14,
             "bits": 8,
         },
+        compression=Report(
+            3_297_280,
+            412_384,
+            {"user.codes": 250_000, "user.codebook": 8192, "item.group": 776, "item.0.codes": 153_416},
+            {"user": (3.99,), "item": (4.0, 2.0)},
+            {"user": (0.0,), "item": (0.0, 0.25)},
+            {"recall@20": 0.2231, "ndcg@20": 0.1351},
+            {"recall@20": 0.2214, "ndcg@20": 0.1342},
+            0.112,
+            0.081,
+            (math.nan, *(0.03 * tenth for tenth in range(1, 10))),
+            (math.nan, *(0.0299 * tenth for tenth in range(1, 10))),
+        ),
         curve=[
             CurvePoint(
                 epoch,

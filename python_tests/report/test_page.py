@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SMALL = ReportData(title="t", comparison=[ModelResult("m", {}, 1, 0.1)], found="m")
 SECTIONS = [
     *("comparison", "search", "finals", "genes", "lineage", "architecture"),
-    *("training", "recommendations", "data", "reproduce"),
+    *("compression", "training", "recommendations", "data", "reproduce"),
 ]
 
 
@@ -268,3 +268,14 @@ def test_a_failure_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the report cannot be written"):
         write_report(tmp_path, SMALL)
+
+
+def test_what_compression_did_is_told_row_by_row() -> None:
+    rows = Page(render(make_report())).rows
+    assert ["Recall@20", "0.2231", "0.2214", "-0.76%"] in rows
+    assert ["ms a user", "0.112", "0.081", "-28%"] in rows
+    assert ["user.codes", "250,000", "60.6%"] in rows
+    assert ["items, touched most", "4.00", "0%"] in rows
+    assert ["items, touched least", "2.00", "25%"] in rows
+    assert ["1, rarest", "–", "–"] in rows
+    assert ["10, most popular", "0.2700", "0.2691"] in rows

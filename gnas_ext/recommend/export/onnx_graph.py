@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gnas_ext.errors import InputError
+from gnas_ext.models.coded import in_floats
 from gnas_ext.models.ease import ItemWeights
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.models.popularity import Popularity
@@ -36,20 +37,20 @@ def write_onnx(model: Model, path: Path) -> None:
     onnx, runtime = _module("onnx"), _module("onnxruntime")
     graph = _Graph(onnx.helper, onnx.TensorProto)
     by_history = isinstance(model, ItemWeights)
-    match model:
-        case FactorModel():
-            rows = graph.rows("user", model.user, "users")
-            scores = graph.add("MatMul", rows, graph.add("Transpose", graph.rows("item", model.item, None)))
-            if model.prior is not None:
-                scores = graph.add("Add", scores, graph.constant("prior", model.prior))
-        case Popularity():
+    match in_floats(model):
+        case FactorModel() as factors:
+            rows = graph.rows("user", factors.user, "users")
+            scores = graph.add("MatMul", rows, graph.add("Transpose", graph.rows("item", factors.item, None)))
+            if factors.prior is not None:
+                scores = graph.add("Add", scores, graph.constant("prior", factors.prior))
+        case Popularity() as popularity:
             batch = graph.add("Shape", "users")
-            one = graph.constant("weight", model.weight[None])
+            one = graph.constant("weight", popularity.weight[None])
             scores = graph.add(
                 "Expand", one, graph.add("Concat", batch, graph.constant("one", torch.ones(1).long()), axis=0)
             )
-        case ItemWeights():
-            scores = graph.add("MatMul", "histories", graph.constant("weight", model.weight))
+        case ItemWeights() as items:
+            scores = graph.add("MatMul", "histories", graph.constant("weight", items.weight))
         case _:
             raise agree.no_form(model, "onnx", KINDS)
     if graph.bytes > _LARGEST:

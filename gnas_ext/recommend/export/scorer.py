@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gnas_ext.models.coded import in_floats
 from gnas_ext.models.ease import ItemWeights
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.models.popularity import Popularity
@@ -28,7 +29,8 @@ def write_program(model: Model, path: Path) -> None:
     """Writes a program: `torch.export.load(path).module()(users)` are the scores.
 
     users: codes, [batch], int64; for item weights the users' histories instead, [batch, n_items], float32, ones where
-    they touched. Returned: scores of all items, [batch, n_items], float32. int8 rows stay int8 in the file.
+    they touched. Returned: scores of all items, [batch, n_items], float32. int8 rows stay int8 in the file,
+    rows in other codes become float32.
 
     Raises:
         InputError: another kind of model, or a program that scores otherwise.
@@ -57,6 +59,7 @@ def inputs(model: Model, users: NDArray[np.int32]) -> Tensor:
 
 def scorer(model: Model) -> nn.Module:
     """A module of plain torch operations that scores as a model does; InputError where there is none."""
+    model = in_floats(model)
     match model:
         case FactorModel():
             return _Factors(model)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from gnas_ext.models.coded import in_floats
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.recommend.export import agree
 
@@ -33,7 +34,7 @@ def write_vectors(recommender: Recommender, folder: Path) -> None:
     Raises:
         InputError: a model that is not made of two tables, or vectors whose inner products are other scores.
     """
-    model = recommender.model
+    model = in_floats(recommender.model)
     if not isinstance(model, FactorModel):
         raise agree.no_form(model, "faiss", "models of two tables of rows")
     prior = model.prior
@@ -43,7 +44,7 @@ def write_vectors(recommender: Recommender, folder: Path) -> None:
     recommender.titles.write_parquet(folder / ITEMS)
     user, item = (np.load(folder / name, mmap_mode="r") for name in (USER, ITEM))
     for users in agree.sampled(model):
-        agree.check("faiss", model.score(users), _products(user[users], item))
+        agree.check("faiss", recommender.model.score(users), _products(user[users], item))
 
 
 def _products(user: NDArray[np.float32], item: NDArray[np.float32]) -> torch.Tensor:

@@ -4,9 +4,10 @@ found = find(split, minutes=5)
 found.model, found.trial.genotype
 """
 
-from gnas_ext.search.recommender.build import Built, build, compress
+from gnas_ext.search.recommender.build import Built, build
 from gnas_ext.search.recommender.choices import Models, space_and_recipes
 from gnas_ext.search.recommender.classic import build_classic, classic_recipes, classic_space
+from gnas_ext.search.recommender.compression import compress, compression_genes, recipe_of
 from gnas_ext.search.recommender.embeddings import embedding_recipes, embedding_space
 from gnas_ext.search.recommender.finals import Finalist, choose, qualified
 from gnas_ext.search.recommender.find import Found, find, retrain
@@ -34,11 +35,13 @@ __all__ = [
     "classic_recipes",
     "classic_space",
     "compress",
+    "compression_genes",
     "embedding_recipes",
     "embedding_space",
     "find",
     "lightgcn_recipes",
     "qualified",
+    "recipe_of",
     "recipes",
     "recommender_space",
     "retrain",

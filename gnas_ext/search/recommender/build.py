@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gnas_ext.compress.quantize import quantize_model
 from gnas_ext.errors import InputError
+from gnas_ext.models.factors import FactorModel
 from gnas_ext.search.recommender.classic import FAMILIES as CLASSICS
-from gnas_ext.search.recommender.classic import build_classic, is_classic
+from gnas_ext.search.recommender.classic import fit_classic, is_classic
+from gnas_ext.search.recommender.compression import compress, recipe_of
 from gnas_ext.search.recommender.embeddings import FAMILIES as EMBEDDINGS
 from gnas_ext.search.recommender.embeddings import is_embedding, live_genes
 from gnas_ext.search.recommender.trained import train_genotype
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
-    from gnas_ext.models.coded import CodedModel
-    from gnas_ext.models.factors import FactorModel
     from gnas_ext.train.loop import Epoch, Stopped
 
 
@@ -36,12 +35,14 @@ class Built:
         curve: all passes of its training; none where it was solved at once, as classics are.
         best_epoch: number of the pass that `model` is; 0 without passes.
         stopped: why training ended; None without passes.
+        uncompressed: the model before it was compressed; None where it was not.
     """
 
     model: Model
     curve: tuple[Epoch, ...] = ()
     best_epoch: int = 0
     stopped: Stopped | None = None
+    uncompressed: FactorModel | None = None
 
 
 def build(
@@ -74,7 +75,7 @@ def build(
     """
     genotype = plain(genotype)
     if is_classic(genotype):
-        return Built(build_classic(genotype, train, seed))
+        return _compressed(genotype, fit_classic(genotype, train, seed), train, seed)
     if is_training_free(genotype):
         return Built(build_training_free(genotype, train, seed))
     if is_embedding(genotype):
@@ -92,9 +93,12 @@ def build(
         seed=seed,
         on_epoch=on_epoch,
     )
-    return Built(compress(genotype, fitted.model), fitted.epochs, fitted.best_epoch, fitted.stopped)
+    return _compressed(genotype, fitted.model, train, seed, fitted.epochs, fitted.best_epoch, fitted.stopped)
 
 
-def compress(genotype: Mapping[str, Any], model: FactorModel) -> FactorModel | CodedModel:
-    """The trained model as its genotype wants it shipped."""
-    return quantize_model(model, int(genotype["bits"]))
+def _compressed(genotype: Mapping[str, Any], model: Model, train: Interactions, seed: int, *course: Any) -> Built:
+    """As the genotype wants it shipped, beside what it was; models that are no tables of rows are as they are."""
+    if not isinstance(model, FactorModel):
+        return Built(model, *course)
+    built = Built(compress(genotype, model, train, seed), *course)
+    return replace(built, uncompressed=model) if recipe_of(genotype, model.user.width).steps else built

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gnas_ext.compress.quantize import quantize_model
 from gnas_ext.data.interactions import n_items, n_users
+from gnas_ext.models.factors import FactorModel
 from gnas_ext.models.itemknn import fit_item_knn
 from gnas_ext.models.matrix_factorization import fit_matrix_factorization
 from gnas_ext.models.popularity import fit_decayed_popularity, fit_popularity
 from gnas_ext.search.genes import Categorical, Gene, LogFloat
+from gnas_ext.search.recommender.compression import compress, compression_genes
 from gnas_ext.search.recommender.space import fit_recipe, half_life, span_days
 from gnas_ext.search.space import SearchSpace
 
@@ -29,7 +30,7 @@ def classic_space(train: Interactions) -> SearchSpace:
         family: "popularity", "decayed_popularity", "item_knn" or "matrix_factorization" (see `models`).
         neighbours, shrinkage: of item_knn.
         dim, unseen_weight, regularization: of matrix_factorization.
-        bits: of a factor, 32 (float) or 8 (integers with a scale a row).
+        columns_kept, codes, bits …: how its factors are stored (see `compression_genes`).
         half_life_days: of decayed_popularity.
     """
     days = span_days(train)
@@ -41,7 +42,7 @@ def classic_space(train: Interactions) -> SearchSpace:
         "dim": Categorical([4, 8, 16, 32, 64, 128], ordered=True, when=factors),
         "unseen_weight": LogFloat(1e-4, 1.0, levels=9, when=factors),
         "regularization": LogFloat(0.1, 100.0, levels=7, when=factors),
-        "bits": Categorical([8, 32], when=factors),
+        **compression_genes(factors),
     }
     if days is not None:
         genes["half_life_days"] = half_life(days, {"family": ["decayed_popularity"]})
@@ -60,7 +61,13 @@ def is_classic(genotype: Mapping[str, Any]) -> bool:
 
 
 def build_classic(genotype: Mapping[str, Any], train: Interactions, seed: int = 0) -> Model:
-    """The model that a genotype of `classic_space` names, compressed.
+    """The model that a genotype of `classic_space` names, compressed; as of `fit_classic`."""
+    model = fit_classic(genotype, train, seed)
+    return compress(genotype, model, train, seed) if isinstance(model, FactorModel) else model
+
+
+def fit_classic(genotype: Mapping[str, Any], train: Interactions, seed: int = 0) -> Model:
+    """The model that a genotype of `classic_space` names, as it was found.
 
     Args:
         genotype: values of the genes.
@@ -82,7 +89,7 @@ def build_classic(genotype: Mapping[str, Any], train: Interactions, seed: int = 
                 shrinkage=float(genotype["shrinkage"]),
             )
         case "matrix_factorization":
-            model = fit_matrix_factorization(
+            return fit_matrix_factorization(
                 train,
                 users,
                 items,
@@ -91,5 +98,4 @@ def build_classic(genotype: Mapping[str, Any], train: Interactions, seed: int = 
                 regularization=float(genotype["regularization"]),
                 seed=seed,
             )
-            return quantize_model(model, int(genotype["bits"]))
-    raise ValueError(f"build_classic: expected a family of {', '.join(FAMILIES)}, got {genotype['family']!r}")
+    raise ValueError(f"fit_classic: expected a family of {', '.join(FAMILIES)}, got {genotype['family']!r}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
+from gnas_ext.search.recommender.compression import PLAIN, compression_genes
 from gnas_ext.search.recommender.space import fit_recipe, recommender_space
 from gnas_ext.search.space import SearchSpace
 
@@ -149,7 +150,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "cosine_lr": Categorical([False, True]),
         "weight_decay": Categorical([0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1], ordered=True),
         "epochs": Categorical([5, 8, 12, 16, 20, 30, 40, 80, 160, 320, 640], ordered=True),
-        "bits": base["bits"],
+        **compression_genes(),
     }
     if "recent_draws" in base:
         genes["recent_draws"] = Categorical([False, True], when={"loss": [*drawing["loss"], "alignment_uniformity"]})
@@ -165,12 +166,13 @@ def live_genes(genotype: Mapping[str, Any], train: Interactions) -> dict[str, An
     """The genes of an embedding that matter, checked.
 
     Half-lives may be any number of days: the levels of their genes are those of the log that was searched, and what is
-    trained in the end has more of it.
+    trained in the end has more of it. Genes of compression that are missing leave the model as it is.
 
     Raises:
         InputError: a gene is unknown, missing or has no such value; the message names it.
     """
     space = embedding_space(train)
+    genotype = {**PLAIN, **genotype}
     days = {name: genotype[name] for name in space.genes if name.endswith("half_life_days") and name in genotype}
     for name, value in days.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:

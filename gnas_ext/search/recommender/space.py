@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
+from gnas_ext.search.recommender.compression import compression_genes
 from gnas_ext.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def recommender_space(train: Interactions) -> SearchSpace:
         prior, prior_half_life_days: whether popularity is scored beside the embeddings, and how fast it fades.
         loss, negatives, lr, weight_decay: training (see `train.TrainOptions`).
         recent_draws, draw_half_life_days: whether recent touches are shown more often, and how fast that fades.
-        bits: of an embedding, 32 (float) or 8 (integers with a scale a row).
+        columns_kept, codes, bits …: how the embeddings are stored (see `compression_genes`).
     """
     genes: dict[str, Gene] = {
         "dim": Categorical([4, 8, 16, 32, 64], ordered=True),
@@ -41,7 +42,7 @@ def recommender_space(train: Interactions) -> SearchSpace:
         "negatives": Categorical([64, 256, 1024], ordered=True, when={"loss": ["softmax"]}),
         "lr": LogFloat(0.0005, 0.032, levels=7),
         "weight_decay": LogFloat(1e-5, 1e-1, levels=5),
-        "bits": Categorical([8, 32]),
+        **compression_genes(),
     }
     days = span_days(train)
     if days is not None:
@@ -79,7 +80,11 @@ def recipes(space: SearchSpace) -> list[dict[str, Any]]:
 
 
 def fading(space: SearchSpace) -> list[dict[str, Any]]:
-    """Small models beside a popularity that fades quickly, and slowly; one beside plain popularity, without times."""
+    """Small models beside a popularity that fades quickly, and slowly; beside plain popularity, without times.
+
+    Each in a byte a number, and the first also as a hybrid: pruned to half of its columns, taught what the whole one
+    ranked, in codes that rank as it does. On MovieTweetings a quarter of the bytes has the same NDCG@20 then.
+    """
     small: dict[str, Any] = {
         "dim": 16,
         "hops": 2,
@@ -95,8 +100,12 @@ def fading(space: SearchSpace) -> list[dict[str, Any]]:
         "weight_decay": 1e-2,
         "bits": 8,
     }
+    hybrid = small | {"columns_kept": 0.5, "columns_taught": True, "codes": "refit", "columns_a_byte": 2}
     memories = space.genes.get("prior_half_life_days")
-    return [small | {"prior_half_life_days": memories.values[place]} for place in (3, 5)] if memories else [small]
+    if memories is None:
+        return [small, hybrid]
+    quick, slow = ({"prior_half_life_days": memories.values[place]} for place in (3, 5))
+    return [small | quick, hybrid | quick, small | slow]
 
 
 def fit_recipe(space: SearchSpace, recipe: dict[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,10 @@ def _add(genes: dict[str, Gene], label: str, part: SearchSpace) -> None:
             continue
         when = {names[other]: values for other, values in gene.when.items()} or {"family": part.genes["family"].values}
         known = genes.get(name)
-        if (
+        if known is not None and known == replace(gene, when=when):
+            # It hangs on genes that are shared themselves.
+            names[name] = name
+        elif (
             known is not None
             and replace(known, when={}) == replace(gene, when={})
             and {*known.when, *when} == {"family"}

@@ -57,6 +57,10 @@ LIVE: dict[str, dict[str, Any]] = {
     "prior_half_life_days": {"prior": True},
     "edge_half_life_days": {"edge_decay": True},
     "draw_half_life_days": {"recent_draws": True},
+    "columns_taught": {"columns_kept": 0.5},
+    "columns_a_byte": {"codes": "nearest"},
+    "rare_share": {"codes": "refit"},
+    "bits_taught": {"bits": 4},
 }
 FILLING: dict[str, Any] = {name: value for genes in LIVE.values() for name, value in genes.items()} | {
     "prior": False,
@@ -64,6 +68,12 @@ FILLING: dict[str, Any] = {name: value for genes in LIVE.values() for name, valu
     "temperature": 0.15,
     "negatives": 64,
     "corrected": False,
+    "columns_kept": 1.0,
+    "columns_taught": False,
+    "codes": "none",
+    "columns_a_byte": 2,
+    "rare_share": 0.0,
+    "bits_taught": False,
     "prior_half_life_days": SPACE.genes["prior_half_life_days"].values[3],
     "edge_half_life_days": SPACE.genes["edge_half_life_days"].values[3],
     "draw_half_life_days": SPACE.genes["draw_half_life_days"].values[3],
@@ -101,7 +111,7 @@ def test_every_value_of_every_gene_makes_another_model(gene: str) -> None:
 
 def test_every_genotype_can_be_built() -> None:
     rng = random.Random(0)
-    for _ in range(30):
+    for _ in range(15):
         genotype = SPACE.sample(rng)
         built = build(genotype, TRAIN, epochs=1)
         assert (built.model.n_users, built.model.n_items) == (40, 30)

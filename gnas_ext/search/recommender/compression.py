@@ -1,0 +1,117 @@
+"""How small is a recommender of two tables shipped? Genes that name a recipe: what is pruned, taught, and stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnas_ext.compress.distil import DistilOptions
+from gnas_ext.compress.lists import teach
+from gnas_ext.compress.quantize import quantize_model
+from gnas_ext.compress.recipe import Bits, Codes, Columns, Distil, Recipe
+from gnas_ext.data.interactions import n_users
+from gnas_ext.search.genes import Categorical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gnas_ext.compress.distil import Student
+    from gnas_ext.compress.lists import Lists
+    from gnas_ext.compress.recipe import Step
+    from gnas_ext.data.interactions import Interactions
+    from gnas_ext.models.factors import FactorModel
+    from gnas_ext.search.genes import Conditions, Gene
+
+# What genotypes meant that were made before these genes.
+PLAIN: Mapping[str, Any] = {"columns_kept": 1.0, "codes": "none", "bits_taught": False}
+# Passes of each step that teaches.
+_PASSES = 4
+# Scores that a teacher is asked for at most, so that a trial's time is bounded: above it, a share of the users is
+# taught and solved, and the others have the nearest codes. Gowalla has 1.2e9, and takes half a minute.
+_MOST_SCORES = 2**31
+# Columns that a byte can stand for at most (`models.ProductTable`).
+_WIDEST_PART = 16
+
+
+def compression_genes(when: Conditions | None = None) -> dict[str, Gene]:
+    """The genes of how two tables of rows are stored, in the order in which they act.
+
+    Genes:
+        columns_kept: share of the columns that is kept, those that hold most (`recipe.Columns`); 1 for all.
+        columns_taught: whether what is left of them is taught what the whole ranked (`recipe.Distil`).
+        codes: "none"; or product codes, "nearest" or those that rank as the model does ("refit"; `recipe.Codes`).
+        columns_a_byte: columns that a byte stands for.
+        rare_share: share of the items, those touched least, that have half of the bytes.
+        bits: of an entry, without codes: 32 (float), or 8, 4 or 2 (integers with a scale a row; `recipe.Bits`).
+        bits_taught: whether these are learned with the codes in sight, from what the whole ranked.
+
+    Args:
+        when: where there are two tables of rows at all.
+    """
+    return {
+        "columns_kept": Categorical([1.0, 0.75, 0.5], ordered=True, when=when or {}),
+        "columns_taught": Categorical([False, True], when={"columns_kept": [0.75, 0.5]}),
+        "codes": Categorical(["none", "nearest", "refit"], when=when or {}),
+        "columns_a_byte": Categorical([2, 3, 4, 8], ordered=True, when={"codes": ["nearest", "refit"]}),
+        "rare_share": Categorical([0.0, 0.5], ordered=True, when={"codes": ["refit"]}),
+        "bits": Categorical([32, 8, 4, 2], ordered=True, when={"codes": ["none"]}),
+        "bits_taught": Categorical([False, True], when={"bits": [4, 2]}),
+    }
+
+
+def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
+    """The recipe that a genotype names for tables of so many columns; one without steps leaves them in float32."""
+    genes = {**PLAIN, **genotype}
+    steps: list[Step] = []
+    if genes["columns_kept"] < 1:
+        width = max(1, round(width * float(genes["columns_kept"])))
+        steps.append(Columns(width))
+        if genes["columns_taught"]:
+            steps.append(Distil(_PASSES))
+    if genes["codes"] != "none":
+        size = -(-width // int(genes["columns_a_byte"]))
+        codes = Codes(size, size)
+        if genes["codes"] == "refit":
+            rare = max(-(-width // _WIDEST_PART), size // 2)
+            codes = replace(codes, solves=1, rare_share=float(genes["rare_share"]), rare_bytes=rare)
+        steps.append(codes)
+    elif genes["bits"] != 32:
+        taught = genes["bits"] < 8 and genes["bits_taught"]
+        steps.append(Bits(int(genes["bits"]), epochs=_PASSES if taught else 0))
+    return Recipe(tuple(steps))
+
+
+def compress(genotype: Mapping[str, Any], model: FactorModel, train: Interactions, seed: int = 0) -> Student:
+    """The trained model as its genotype wants it shipped; the same each time.
+
+    Args:
+        genotype: the genes of `compression_genes`; those that are missing leave the model as it is, but for `bits`.
+        model: float32; it is the teacher of all steps that teach.
+        train: what it was trained on.
+        seed: of the draws.
+
+    Raises:
+        InputError: a number of the model is not finite.
+    """
+    whole = quantize_model(model, 32)
+    recipe = recipe_of(genotype, whole.user.width)
+    options = DistilOptions(seed=seed)
+    lists = _lists(whole, train, options) if any(map(_teaches, recipe.steps)) else None
+    return recipe.apply(whole, train, options=options, lists=lists)
+
+
+def _teaches(step: Step) -> bool:
+    return isinstance(step, Distil) or bool(getattr(step, "epochs", 0)) or getattr(step, "solves", None) is not None
+
+
+def _lists(model: FactorModel, train: Interactions, options: DistilOptions) -> Lists:
+    """What the model says of its users, or of as many as there is time for."""
+    users = n_users(train)
+    most = max(1, _MOST_SCORES // max(1, model.n_items))
+    if users > most:
+        drawn = np.zeros(users, dtype=bool)
+        drawn[np.random.default_rng(options.seed).choice(users, most, replace=False)] = True
+        train = train.select(np.flatnonzero(drawn[train.user]))
+    return teach(model, train, options.best, options.drawn, options.seed)
