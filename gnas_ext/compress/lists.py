@@ -6,7 +6,7 @@ student also learns what to keep low. What a user touched is in neither: it is n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from gnas_ext.models.largest import largest
 if TYPE_CHECKING:
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
+    from gnas_ext.models.factors import FactorModel
 
 # Scores at once.
 _BLOCK_BYTES = 24 << 20
@@ -95,6 +96,35 @@ def teach(
         torch.cat(weights) if weights else empty,
         best,
     )
+
+
+def rescaled(lists: Lists, like: FactorModel) -> Lists:
+    """Brings each list to the mean and the standard deviation that a model's scores of the same items have.
+
+    Lists of the model itself stay as they are, up to rounding; so do those where all scores are alike.
+    """
+    users, items = like.user.float(), like.item.float()
+    scores = []
+    for some in torch.split(torch.arange(len(lists)), 512):
+        index, given = lists.items[some], lists.scores[some]
+        own = (items[index] @ users[lists.users[some]][:, :, None])[:, :, 0]
+        if like.prior is not None:
+            own = own + like.prior.float()[index]
+        there = given.isfinite()
+        mean, deviation = _moments(given, there)
+        own_mean, own_deviation = _moments(own, there)
+        level = deviation == 0
+        moved = (given - mean) / deviation.masked_fill(level, 1) * own_deviation + own_mean
+        scores.append(torch.where(level, given, moved))
+    return replace(lists, scores=torch.cat(scores) if scores else lists.scores)
+
+
+def _moments(scores: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each row's scores that are there, [n, 1] each."""
+    count = there.sum(1, keepdim=True).clamp(min=1)
+    known = scores.masked_fill(~there, 0.0)
+    mean = known.sum(1, keepdim=True) / count
+    return mean, ((known - mean).masked_fill(~there, 0.0).square().sum(1, keepdim=True) / count).sqrt()
 
 
 def _draw(rows: int, strides: Tensor, count: int, columns: int, generator: torch.Generator) -> Tensor:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from gnas_ext.compress import teach
+from gnas_ext.compress.lists import rescaled
 from gnas_ext.evaluate.seen import SeenItems
 from python_tests.compress.conftest import ITEMS, USERS
 
@@ -49,3 +51,16 @@ def test_draws_repeat_and_differ_between_seeds(model: FactorModel, train: Intera
 def test_lists_of_nothing_are_refused(model: FactorModel, train: Interactions) -> None:
     with pytest.raises(ValueError, match="expected best of 1 or more"):
         teach(model, train, best=0)
+
+
+def test_lists_in_another_unit_come_to_that_of_a_model(model: FactorModel, train: Interactions) -> None:
+    lists = teach(model, train, best=7, drawn=20)
+    other = replace(lists, scores=lists.scores * 30 - 4)
+    for given in (lists, other):
+        torch.testing.assert_close(rescaled(given, model).scores, lists.scores, rtol=1e-4, atol=1e-4)
+
+
+def test_lists_that_say_nothing_stay_as_they_are(model: FactorModel, train: Interactions) -> None:
+    lists = teach(model, train, best=7, drawn=20)
+    lists = replace(lists, scores=torch.where(lists.scores.isfinite(), 2.0, lists.scores))
+    assert torch.equal(rescaled(lists, model).scores, lists.scores)
