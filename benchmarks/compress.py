@@ -211,10 +211,12 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
 def compare(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
     """Trains the float32 models of about as many bytes."""
     floats = POINTS[name].floats
+
+    def narrow(seed: int) -> dict[str, Any]:
+        return tested(bases("all", seed, floats), bases.split)
+
     for seed in seeds:
-        figures.once(
-            f"{data}/floats/{floats}/{seed}", lambda seed=seed: tested(bases("all", seed, floats), bases.split)
-        )
+        figures.once(f"{data}/floats/{floats}/{seed}", partial(narrow, seed))
 
 
 def known_as(one: Candidate) -> str:
