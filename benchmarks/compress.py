@@ -21,6 +21,7 @@ import argparse
 import datetime
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks import compress_bases, files
-from benchmarks.compress_bases import OPTIONS, Bases
+from benchmarks.compress_bases import OPTIONS, TEACHERS, Bases
 from gnas_ext.compress.prune import prune_weights, sparse_bytes
 from gnas_ext.compress.recipe import Bits, Codes, Recipe
 from gnas_ext.compress.report import recall_by_popularity
@@ -90,7 +91,7 @@ class Candidate(NamedTuple):
 
 
 def codes(user: int, item: int, popular: int, rare: int) -> list[Recipe]:
-    """Product codes: the nearest ones, those that rank as the base does, and those with more bytes for popular items.
+    """Product codes that rank as the teacher does: of one size, and with more bytes for popular items.
 
     Args:
         user: bytes a user.
@@ -98,16 +99,19 @@ def codes(user: int, item: int, popular: int, rare: int) -> list[Recipe]:
         popular: bytes of the quarter of the items that is touched most, else.
         rare: bytes of the others.
     """
-    grouped = Codes(user, popular, solves=2, top=0.25, rare_share=0.75, rare_bytes=rare)
-    return [Recipe((one,)) for one in (Codes(user, item), Codes(user, item, solves=2, top=0.25), grouped)]
+    even = Codes(user, item, solves=1, top=0.25)
+    return [Recipe((even,)), Recipe((replace(even, item_bytes=popular, rare_share=0.75, rare_bytes=rare),))]
 
 
+EIGHT, TWELVE, SIXTEEN = codes(30, 30, 45, 25), codes(20, 20, 36, 13), codes(14, 15, 26, 10)
 POINTS: Mapping[str, Point] = {
-    "3.9x": Point("≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], codes(64, 64, 64, 64)[1:2]),
-    "8x": Point("≥ 8×", 8, 0, 0.01, 8, codes(30, 30, 45, 25)[:2], codes(30, 30, 45, 25)[1:]),
-    "12x": Point("≥ 12×", 12, 0, 0.01, 4, codes(20, 20, 36, 13), codes(20, 20, 36, 13)[1:]),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, codes(14, 15, 26, 10), codes(14, 15, 26, 10)[1:]),
-    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, codes(30, 30, 44, 25)[:2], codes(30, 30, 44, 25)[1:2]),
+    "3.9x": Point(
+        "≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], [Recipe((Codes(64, 64, solves=0, top=0.25),))]
+    ),
+    "8x": Point("≥ 8×", 8, 0, 0.01, 8, EIGHT[:1], EIGHT),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, TWELVE[1:], TWELVE),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, SIXTEEN[1:], SIXTEEN),
+    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, EIGHT[:1], EIGHT[:1]),
 }
 
 
@@ -162,7 +166,9 @@ def most_bytes(point: Point, base: FactorModel) -> int:
     return int(base.size_bytes() / point.ratio)
 
 
-def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
+def run(
+    data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int], teachers: Sequence[str] = TEACHERS
+) -> None:
     """Measures what is not known of a point yet."""
     point, split = POINTS[name], bases.split
     limit = most_bytes(point, bases("all", seeds[0]))
@@ -185,7 +191,11 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
         pruned = prune_weights(base, largest_share(base, limit))
         return {**tested(pruned, split), "bytes": sparse_bytes(pruned)}
 
-    valid = {one: figures.once(f"{data}/valid/{known_as(one)}", partial(on_valid, one)) for one in point.all()}
+    valid = {
+        one: figures.once(f"{data}/valid/{known_as(one)}", partial(on_valid, one))
+        for one in point.all()
+        if one.teacher in teachers
+    }
     fitting = {one: found for one, found in valid.items() if found["bytes"] <= limit}
     if not fitting:
         sys.exit(f"{data} {name}: no candidate has at most {limit:,} bytes")
@@ -202,7 +212,6 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
         figures.once(f"{data}/base/{seed}", partial(on_test, Candidate(Recipe(())), seed))
         for one in [*chosen.values(), untrained(chosen["chosen"])]:
             figures.once(f"{data}/test/{known_as(one)}/{seed}", partial(on_test, one, seed))
-    for seed in seeds:
         figures.once(f"{data}/magnitude/{name}/{seed}", partial(largest, seed))
         for bits in (8, 4, 2):
             figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Candidate(Recipe((Bits(bits),))), seed))
@@ -356,6 +365,7 @@ def main() -> None:
     arguments.add_argument("--points", default="", help=f"of {', '.join(POINTS)}; all by default")
     arguments.add_argument("--sets", default=",".join(SETS))
     arguments.add_argument("--seeds", default="0,1,2")
+    arguments.add_argument("--teachers", default=",".join(TEACHERS), help="of the candidates")
     arguments.add_argument("--again", action="store_true", help="measure also what is known")
     arguments.add_argument("--found", type=Path, default=FOUND)
     arguments.add_argument("--cache", type=Path, default=CACHE)
@@ -383,7 +393,7 @@ def main() -> None:
         split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
         bases = Bases(given.cache, data, split)
         for name in names:
-            run(data, name, bases, figures, seeds)
+            run(data, name, bases, figures, seeds, given.teachers.split(","))
             files.put_figures(given.docs, table(figures))
         for name in names:
             compare(data, name, bases, figures, seeds)
