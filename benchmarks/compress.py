@@ -21,7 +21,6 @@ import argparse
 import datetime
 import json
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -90,28 +89,25 @@ class Candidate(NamedTuple):
     teacher: str = "base"
 
 
-def codes(user: int, item: int, popular: int, rare: int) -> list[Recipe]:
-    """Product codes that rank as the teacher does: of one size, and with more bytes for popular items.
-
-    Args:
-        user: bytes a user.
-        item: bytes an item where all have as many.
-        popular: bytes of the quarter of the items that is touched most, else.
-        rare: bytes of the others.
-    """
-    even = Codes(user, item, solves=1, top=0.25)
-    return [Recipe((even,)), Recipe((replace(even, item_bytes=popular, rare_share=0.75, rare_bytes=rare),))]
+def even(user: int, item: int) -> list[Recipe]:
+    """Codes of so many bytes a user and an item, that rank as the teacher does."""
+    return [Recipe((Codes(user, item, solves=1, top=0.25),))]
 
 
-EIGHT, TWELVE, SIXTEEN = codes(30, 30, 45, 25), codes(20, 20, 36, 13), codes(14, 15, 26, 10)
+def grouped(user: int, popular: int, rare: int) -> list[Recipe]:
+    """The same with more bytes for the quarter of the items that is touched most than for the others."""
+    return [Recipe((Codes(user, popular, solves=1, top=0.25, rare_share=0.75, rare_bytes=rare),))]
+
+
+# The sizes are those that lost least on Gowalla's validation users (docs/compression.md).
 POINTS: Mapping[str, Point] = {
     "3.9x": Point(
         "≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], [Recipe((Codes(64, 64, solves=0, top=0.25),))]
     ),
-    "8x": Point("≥ 8×", 8, 0, 0.01, 8, EIGHT[:1], EIGHT),
-    "12x": Point("≥ 12×", 12, 0, 0.01, 4, TWELVE[1:], TWELVE),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, SIXTEEN[1:], SIXTEEN),
-    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, EIGHT[:1], EIGHT[:1]),
+    "8x": Point("≥ 8×", 8, 0, 0.01, 8, even(30, 30), even(30, 30)),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(20, 36, 13), grouped(20, 36, 13)),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(14, 26, 10), grouped(14, 26, 10)),
+    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, even(30, 30), even(30, 30)),
 }
 
 
@@ -120,10 +116,12 @@ class Figures:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.all: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        self.all = self._there()
 
     def once(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is known under a key, or what is made now, kept."""
+        if key not in self.all:
+            self.all = {**self._there(), **self.all}
         if key not in self.all:
             self.all[key] = {**make(), "date": str(datetime.date.today())}
             self.keep()
@@ -132,12 +130,20 @@ class Figures:
         return dict(found)
 
     def keep(self) -> None:
-        """Writes the file."""
+        """Writes the file, with what other runs have put there meanwhile."""
+        self.all = {**self._there(), **self.all}
+        self._write()
+
+    def _there(self) -> dict[str, Any]:
+        return dict(json.loads(self.path.read_text())) if self.path.exists() else {}
+
+    def _write(self) -> None:
         files.write(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n")
 
     def forget(self, begin: str) -> None:
         """Drops all whose key begins so."""
         self.all = {key: value for key, value in self.all.items() if not key.startswith(begin)}
+        self._write()
 
 
 def ranked(model: Model, train: Interactions, target: Interactions) -> dict[str, Any]:
