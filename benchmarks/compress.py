@@ -105,8 +105,8 @@ POINTS: Mapping[str, Point] = {
         "≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], [Recipe((Codes(64, 64, solves=0, top=0.25),))]
     ),
     "8x": Point("≥ 8×", 8, 0, 0.01, 8, even(30, 30), even(30, 30)),
-    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(20, 36, 13), grouped(20, 36, 13)),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(14, 26, 10), grouped(14, 26, 10)),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(22, 32, 12), grouped(22, 32, 12)),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(14, 26, 10) + grouped(17, 23, 8), grouped(17, 23, 8)),
     "32-bytes": Point("32 bytes a node", 0, 32, None, 8, even(30, 30), even(30, 30)),
 }
 
