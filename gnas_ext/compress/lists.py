@@ -99,9 +99,11 @@ def teach(
 
 
 def rescaled(lists: Lists, like: FactorModel) -> Lists:
-    """Brings each list to the mean and the standard deviation that a model's scores of the same items have.
+    """Gives each list the scores that a model has for the same items, in the order of the list: the best the largest.
 
-    Lists of the model itself stay as they are, up to rounding; so do those where all scores are alike.
+    A filter's scores have a few that are far above all others, where a dot product's are close together: only their
+    order can be learned. Lists of the model itself stay as they are, up to rounding, and items that score alike are
+    ordered as they stand.
     """
     users, items = like.user.float(), like.item.float()
     scores = []
@@ -110,21 +112,11 @@ def rescaled(lists: Lists, like: FactorModel) -> Lists:
         own = (items[index] @ users[lists.users[some]][:, :, None])[:, :, 0]
         if like.prior is not None:
             own = own + like.prior.float()[index]
-        there = given.isfinite()
-        mean, deviation = _moments(given, there)
-        own_mean, own_deviation = _moments(own, there)
-        level = deviation == 0
-        moved = (given - mean) / deviation.masked_fill(level, 1) * own_deviation + own_mean
-        scores.append(torch.where(level, given, moved))
+        nowhere = ~given.isfinite()
+        order = given.argsort(dim=1, descending=True, stable=True)
+        ordered = own.masked_fill(nowhere, -torch.inf).sort(dim=1, descending=True).values
+        scores.append(torch.empty_like(given).scatter_(1, order, ordered))
     return replace(lists, scores=torch.cat(scores) if scores else lists.scores)
-
-
-def _moments(scores: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each row's scores that are there, [n, 1] each."""
-    count = there.sum(1, keepdim=True).clamp(min=1)
-    known = scores.masked_fill(~there, 0.0)
-    mean = known.sum(1, keepdim=True) / count
-    return mean, ((known - mean).masked_fill(~there, 0.0).square().sum(1, keepdim=True) / count).sqrt()
 
 
 def _draw(rows: int, strides: Tensor, count: int, columns: int, generator: torch.Generator) -> Tensor:

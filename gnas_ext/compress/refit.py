@@ -40,9 +40,8 @@ def refit(
     Args:
         model: float32, with the columns of `coded`: what rows stay near to.
         coded: product codes on both sides; items may be in groups of them.
-        lists: the teacher's, in any unit: each list's scores are brought to the mean and the deviation that `model` has
-            for the same items, so that a teacher that is not the model says only which item is better, and by how much
-            in comparison.
+        lists: the teacher's, in any unit: each list's scores become those that `model` has for the same items, in the
+            teacher's order (`rescaled`).
         rounds: 0 solves users alone.
         ridge: how strongly rows are held, of the mean of their matrix's diagonal; above 0.
         top: weight of the teacher's best items, all alike, beside 1 - top for its distribution over all: errors among

@@ -55,12 +55,16 @@ def test_lists_of_nothing_are_refused(model: FactorModel, train: Interactions) -
 
 def test_lists_in_another_unit_come_to_that_of_a_model(model: FactorModel, train: Interactions) -> None:
     lists = teach(model, train, best=7, drawn=20)
-    other = replace(lists, scores=lists.scores * 30 - 4)
+    other = replace(lists, scores=(lists.scores * 3).exp().where(lists.scores.isfinite(), -torch.inf))
     for given in (lists, other):
         torch.testing.assert_close(rescaled(given, model).scores, lists.scores, rtol=1e-4, atol=1e-4)
 
 
-def test_lists_that_say_nothing_stay_as_they_are(model: FactorModel, train: Interactions) -> None:
+def test_lists_of_another_order_keep_it_with_the_scores_of_the_model(model: FactorModel, train: Interactions) -> None:
     lists = teach(model, train, best=7, drawn=20)
-    lists = replace(lists, scores=torch.where(lists.scores.isfinite(), 2.0, lists.scores))
-    assert torch.equal(rescaled(lists, model).scores, lists.scores)
+    turned = rescaled(replace(lists, scores=-lists.scores.where(lists.scores.isfinite(), torch.inf)), model)
+    there = lists.scores.isfinite()
+    assert torch.equal(turned.scores.isfinite(), there)
+    for old, new, some in zip(lists.scores, turned.scores, there, strict=True):
+        torch.testing.assert_close(new[some].sort().values, old[some].sort().values, rtol=1e-4, atol=1e-4)
+        assert torch.equal(new[some].argsort(), old[some].argsort().flip(0))
