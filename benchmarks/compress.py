@@ -121,17 +121,16 @@ class Figures:
     def once(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is known under a key, or what is made now, kept."""
         if key not in self.all:
-            self.all = {**self._there(), **self.all}
+            self.all = self._there()
         if key not in self.all:
-            self.all[key] = {**make(), "date": str(datetime.date.today())}
-            self.keep()
+            self.put(key, {**make(), "date": str(datetime.date.today())})
         found = self.all[key]
         print(f"{key}: {found['recall']:.4f} / {found['ndcg']:.4f}, {human_bytes(found['bytes'])}", flush=True)
         return dict(found)
 
-    def keep(self) -> None:
-        """Writes the file, with what other runs have put there meanwhile."""
-        self.all = {**self._there(), **self.all}
+    def put(self, key: str, value: Any) -> None:
+        """Adds to the file, to what other runs have put there meanwhile."""
+        self.all = {**self._there(), key: value}
         self._write()
 
     def _there(self) -> dict[str, Any]:
@@ -209,11 +208,8 @@ def run(
     for kind, some in (("chosen", fitting), ("chosen-of-base", [one for one in fitting if one.teacher == "base"])):
         if some:
             chosen[kind] = max(some, key=lambda one: fitting[one]["ndcg"])
-            figures.all[f"{data}/{kind}/{name}"] = {
-                "genes": chosen[kind].recipe.genes(),
-                "teacher": chosen[kind].teacher,
-            }
-    figures.keep()
+            genes, teacher = chosen[kind].recipe.genes(), chosen[kind].teacher
+            figures.put(f"{data}/{kind}/{name}", {"genes": genes, "teacher": teacher})
     for seed in seeds:
         figures.once(f"{data}/base/{seed}", partial(on_test, Candidate(Recipe(())), seed))
         for one in [*chosen.values(), untrained(chosen["chosen"])]:
@@ -241,10 +237,16 @@ def known_as(one: Candidate) -> str:
 
 
 def untrained(one: Candidate) -> Candidate:
-    """The nearest codes where a recipe has better ones."""
-    steps = one.recipe.steps
+    """The nearest codes where a recipe has better ones: of one size, no more bytes in all."""
     return Candidate(
-        Recipe(tuple(Codes(step.user_bytes, step.item_bytes) if isinstance(step, Codes) else step for step in steps))
+        Recipe(
+            tuple(
+                Codes(step.user_bytes, int(step.item_bytes + step.rare_share * (step.rare_bytes - step.item_bytes)))
+                if isinstance(step, Codes)
+                else step
+                for step in one.recipe.steps
+            )
+        )
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import compress, compress_bases
-from benchmarks.compress import Candidate, Point, known_as, words
+from benchmarks.compress import Candidate, Point, known_as, untrained, words
 from gnas_ext.compress.recipe import Bits, Codes, Recipe
 from gnas_ext.search.recommender import build
 from gnas_ext.search.recommender.embeddings import MULTINOMIAL
@@ -101,6 +101,13 @@ def test_students_of_the_mixture_are_chosen_beside_those_of_the_base(
     for one in (Candidate(recipe), Candidate(Recipe((Codes(8, 8),)))):
         assert f"tiny/test/{known_as(one)}/0" in figures
     assert words(Candidate(recipe)) in docs.read_text()
+
+
+def test_plain_codes_beside_grouped_ones_are_no_larger() -> None:
+    grouped = Candidate(Recipe((Codes(14, 26, solves=1, rare_share=0.75, rare_bytes=10),)), "mixture")
+    assert untrained(grouped) == Candidate(Recipe((Codes(14, 14),)))
+    even = Candidate(Recipe((Codes(30, 30, solves=1),)))
+    assert untrained(even) == Candidate(Recipe((Codes(30, 30),)))
 
 
 def test_unknown_points_and_sets_are_refused(
