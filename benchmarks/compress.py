@@ -94,19 +94,19 @@ def even(user: int, item: int) -> list[Recipe]:
     return [Recipe((Codes(user, item, solves=1, top=0.25),))]
 
 
-def grouped(user: int, popular: int, rare: int) -> list[Recipe]:
+def grouped(user: int, popular: int, rare: int, top: float = 0.5) -> list[Recipe]:
     """The same with more bytes for the quarter of the items that is touched most than for the others."""
-    return [Recipe((Codes(user, popular, solves=1, top=0.25, rare_share=0.75, rare_bytes=rare),))]
+    return [Recipe((Codes(user, popular, solves=1, top=top, rare_share=0.75, rare_bytes=rare),))]
 
 
 # The sizes are those that lost least on Gowalla's validation users (docs/compression.md).
 POINTS: Mapping[str, Point] = {
     "3.9x": Point(
-        "≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], [Recipe((Codes(64, 64, solves=0, top=0.25),))]
+        "≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], [Recipe((Codes(64, 64, solves=1, top=0.25),))]
     ),
     "8x": Point("≥ 8×", 8, 0, 0.01, 8, even(30, 30), even(30, 30)),
     "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(22, 32, 12), grouped(22, 32, 12)),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(14, 26, 10) + grouped(17, 23, 8), grouped(17, 23, 8)),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(14, 26, 10, 0.25) + grouped(17, 23, 8)),
     "32-bytes": Point("32 bytes a node", 0, 32, None, 8, even(30, 30), even(30, 30)),
 }
 
