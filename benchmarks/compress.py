@@ -5,8 +5,10 @@
 The base is the point `embeddings` of `benchmarks.recommenders`, trained as there. A point is a number of bytes with its
 candidates: recipes of `gnas_ext.compress`. Each is applied to the base of training alone and ranked on validation; the
 best NDCG@20 within the bytes is taken, applied to the base of training and validation, and ranked on test, once. The
-choice is made with the first seed. Beside it stand a float32 model of about as many bytes, trained alike; the largest
-weights of the base with a bit for each that says which they are; and the base quantised without training.
+choice is made with the first seed. Students learn from the base, or from its mixture with a filter that needs no
+training, which ranks better; the best of those that had the base alone as their teacher is shown too. Beside it stand
+a float32 model of about as many bytes, trained alike; the largest weights of the base with a bit for each that says
+which they are; and the base quantised without training.
 
 Bytes are those of all tensors that the artefact stores for the model. Milliseconds are a user's, of 512 users together
 and of one alone, on this machine. What is done is kept after each step and not done again; trained tables are kept in
@@ -19,18 +21,15 @@ import argparse
 import datetime
 import json
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from safetensors.torch import load_file, save_file
 
-from benchmarks import files
-from gnas_ext.compress.distil import DistilOptions
-from gnas_ext.compress.lists import Lists, teach
+from benchmarks import compress_bases, files
+from benchmarks.compress_bases import OPTIONS, TEACHERS, Bases
 from gnas_ext.compress.prune import prune_weights, sparse_bytes
 from gnas_ext.compress.recipe import Bits, Codes, Recipe
 from gnas_ext.compress.report import recall_by_popularity
@@ -39,27 +38,22 @@ from gnas_ext.evaluate import evaluate, human_bytes
 from gnas_ext.evaluate.cost import latency_ms
 from gnas_ext.evaluate.evaluate import judged_users
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models.factors import FactorModel, Table
-from gnas_ext.search.recommender.build import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import torch
-
     from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
+    from gnas_ext.models.factors import FactorModel
 
 HERE = Path(__file__).resolve().parent
 FOUND = HERE / "results" / "compress" / "figures.json"
-BASES = HERE / "results" / "recommenders" / "figures.json"
 CACHE = HERE.parent / ".cache" / "compress"
 DOCS = HERE.parent / "docs" / "compression.md"
 SETS = ("gowalla", "yelp2018")
 K = 20
 # LightGCN as published, 256 bytes a node (He et al., 2020).
 LIGHTGCN = {"gowalla": (0.1820, 0.1547), "yelp2018": (0.0653, 0.0532)}
-OPTIONS = DistilOptions(batch=512)
 
 
 class Point(NamedTuple):
@@ -71,7 +65,8 @@ class Point(NamedTuple):
         node_bytes: bytes a node at most, of all that is stored.
         may_lose: of Recall@20 and NDCG@20; None where LightGCN's published figures are to be beaten instead.
         floats: width of the float32 model that it is compared with.
-        candidates: recipes.
+        candidates: recipes, with the base as the teacher.
+        taught: recipes that learn from a teacher that ranks better than the base.
     """
 
     label: str
@@ -80,80 +75,40 @@ class Point(NamedTuple):
     may_lose: float | None
     floats: int
     candidates: Sequence[Recipe]
+    taught: Sequence[Recipe] = ()
+
+    def all(self) -> list[Candidate]:
+        """Everything that validation chooses from."""
+        return [Candidate(one) for one in self.candidates] + [Candidate(one, "mixture") for one in self.taught]
 
 
-def codes(user: int, item: int, popular: int, rare: int) -> list[Recipe]:
-    """Product codes: the nearest ones, those that rank as the base does, and those with more bytes for popular items.
+class Candidate(NamedTuple):
+    """A recipe and its teacher, of `compress_bases.TEACHERS`."""
 
-    Args:
-        user: bytes a user.
-        item: bytes an item where all have as many.
-        popular: bytes of the quarter of the items that is touched most, else.
-        rare: bytes of the others.
-    """
-    grouped = Codes(user, popular, solves=2, top=0.25, rare_share=0.75, rare_bytes=rare)
-    return [Recipe((one,)) for one in (Codes(user, item), Codes(user, item, solves=2, top=0.25), grouped)]
+    recipe: Recipe
+    teacher: str = "base"
 
 
+def even(user: int, item: int) -> list[Recipe]:
+    """Codes of so many bytes a user and an item, that rank as the teacher does."""
+    return [Recipe((Codes(user, item, solves=1, top=0.25),))]
+
+
+def grouped(user: int, popular: int, rare: int, top: float = 0.5) -> list[Recipe]:
+    """The same with more bytes for the quarter of the items that is touched most than for the others."""
+    return [Recipe((Codes(user, popular, solves=1, top=top, rare_share=0.75, rare_bytes=rare),))]
+
+
+# The sizes are those that lost least on Gowalla's validation users (docs/compression.md).
 POINTS: Mapping[str, Point] = {
-    "3.9x": Point("≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))]),
-    "8x": Point("≥ 8×", 8, 0, 0.01, 8, codes(30, 30, 45, 25)),
-    "12x": Point("≥ 12×", 12, 0, 0.01, 4, codes(20, 20, 36, 13)),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, codes(14, 15, 26, 10)),
-    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, codes(30, 30, 44, 25)),
+    "3.9x": Point(
+        "≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], [Recipe((Codes(64, 64, solves=1, top=0.25),))]
+    ),
+    "8x": Point("≥ 8×", 8, 0, 0.01, 8, even(30, 30), even(30, 30)),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(22, 32, 12), grouped(22, 32, 12)),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(14, 26, 10, 0.25) + grouped(17, 23, 8)),
+    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, even(30, 30), even(30, 30)),
 }
-
-
-class Bases:
-    """Trained float32 models, kept in files.
-
-    Args:
-        cache: where.
-        data: the data set.
-        split: its parts.
-    """
-
-    def __init__(self, cache: Path, data: str, split: Split) -> None:
-        self.cache, self.data, self.split = cache, data, split
-        self.genotype = json.loads(BASES.read_text())[f"{data}/embeddings"]["genotype"]
-
-    def part(self, which: str) -> Interactions:
-        """The touches of "train", or of "all": training and validation."""
-        return self.split.train if which == "train" else self.split.train_and_valid
-
-    def __call__(self, which: str, seed: int, floats: int = 64) -> FactorModel:
-        """The base of a part, or one of another width."""
-        path = self.cache / f"{self.data}-{floats}-{seed}-{which}.safetensors"
-        if not path.exists():
-            genotype = {**self.genotype, "dim": floats}
-            start = time.perf_counter()
-            model = build(genotype, self.part(which), epochs=int(genotype["epochs"]), seed=seed).model
-            assert isinstance(model, FactorModel)
-            tensors = {"user": model.user.rows, "item": model.item.rows}
-            if model.prior is not None:
-                tensors["prior"] = model.prior
-            save(path, tensors)
-            print(f"{path.name}: trained in {time.perf_counter() - start:.0f} s", flush=True)
-        found = load_file(path)
-        return FactorModel(Table(found["user"]), Table(found["item"]), found.get("prior"))
-
-    def lists(self, which: str, seed: int) -> Lists:
-        """What the base says of each user."""
-        path = self.cache / f"{self.data}-64-{seed}-{which}-lists.safetensors"
-        if not path.exists():
-            made = teach(self(which, seed), self.part(which), OPTIONS.best, OPTIONS.drawn, OPTIONS.seed)
-            tensors = {"users": made.users, "items": made.items, "scores": made.scores, "log_weight": made.log_weight}
-            save(path, tensors)
-        found = load_file(path)
-        return Lists(**found, best=OPTIONS.best)
-
-
-def save(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Writes under another name, then renames."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_suffix(".tmp")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, waiting)
-    waiting.replace(path)
 
 
 class Figures:
@@ -161,24 +116,33 @@ class Figures:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.all: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        self.all = self._there()
 
     def once(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is known under a key, or what is made now, kept."""
         if key not in self.all:
-            self.all[key] = {**make(), "date": str(datetime.date.today())}
-            self.keep()
+            self.all = self._there()
+        if key not in self.all:
+            self.put(key, {**make(), "date": str(datetime.date.today())})
         found = self.all[key]
         print(f"{key}: {found['recall']:.4f} / {found['ndcg']:.4f}, {human_bytes(found['bytes'])}", flush=True)
         return dict(found)
 
-    def keep(self) -> None:
-        """Writes the file."""
+    def put(self, key: str, value: Any) -> None:
+        """Adds to the file, to what other runs have put there meanwhile."""
+        self.all = {**self._there(), key: value}
+        self._write()
+
+    def _there(self) -> dict[str, Any]:
+        return dict(json.loads(self.path.read_text())) if self.path.exists() else {}
+
+    def _write(self) -> None:
         files.write(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n")
 
     def forget(self, begin: str) -> None:
         """Drops all whose key begins so."""
         self.all = {key: value for key, value in self.all.items() if not key.startswith(begin)}
+        self._write()
 
 
 def ranked(model: Model, train: Interactions, target: Interactions) -> dict[str, Any]:
@@ -207,24 +171,25 @@ def most_bytes(point: Point, base: FactorModel) -> int:
     return int(base.size_bytes() / point.ratio)
 
 
-def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
+def run(
+    data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int], teachers: Sequence[str] = TEACHERS
+) -> None:
     """Measures what is not known of a point yet."""
     point, split = POINTS[name], bases.split
     limit = most_bytes(point, bases("all", seeds[0]))
 
-    def cooked(recipe: Recipe, which: str, seed: int) -> Model:
-        trained = any(getattr(step, "epochs", 0) or getattr(step, "solves", None) is not None for step in recipe.steps)
-        lists = bases.lists(which, seed) if trained else None
-        return recipe.apply(bases(which, seed), bases.part(which), options=OPTIONS, lists=lists)
+    def cooked(one: Candidate, which: str, seed: int) -> Model:
+        trained = any(
+            getattr(step, "epochs", 0) or getattr(step, "solves", None) is not None for step in one.recipe.steps
+        )
+        lists = bases.lists(which, seed, one.teacher) if trained else None
+        return one.recipe.apply(bases(which, seed), bases.part(which), options=OPTIONS, lists=lists)
 
-    def on_valid(recipe: Recipe) -> dict[str, Any]:
-        return ranked(cooked(recipe, "train", seeds[0]), split.train, split.valid)
+    def on_valid(one: Candidate) -> dict[str, Any]:
+        return ranked(cooked(one, "train", seeds[0]), split.train, split.valid)
 
-    def on_test(recipe: Recipe, seed: int) -> dict[str, Any]:
-        return tested(cooked(recipe, "all", seed), split)
-
-    def narrow(seed: int) -> dict[str, Any]:
-        return tested(bases("all", seed, point.floats), split)
+    def on_test(one: Candidate, seed: int) -> dict[str, Any]:
+        return tested(cooked(one, "all", seed), split)
 
     def largest(seed: int) -> dict[str, Any]:
         base = bases("all", seed)
@@ -232,34 +197,56 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
         return {**tested(pruned, split), "bytes": sparse_bytes(pruned)}
 
     valid = {
-        recipe: figures.once(f"{data}/valid/{known_as(recipe)}", partial(on_valid, recipe))
-        for recipe in point.candidates
+        one: figures.once(f"{data}/valid/{known_as(one)}", partial(on_valid, one))
+        for one in point.all()
+        if one.teacher in teachers
     }
-    fitting = {recipe: found for recipe, found in valid.items() if found["bytes"] <= limit}
+    fitting = {one: found for one, found in valid.items() if found["bytes"] <= limit}
     if not fitting:
         sys.exit(f"{data} {name}: no candidate has at most {limit:,} bytes")
-    chosen = max(fitting, key=lambda recipe: fitting[recipe]["ndcg"])
-    figures.all[f"{data}/chosen/{name}"] = chosen.genes()
-    figures.keep()
+    chosen = {}
+    for kind, some in (("chosen", fitting), ("chosen-of-base", [one for one in fitting if one.teacher == "base"])):
+        if some:
+            chosen[kind] = max(some, key=lambda one: fitting[one]["ndcg"])
+            genes, teacher = chosen[kind].recipe.genes(), chosen[kind].teacher
+            figures.put(f"{data}/{kind}/{name}", {"genes": genes, "teacher": teacher})
     for seed in seeds:
-        figures.once(f"{data}/base/{seed}", partial(on_test, Recipe(()), seed))
-        for recipe in (chosen, untrained(chosen)):
-            figures.once(f"{data}/test/{known_as(recipe)}/{seed}", partial(on_test, recipe, seed))
-        figures.once(f"{data}/floats/{point.floats}/{seed}", partial(narrow, seed))
+        figures.once(f"{data}/base/{seed}", partial(on_test, Candidate(Recipe(())), seed))
+        for one in [*chosen.values(), untrained(chosen["chosen"])]:
+            figures.once(f"{data}/test/{known_as(one)}/{seed}", partial(on_test, one, seed))
         figures.once(f"{data}/magnitude/{name}/{seed}", partial(largest, seed))
         for bits in (8, 4, 2):
-            figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Recipe((Bits(bits),)), seed))
+            figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Candidate(Recipe((Bits(bits),))), seed))
 
 
-def known_as(recipe: Recipe) -> str:
-    """A recipe as a part of a key."""
-    return json.dumps(recipe.genes(), sort_keys=True)
+def compare(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
+    """Trains the float32 models of about as many bytes."""
+    floats = POINTS[name].floats
+
+    def narrow(seed: int) -> dict[str, Any]:
+        return tested(bases("all", seed, floats), bases.split)
+
+    for seed in seeds:
+        figures.once(f"{data}/floats/{floats}/{seed}", partial(narrow, seed))
 
 
-def untrained(recipe: Recipe) -> Recipe:
-    """The nearest codes where a recipe has better ones."""
-    return Recipe(
-        tuple(Codes(step.user_bytes, step.item_bytes) if isinstance(step, Codes) else step for step in recipe.steps)
+def known_as(one: Candidate) -> str:
+    """A candidate as a part of a key."""
+    genes = json.dumps(one.recipe.genes(), sort_keys=True)
+    return genes if one.teacher == "base" else f"{one.teacher}: {genes}"
+
+
+def untrained(one: Candidate) -> Candidate:
+    """The nearest codes where a recipe has better ones: of one size, no more bytes in all."""
+    return Candidate(
+        Recipe(
+            tuple(
+                Codes(step.user_bytes, int(step.item_bytes + step.rare_share * (step.rare_bytes - step.item_bytes)))
+                if isinstance(step, Codes)
+                else step
+                for step in one.recipe.steps
+            )
+        )
     )
 
 
@@ -283,27 +270,29 @@ def table(figures: Figures) -> str:
             continue
         lines.append(row(data, "", "64 float32, the base", base, base))
         for name, point in POINTS.items():
-            genes = figures.all.get(f"{data}/chosen/{name}")
-            if genes is None:
-                continue
-            chosen = Recipe.from_genes(genes)
-            found = seeds_of(figures, f"{data}/test/{known_as(chosen)}/")
-            if not found:
+            chosen = chosen_of(figures, f"{data}/chosen/{name}")
+            found = chosen and seeds_of(figures, f"{data}/test/{known_as(chosen)}/")
+            if not chosen or not found:
                 continue
             wanted = (
                 f"{LIGHTGCN[data][0]:.4f} / {LIGHTGCN[data][1]:.4f}"
                 if point.may_lose is None
                 else f"≤ {point.may_lose:.1%}"
             )
-            lines.append(row(data, f"{point.label}, {wanted}", f"**{words(genes)}**", found, base))
-            plain = untrained(chosen)
-            for label, prefix in (
-                ("without training", f"{data}/test/{known_as(plain)}/"),
-                (f"{point.floats} float32, trained alike", f"{data}/floats/{point.floats}/"),
-                ("largest weights", f"{data}/magnitude/{name}/"),
-            ):
-                if plain != chosen or label != "without training":
+            lines.append(row(data, f"{point.label}, {wanted}", f"**{words(chosen)}**", found, base))
+            alone, plain = chosen_of(figures, f"{data}/chosen-of-base/{name}"), untrained(chosen)
+            beside = [
+                ("without training", f"{data}/test/{known_as(plain)}/", plain),
+                (f"{point.floats} float32, trained alike", f"{data}/floats/{point.floats}/", None),
+                ("largest weights", f"{data}/magnitude/{name}/", None),
+            ]
+            if alone:
+                beside.insert(0, (words(alone), f"{data}/test/{known_as(alone)}/", alone))
+            known = [chosen]
+            for label, prefix, one in beside:
+                if one is None or one not in known:
                     lines.append(row("", "", label, seeds_of(figures, prefix), base))
+                known += [one] if one else []
             deciles.append(f"| {data} | {point.label} | " + " | ".join(changes(found, base)) + " |")
         lines += [
             row(
@@ -327,6 +316,12 @@ def table(figures: Figures) -> str:
             *deciles,
         ]
     )
+
+
+def chosen_of(figures: Figures, key: str) -> Candidate | None:
+    """What validation chose; None where it was not asked."""
+    found = figures.all.get(key)
+    return found and Candidate(Recipe.from_genes(found["genes"]), found["teacher"])
 
 
 def seeds_of(figures: Figures, prefix: str) -> list[dict[str, Any]]:
@@ -358,16 +353,17 @@ def changes(found: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]
     return [f"{was:.3f} → {now:.3f}" for was, now in zip(*both, strict=True)]
 
 
-def words(genes: Sequence[Mapping[str, Any]]) -> str:
-    """A recipe for people."""
-    return ", then ".join(
+def words(one: Candidate) -> str:
+    """A candidate for people."""
+    said = [
         f"{gene['user_bytes']} and {gene['item_bytes']} bytes a user and item, "
         + (f"{gene['rare_bytes']} for the rarest {gene['rare_share']:.0%}, " if gene["rare_share"] else "")
-        + ("nearest" if gene["solves"] is None else f"refitted {gene['solves']} times")
+        + ("nearest" if gene["solves"] is None else f"refitted {gene['solves']} times to the {one.teacher}")
         if gene["step"] == "codes"
         else " ".join(f"{key} {value}" for key, value in gene.items())
-        for gene in genes
-    )
+        for gene in one.recipe.genes()
+    ]
+    return ", then ".join(said)
 
 
 def main() -> None:
@@ -377,6 +373,7 @@ def main() -> None:
     arguments.add_argument("--points", default="", help=f"of {', '.join(POINTS)}; all by default")
     arguments.add_argument("--sets", default=",".join(SETS))
     arguments.add_argument("--seeds", default="0,1,2")
+    arguments.add_argument("--teachers", default=",".join(TEACHERS), help="of the candidates")
     arguments.add_argument("--again", action="store_true", help="measure also what is known")
     arguments.add_argument("--found", type=Path, default=FOUND)
     arguments.add_argument("--cache", type=Path, default=CACHE)
@@ -386,7 +383,11 @@ def main() -> None:
     unknown = [name for name in names if name not in POINTS]
     if unknown:
         sys.exit(f"--points: unknown {', '.join(unknown)}; there are {', '.join(POINTS)}")
-    missing = [data for data in given.sets.split(",") if f"{data}/embeddings" not in json.loads(BASES.read_text())]
+    missing = [
+        data
+        for data in given.sets.split(",")
+        if f"{data}/embeddings" not in json.loads(compress_bases.BASES.read_text())
+    ]
     if missing:
         sys.exit(
             f"--sets: no base is known for {', '.join(missing)}; run make bench-recommenders POINTS=embeddings first"
@@ -400,7 +401,10 @@ def main() -> None:
         split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
         bases = Bases(given.cache, data, split)
         for name in names:
-            run(data, name, bases, figures, seeds)
+            run(data, name, bases, figures, seeds, given.teachers.split(","))
+            files.put_figures(given.docs, table(figures))
+        for name in names:
+            compare(data, name, bases, figures, seeds)
             files.put_figures(given.docs, table(figures))
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import compress
-from benchmarks.compress import Point
-from gnas_ext.compress.recipe import Bits, Recipe
+from benchmarks import compress, compress_bases
+from benchmarks.compress import Candidate, Point, known_as, untrained, words
+from gnas_ext.compress.recipe import Bits, Codes, Recipe
 from gnas_ext.search.recommender import build
 from gnas_ext.search.recommender.embeddings import MULTINOMIAL
+from gnas_ext.search.recommender.training_free import GF_CF
 from python_tests.test_recommender_figures import data, docs  # noqa: F401  (fixtures)
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     monkeypatch.setattr(compress, "LIGHTGCN", {"tiny": (0.1, 0.1)})
     known = tmp_path / "bases.json"
     known.write_text(json.dumps({"tiny/embeddings": {"genotype": {**MULTINOMIAL, "epochs": 5, "start": "normal"}}}))
-    monkeypatch.setattr(compress, "BASES", known)
+    monkeypatch.setattr(compress_bases, "BASES", known)
     made: list[int] = []
 
     def noted(genotype: dict[str, Any], *rest: Any, **options: Any) -> Built:
         made.append(genotype["dim"])
         return build(genotype, *rest, **options)
 
-    monkeypatch.setattr(compress, "build", noted)
+    monkeypatch.setattr(compress_bases, "build", noted)
     return made
 
 
@@ -62,7 +63,8 @@ def test_the_best_on_validation_that_fits_is_tested_beside_its_rivals(
     assert len(valid) == 4
     fitting = {key: value["ndcg"] for key, value in valid.items() if value["bytes"] <= base["bytes"] / 3}
     assert 0 < len(fitting) < 4
-    chosen = json.dumps(figures["tiny/chosen/small"], sort_keys=True)
+    chosen = json.dumps(figures["tiny/chosen/small"]["genes"], sort_keys=True)
+    assert figures["tiny/chosen-of-base/small"] == figures["tiny/chosen/small"]
     assert fitting[f"tiny/valid/{chosen}"] == max(fitting.values())
     assert len(figures[f"tiny/test/{chosen}/0"]["deciles"]) == 10
     assert figures["tiny/magnitude/small/0"]["bytes"] <= base["bytes"] / 3
@@ -77,6 +79,35 @@ def test_the_best_on_validation_that_fits_is_tested_beside_its_rivals(
     assert sorted(trained) == [16, 64, 64]
     assert run(monkeypatch, data, docs) == figures
     assert len(trained) == 3
+
+
+def test_students_of_the_mixture_are_chosen_beside_those_of_the_base(
+    monkeypatch: pytest.MonkeyPatch,
+    data: Path,  # noqa: F811
+    docs: Path,  # noqa: F811
+    trained: list[int],
+) -> None:
+    recipe = Recipe((Codes(8, 8, solves=0),))
+    points = {"small": Point("≥ 2×", 0, 1e6, None, 16, [recipe], [recipe])}
+    monkeypatch.setattr(compress, "POINTS", points)
+    monkeypatch.setattr(compress_bases, "FILTERS", {"tiny": ({**GF_CF, "rank": 64}, 1.0)})
+    figures = run(monkeypatch, data, docs)
+    valid = {one: figures[f"tiny/valid/{known_as(one)}"]["ndcg"] for one in points["small"].all()}
+    assert {one.teacher for one in valid} == {"base", "mixture"}
+    chosen = max(valid, key=lambda one: valid[one])
+    assert figures["tiny/chosen/small"]["teacher"] == chosen.teacher
+    assert figures["tiny/chosen-of-base/small"] == {"genes": recipe.genes(), "teacher": "base"}
+    # Whoever was chosen, what had the base alone as its teacher is there, beside the plain codes.
+    for one in (Candidate(recipe), Candidate(Recipe((Codes(8, 8),)))):
+        assert f"tiny/test/{known_as(one)}/0" in figures
+    assert words(Candidate(recipe)) in docs.read_text()
+
+
+def test_plain_codes_beside_grouped_ones_are_no_larger() -> None:
+    grouped = Candidate(Recipe((Codes(14, 26, solves=1, rare_share=0.75, rare_bytes=10),)), "mixture")
+    assert untrained(grouped) == Candidate(Recipe((Codes(14, 14),)))
+    even = Candidate(Recipe((Codes(30, 30, solves=1),)))
+    assert untrained(even) == Candidate(Recipe((Codes(30, 30),)))
 
 
 def test_unknown_points_and_sets_are_refused(

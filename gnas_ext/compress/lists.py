@@ -6,7 +6,7 @@ student also learns what to keep low. What a user touched is in neither: it is n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from gnas_ext.models.largest import largest
 if TYPE_CHECKING:
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
+    from gnas_ext.models.factors import FactorModel
 
 # Scores at once.
 _BLOCK_BYTES = 24 << 20
@@ -95,6 +96,27 @@ def teach(
         torch.cat(weights) if weights else empty,
         best,
     )
+
+
+def rescaled(lists: Lists, like: FactorModel) -> Lists:
+    """Gives each list the scores that a model has for the same items, in the order of the list: the best the largest.
+
+    A filter's scores have a few that are far above all others, where a dot product's are close together: only their
+    order can be learned. Lists of the model itself stay as they are, up to rounding, and items that score alike are
+    ordered as they stand.
+    """
+    users, items = like.user.float(), like.item.float()
+    scores = []
+    for some in torch.split(torch.arange(len(lists)), 512):
+        index, given = lists.items[some], lists.scores[some]
+        own = (items[index] @ users[lists.users[some]][:, :, None])[:, :, 0]
+        if like.prior is not None:
+            own = own + like.prior.float()[index]
+        nowhere = ~given.isfinite()
+        order = given.argsort(dim=1, descending=True, stable=True)
+        ordered = own.masked_fill(nowhere, -torch.inf).sort(dim=1, descending=True).values
+        scores.append(torch.empty_like(given).scatter_(1, order, ordered))
+    return replace(lists, scores=torch.cat(scores) if scores else lists.scores)
 
 
 def _draw(rows: int, strides: Tensor, count: int, columns: int, generator: torch.Generator) -> Tensor:

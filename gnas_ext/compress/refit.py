@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gnas_ext.compress.lists import rescaled
 from gnas_ext.compress.product import nearest
 from gnas_ext.models.coded import CodedModel, GroupedTable, ProductTable
 
@@ -39,7 +40,8 @@ def refit(
     Args:
         model: float32, with the columns of `coded`: what rows stay near to.
         coded: product codes on both sides; items may be in groups of them.
-        lists: the teacher's.
+        lists: the teacher's, in any unit: each list's scores become those that `model` has for the same items, in the
+            teacher's order (`rescaled`).
         rounds: 0 solves users alone.
         ridge: how strongly rows are held, of the mean of their matrix's diagonal; above 0.
         top: weight of the teacher's best items, all alike, beside 1 - top for its distribution over all: errors among
@@ -56,7 +58,7 @@ def refit(
         raise ValueError(f"refit: expected ridge above 0 and top in 0 … 1, got {ridge} and {top}")
     users, items = model.user.float(), model.item.float()
     # Rows that the tables stand for, without bringing them to a length.
-    sides = _Sides(coded, lists, top, ridge)
+    sides = _Sides(coded, rescaled(lists, model), top, ridge)
     user = unnormalised(coded.user, users)
     group = coded.item.groups() if isinstance(coded.item, GroupedTable) else torch.zeros(len(items), dtype=torch.int64)
     members = [(group == number).nonzero()[:, 0] for number in range(len(products))]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from gnas_ext.compress import teach
+from gnas_ext.compress.lists import rescaled
 from gnas_ext.evaluate.seen import SeenItems
 from python_tests.compress.conftest import ITEMS, USERS
 
@@ -49,3 +51,20 @@ def test_draws_repeat_and_differ_between_seeds(model: FactorModel, train: Intera
 def test_lists_of_nothing_are_refused(model: FactorModel, train: Interactions) -> None:
     with pytest.raises(ValueError, match="expected best of 1 or more"):
         teach(model, train, best=0)
+
+
+def test_lists_in_another_unit_come_to_that_of_a_model(model: FactorModel, train: Interactions) -> None:
+    lists = teach(model, train, best=7, drawn=20)
+    other = replace(lists, scores=(lists.scores * 3).exp().where(lists.scores.isfinite(), -torch.inf))
+    for given in (lists, other):
+        torch.testing.assert_close(rescaled(given, model).scores, lists.scores, rtol=1e-4, atol=1e-4)
+
+
+def test_lists_of_another_order_keep_it_with_the_scores_of_the_model(model: FactorModel, train: Interactions) -> None:
+    lists = teach(model, train, best=7, drawn=20)
+    turned = rescaled(replace(lists, scores=-lists.scores.where(lists.scores.isfinite(), torch.inf)), model)
+    there = lists.scores.isfinite()
+    assert torch.equal(turned.scores.isfinite(), there)
+    for old, new, some in zip(lists.scores, turned.scores, there, strict=True):
+        torch.testing.assert_close(new[some].sort().values, old[some].sort().values, rtol=1e-4, atol=1e-4)
+        assert torch.equal(new[some].argsort(), old[some].argsort().flip(0))
