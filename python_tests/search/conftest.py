@@ -47,6 +47,8 @@ def ray_address() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="gnas-ray-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's workers are nice to others by default, and starve beside a busy test suite.
+        patch.setenv("RAY_worker_niceness", "0")
         ray.init(
             "local",
             num_cpus=2,

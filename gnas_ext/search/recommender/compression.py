@@ -31,6 +31,8 @@ _PASSES = 4
 # Scores that a teacher is asked for at most, so that a trial's time is bounded: above it, a share of the users is
 # taught and solved, and the others have the nearest codes. Gowalla has 1.2e9, and takes half a minute.
 _MOST_SCORES = 2**31
+# Wider tables have the nearest codes: what a refit solves a row grows with the cube of the width.
+_WIDEST_REFIT = 128
 # Columns that a byte can stand for at most (`models.ProductTable`).
 _WIDEST_PART = 16
 
@@ -41,7 +43,8 @@ def compression_genes(when: Conditions | None = None) -> dict[str, Gene]:
     Genes:
         columns_kept: share of the columns that is kept, those that hold most (`recipe.Columns`); 1 for all.
         columns_taught: whether what is left of them is taught what the whole ranked (`recipe.Distil`).
-        codes: "none"; or product codes, "nearest" or those that rank as the model does ("refit"; `recipe.Codes`).
+        codes: "none"; or product codes, "nearest" or those that rank as the model does ("refit"; `recipe.Codes`; of
+            more than 128 columns the nearest).
         columns_a_byte: columns that a byte stands for.
         rare_share: share of the items, those touched least, that have half of the bytes.
         bits: of an entry, without codes: 32 (float), or 8, 4 or 2 (integers with a scale a row; `recipe.Bits`).
@@ -73,7 +76,7 @@ def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
     if genes["codes"] != "none":
         size = -(-width // int(genes["columns_a_byte"]))
         codes = Codes(size, size)
-        if genes["codes"] == "refit":
+        if genes["codes"] == "refit" and width <= _WIDEST_REFIT:
             rare = max(-(-width // _WIDEST_PART), size // 2)
             codes = replace(codes, solves=1, rare_share=float(genes["rare_share"]), rare_bytes=rare)
         steps.append(codes)
