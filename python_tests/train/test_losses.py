@@ -101,16 +101,15 @@ def test_others_below_the_margin_cost_nothing() -> None:
 @pytest.mark.parametrize("uniformity", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("batch", [2, 7])
 def test_alignment_uniformity_is_what_the_paper_says(batch: int, uniformity: float) -> None:
-    inputs = [on_the_sphere(batch, 4, seed=seed).requires_grad_() for seed in (1, 2)]
+    # In float32 cosines of near rows cancel, by how much is the machine's.
+    inputs = [on_the_sphere(batch, 4, seed=seed).double().requires_grad_() for seed in (1, 2)]
 
     def lengthless(formula: Callable[[Tensor, Tensor, float], Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Cosines stand for distances on the sphere alone: gradients are compared along it."""
         loss = formula(normalize(inputs[0], dim=1), normalize(inputs[1], dim=1), uniformity)
         return loss, torch.autograd.grad(loss, inputs)
 
-    torch.testing.assert_close(
-        lengthless(alignment_uniformity), lengthless(alignment_uniformity_by_loops), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(lengthless(alignment_uniformity), lengthless(alignment_uniformity_by_loops))
 
 
 def test_users_and_items_that_come_twice_are_as_near_as_can_be() -> None:
