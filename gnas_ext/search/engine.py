@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +112,8 @@ def evolve(
     budget = Budget(evaluations, minutes, clock)
     recipes = recipes_of(space, initial)
     terms = terms_of(space, directions, seed, population, recipes, predict, decode, fidelities, context)
-    known = (space, directions, seed, population, recipes, predict, decode)
-    proposer = Halving(fidelities, *known) if fidelities else Proposer(*known)
+    breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode)
+    proposer = Halving(fidelities, space, directions, population, breeder) if fidelities else breeder()
     study = Study(space, directions)
 
     with ExitStack() as stack:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gnas_ext.search.proposer import Proposal, Proposer
+from gnas_ext.search.proposer import Proposal
 from gnas_ext.search.selection import standings
 from gnas_ext.search.study import turned
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Callable, Sequence, Set
 
+    from gnas_ext.search.proposer import Proposer
     from gnas_ext.search.selection import Losses
     from gnas_ext.search.space import SearchSpace, Tokens
     from gnas_ext.search.study import Direction, Stop
@@ -31,7 +32,8 @@ class Halving:
 
     Args:
         fidelities: what share of a full evaluation a trial may be, rising, the last 1.
-        space, directions, seed, size, initial, predict, decode: as of a `Proposer`.
+        space, directions, size: as of a `Proposer`.
+        breeder: makes one, for a fidelity.
     """
 
     def __init__(
@@ -39,16 +41,13 @@ class Halving:
         fidelities: Sequence[float],
         space: SearchSpace,
         directions: Sequence[Direction],
-        seed: int,
         size: int,
-        initial: Sequence[Tokens],
-        predict: bool = True,
-        decode: bool = False,
+        breeder: Callable[[], Proposer],
     ) -> None:
         self._space = space
         self._size = size
         self._rungs = [_Rung(share, directions) for share in fidelities]
-        self._breeders = [Proposer(space, directions, seed, size, initial, predict, decode) for _ in fidelities]
+        self._breeders = [breeder() for _ in fidelities]
 
     def learn(self, trial: Trial) -> None:
         """Takes in a finished trial, of whichever fidelity."""
