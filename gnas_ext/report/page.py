@@ -63,7 +63,9 @@ def render(data: ReportData) -> str:
         data=data,
         verdict=verdict(data.comparison, data.found, data.reference),
         best=_best(data),
-        css=Markup(_read("page.css")),
+        css=Markup(
+            resources.files("gnas_ext").joinpath("style/theme.css").read_text(encoding="utf-8") + _read("page.css")
+        ),
         pareto=plots.pareto(data.trials, data.chosen) if data.trials else "",
         history=plots.history(data.trials) if data.trials else "",
         curve_ndcg=plots.curve_ndcg(data.curve) if any(point.ndcg is not None for point in data.curve) else "",

@@ -23,9 +23,10 @@ from gnas_ext.serve.guard import HEADERS, Guard
 log = logging.getLogger("gnas_ext.serve")
 
 PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+    "/": ("serve/page/index.html", "text/html"),
+    "/theme.css": ("style/theme.css", "text/css"),
+    "/page.css": ("serve/page/page.css", "text/css"),
+    "/page.js": ("serve/page/page.js", "text/javascript"),
 }
 FAILURES: dict[int | str, dict[str, object]] = {
     422: {"model": ask.Failure, "description": "An id that is not known, or a question that cannot be answered."},
@@ -125,7 +126,7 @@ async def _watch(current: Current, seconds: float) -> None:
 
 
 def _page(name: str, kind: str) -> Callable[[], Response]:
-    text = resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+    text = resources.files("gnas_ext").joinpath(name).read_text(encoding="utf-8")
 
     def page() -> Response:
         return Response(text, media_type=f"{kind}; charset=utf-8")

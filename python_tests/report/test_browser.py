@@ -3,7 +3,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import matplotlib.image
 import pytest
 
 from gnas_ext.report import write_report
+from python_tests.chromium import CHROMIUM, FLAGS, NAMES
 
 from .conftest import make_report
 from .test_page import SECTIONS
@@ -20,20 +20,6 @@ from .test_page import SECTIONS
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for found in map(shutil.which, NAMES) if found), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-]
 # The browser's own business, which no flag ends; a page of ours names none of these.
 OWN_HOSTS = (".google.com", ".googleapis.com", ".gvt1.com")
 BAD_PAGE = '<!DOCTYPE html><title>bad</title><img src="http://127.0.0.1:9/x.png"><script>console.error("boom")</script>'

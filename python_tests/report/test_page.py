@@ -67,6 +67,12 @@ class Page(HTMLParser):
         return [attributes for found, attributes in self.elements if found == tag]
 
 
+def styles() -> str:
+    """Those of the page: what all pages share, and its own."""
+    package = resources.files("gnas_ext")
+    return "".join(package.joinpath(name).read_text() for name in ("style/theme.css", "report/page.css"))
+
+
 @pytest.fixture(scope="module")
 def text() -> str:
     return render(make_report())
@@ -100,7 +106,7 @@ def test_nothing_is_loaded_and_nothing_runs(page: Page) -> None:
             if name in ("src", "href", "xlink:href", "data", "action"):
                 assert (value or "").startswith(("#", "data:,")), (tag, name, value)
             assert not name.startswith("on")
-    css = resources.files("gnas_ext.report").joinpath("page.css").read_text()
+    css = styles()
     assert "@import" not in css
     assert "url(" not in css
 
@@ -233,7 +239,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
 def test_text_has_contrast(scheme: int) -> None:
-    css = resources.files("gnas_ext.report").joinpath("page.css").read_text()
+    css = styles()
     colours = dict(re.findall(r"--([\w-]+): (#\w{6});", css.split(":root {")[scheme + 1].split("}")[0]))
     grounds = {"ink": ["page", "card", "tint", "good-tint", "bad-tint"], "muted": ["page", "card", "tint"]}
     grounds |= {name: ["card", "tint"] for name in ("accent", "warm")}

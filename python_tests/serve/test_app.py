@@ -214,7 +214,12 @@ def test_a_mistake_of_ours_is_not_shown(client: TestClient, current: Current, mo
 
 
 def test_the_page_may_run_nothing_but_its_own(client: TestClient) -> None:
-    for path, kind in {"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"}.items():
+    for path, kind in {
+        "/": "text/html",
+        "/page.js": "text/javascript",
+        "/page.css": "text/css",
+        "/theme.css": "text/css",
+    }.items():
         found = client.get(path)
         assert found.headers["content-type"] == f"{kind}; charset=utf-8"
         assert "default-src 'none'; script-src 'self'" in found.headers["content-security-policy"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 from fastapi.responses import HTMLResponse
 
 import gnas_ext
+from python_tests.chromium import CHROMIUM, FLAGS, NAMES
 from python_tests.serve.running import in_a_thread, watching
 
 if TYPE_CHECKING:
@@ -21,19 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for found in map(shutil.which, NAMES) if found), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]
+ONLY_HERE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
 # Does in a frame what a person does, and says what is seen after each step.
 PROBE = """<!DOCTYPE html><title>probe</title><iframe src="/" style="width:390px;height:800px"></iframe><pre></pre>
 <script>
@@ -83,7 +71,15 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no {' or '.join(NAMES
 def opened(url: str, profile: Path) -> tuple[str, list[str]]:
     """The document once the page has settled, and what was written to the console."""
     assert CHROMIUM is not None
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "--virtual-time-budget=60000", "--dump-dom", url]
+    command = [
+        CHROMIUM,
+        *FLAGS,
+        ONLY_HERE,
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=60000",
+        "--dump-dom",
+        url,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
 
