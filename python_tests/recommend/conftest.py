@@ -148,3 +148,9 @@ def make_sample(kind: str, model: Model | None = None) -> Sample:
             ),
         },
     )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sample: Sample) -> Path:
+    """A sample that is saved."""
+    return sample.save(tmp_path / "a")
