@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,3 +48,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def graph(request: pytest.FixtureRequest) -> gnas_ext.CSR:
     """Each small graph, or those named with `parametrize("graph", [...], indirect=True)`."""
     return graphs.make(request.param)
+
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of published data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is missing: the published data is not kept in the repository")
+    return SHARED

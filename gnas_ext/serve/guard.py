@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 SECONDS = 20.0
 HEADERS = [
-    # The page is three files of ours: nothing else may run, load or frame it, whatever a title holds.
+    # The page is files of ours: nothing else may run, load or frame it, whatever a title holds.
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "

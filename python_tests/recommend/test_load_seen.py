@@ -11,7 +11,12 @@ import pytest
 from polars.testing import assert_frame_equal
 from safetensors.numpy import save_file
 
+from gnas_ext.data import n_items, n_users, read_split
+from gnas_ext.evaluate.seen import SeenItems
 from gnas_ext.recommend import load
+from gnas_ext.recommend._seen import read_seen
+from gnas_ext.recommend._seen import write_seen as write_seen_file
+from gnas_ext.recommend.manifest import SCHEMA_VERSION, SEEN
 from python_tests.recommend.conftest import ITEMS
 from python_tests.recommend.sealing import (
     change_tensor,
@@ -45,6 +50,17 @@ def test_seen_items_are_gaps(folder: Path) -> None:
     reseal(folder)
     seen = load(folder).seen
     assert [seen.of(user).tolist() for user in range(4)] == [[2, 3, 8], [], [29], []]
+
+
+def test_a_real_logs_touches_take_less_than_a_third_of_their_memory(tmp_path: Path, shared: Path) -> None:
+    parts = (shared / "gowalla" / f"{part}.txt" for part in ("train", "valid", "test"))
+    train = read_split(*parts).train_and_valid
+    seen = SeenItems.from_interactions(train, n_users(train))
+    write_seen_file(tmp_path / SEEN, seen)
+    assert 3 * (tmp_path / SEEN).stat().st_size < seen.indptr.nbytes + seen.items.nbytes
+    again = read_seen(tmp_path, n_users(train), n_items(train), SCHEMA_VERSION)
+    assert np.array_equal(again.indptr, seen.indptr)
+    assert np.array_equal(again.items, seen.items)
 
 
 NOBODY = [0] * 11
