@@ -30,7 +30,7 @@ EVERY = 10
 STARTS = 8
 STEPS = 6
 STRIDE = 0.3
-# How far each step goes astray, for one down the slope: the slope alone leads to what is known (docs/search.md).
+# How far each step goes astray, for one down the slope: the slope alone leads to what is known.
 NOISE = 2.5
 
 
