@@ -57,6 +57,8 @@ for needed in (
     "gnas_ext/data/movietweetings/LICENSE",
     "gnas_ext/report/page.html.j2",
     "gnas_ext/report/page.css",
+    "gnas_ext/serve/page/index.html",
+    "gnas_ext/style/theme.css",
     "gnas_ext/recommend/card.md.j2",
 ):
     assert needed in files, f"{needed} is missing from the wheel"

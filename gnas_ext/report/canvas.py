@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias
 
 from markupsafe import Markup
+
+from gnas_ext.report.styles import styles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +114,7 @@ class Canvas:
 
     def document(self, label: str) -> Markup:
         """The picture as a document of its own, in the page's light colours: what draws SVG need not know variables."""
-        css = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+        css = styles()
         colours = dict(re.findall(r"(--[\w-]+): (#\w+);", css.split("@media")[0]))
         rules = "\n".join(line[len(".diagram ") :] for line in css.splitlines() if line.startswith(".diagram "))
         rules = re.sub(r"var\((--[\w-]+)\)", lambda match: colours[match[1]], rules)

@@ -19,6 +19,7 @@ from gnas_ext.report.evolution import change, goal, importance_table, value
 from gnas_ext.report.files import write_text
 from gnas_ext.report.mermaid import to_mermaid
 from gnas_ext.report.stages import acts_in, is_graph, words
+from gnas_ext.report.styles import styles
 from gnas_ext.report.verdict import verdict
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ def render(data: ReportData) -> str:
         "value": value,
         "change": change,
     }
-    return environment.from_string(_read("page.html.j2")).render(
+    return environment.from_string(
+        resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
+    ).render(
         data=data,
         verdict=verdict(data.comparison, data.found, data.reference),
         best=_best(data),
-        css=Markup(
-            resources.files("gnas_ext").joinpath("style/theme.css").read_text(encoding="utf-8") + _read("page.css")
-        ),
+        css=Markup(styles()),
         pareto=plots.pareto(data.trials, data.chosen) if data.trials else "",
         history=plots.history(data.trials) if data.trials else "",
         curve_ndcg=plots.curve_ndcg(data.curve) if any(point.ndcg is not None for point in data.curve) else "",
@@ -83,10 +84,6 @@ def _acts_in(genotype: Mapping[str, object]) -> Mapping[str, str]:
     """Where each gene acts, for people."""
     titles = {} if is_graph(genotype) else {gene: title.lower() for gene, title in diagram_of(genotype).acts_in.items()}
     return {gene: "everything" if gene == "family" else titles.get(gene) or acts_in(gene) for gene in genotype}
-
-
-def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _figure(value: float | None, digits: int = 4) -> str:

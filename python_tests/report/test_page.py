@@ -6,7 +6,6 @@ import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from gnas_ext.errors import InputError
 from gnas_ext.evaluate.compare import ModelResult
 from gnas_ext.report import Ancestor, CurvePoint, GeneShare, ReportData, TrialPoint, write_report
 from gnas_ext.report.page import render
+from gnas_ext.report.styles import styles
 
 from .conftest import make_report
 
@@ -65,12 +65,6 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for found, attributes in self.elements if found == tag]
-
-
-def styles() -> str:
-    """Those of the page: what all pages share, and its own."""
-    package = resources.files("gnas_ext")
-    return "".join(package.joinpath(name).read_text() for name in ("style/theme.css", "report/page.css"))
 
 
 @pytest.fixture(scope="module")
