@@ -28,6 +28,22 @@ def who(genotype: Genotype) -> Outcome:
     return Outcome(bowl(genotype), {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")})
 
 
+class Met:
+    """Where it ran; ends no trial before so many workers have begun one: a slow start of one leaves it its share."""
+
+    def __init__(self, folder: Path, workers: int, patience: float = 120.0) -> None:
+        self.folder = folder
+        self.workers = workers
+        self.patience = patience
+
+    def __call__(self, genotype: Genotype) -> Outcome:
+        (self.folder / str(os.getpid())).touch()
+        ends = time.monotonic() + self.patience
+        while len(list(self.folder.iterdir())) < self.workers and time.monotonic() < ends:
+            time.sleep(0.02)
+        return who(genotype)
+
+
 class Killed:
     """Kills its own process `times` times at each genotype of a share of them; files keep count."""
 

@@ -39,8 +39,8 @@ def test_one_worker_finds_what_no_worker_finds(place: dict[str, Any]) -> None:
 
 
 @anywhere
-def test_several_workers_share_the_work(place: dict[str, Any]) -> None:
-    study = evolve(SPACE, objectives.who, evaluations=40, workers=2, **place)
+def test_several_workers_share_the_work(place: dict[str, Any], tmp_path: Path) -> None:
+    study = evolve(SPACE, objectives.Met(tmp_path, workers=2), evaluations=40, workers=2, **place)
     assert [trial.number for trial in study.trials] == list(range(40))
     assert len({trial.genotype for trial in study.trials}) == 40
     assert len({trial.attributes["pid"] for trial in study.trials} | {os.getpid()}) == 3
