@@ -31,8 +31,9 @@ import numpy as np
 from benchmarks import compress_bases, files
 from benchmarks.compress_bases import OPTIONS, TEACHERS, Bases
 from gnas_ext.compress.prune import prune_weights, sparse_bytes
-from gnas_ext.compress.recipe import Bits, Codes, Recipe
+from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.report import recall_by_popularity
+from gnas_ext.compress.steps import Bits, Codes
 from gnas_ext.data.split_files import read_split
 from gnas_ext.evaluate import evaluate, human_bytes
 from gnas_ext.evaluate.cost import latency_ms

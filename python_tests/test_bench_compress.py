@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import compress, compress_bases
 from benchmarks.compress import Candidate, Point, known_as, untrained, words
-from gnas_ext.compress.recipe import Bits, Codes, Recipe
+from gnas_ext.compress.recipe import Recipe
+from gnas_ext.compress.steps import Bits, Codes
 from gnas_ext.search.recommender import build
 from gnas_ext.search.recommender.embeddings import MULTINOMIAL
 from gnas_ext.search.recommender.training_free import GF_CF

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from gnas_ext.cli import use, whole
-from gnas_ext.cli.arguments import Item, MinRating, Rating, Sep, Timestamp, User, at_least
+from gnas_ext.cli.arguments import Item, MinRating, Rating, Sep, Timestamp, User, at_least, limits_of
 from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,6 +94,10 @@ def search(
     epochs: Annotated[int, typer.Option(help="Passes a trial.")] = 60,
     seeds: Annotated[int, typer.Option(help="Seeds that the best get.")] = 3,
     halving: Annotated[bool, typer.Option("--halving", help="Cheap trials first.")] = False,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Of the model: 2MB, 500kB.", show_default=False)
+    ] = None,
+    max_ms: Annotated[float | None, typer.Option(help="A user, on this machine.", show_default=False)] = None,
     warm_start: Annotated[Path | None, typer.Option(help="Journal whose best come first.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that train beside this one.")] = 0,
@@ -114,6 +118,7 @@ def search(
     at_least("--workers", workers, 0)
     at_least("--seeds", seeds, 1)
     cluster = _cluster(ray, cpus)
+    limits = limits_of(max_size, max_ms)
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     if evaluations is not None:
@@ -145,6 +150,7 @@ def search(
         models=models.value,
         seeds=seeds,
         fidelities=HALVING if halving else (),
+        limits=limits,
         warm_start=warm_start,
         workers=workers,
         ray=cluster,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from gnas_ext.compress import Report
+    from gnas_ext.compress import Limits, Report
     from gnas_ext.data.interactions import Split
     from gnas_ext.evaluate.compare import ModelResult
     from gnas_ext.models.base import Model
@@ -59,7 +59,7 @@ class Options:
         out: folder for `artefact/`, `report.html`, `architecture.svg`, `architecture.mmd` and `journal.log`.
         data: what the log is, for people.
         command: what to type to run it again.
-        minutes, evaluations, goals, epochs, population, seeds, fidelities, warm_start, seed, resume, models,
+        minutes, evaluations, goals, epochs, population, seeds, fidelities, limits, warm_start, seed, resume, models,
             workers, ray: see `search.recommender.find`.
     """
 
@@ -73,6 +73,7 @@ class Options:
     population: int = 12
     seeds: int = 3
     fidelities: Sequence[float] = ()
+    limits: Limits | None = None
     warm_start: Path | None = None
     seed: int = 0
     resume: bool = False
@@ -99,7 +100,13 @@ def run_job(split: Split, options: Options, console: Console) -> None:
     minutes = (time.monotonic() - started) / 60
     console.print(f"{found.study.evaluations} trials in {minutes:.1f} min: {found.study.stopped}.", highlight=False)
     _print_finals(found, console)
-    console.print(Text(f"chosen: trial {found.trial.number}, {found.trial.genotype}"))
+    if found.limited is not None:
+        for line in found.limited.lines():
+            console.print(Text(line, style="" if found.limited.kept else "bold yellow"))
+    genes = " ".join(f"{gene}={value}" for gene, value in found.genotype.items() if gene != "recipe")
+    console.print(Text(f"chosen: trial {found.trial.number}, {genes}"))
+    if "recipe" in found.genotype:
+        console.print(Text(f"made smaller by: {found.genotype['recipe']}"))
 
     console.rule("comparison on the test part")
     comparison = _compare(split, found, options, console)
@@ -140,6 +147,7 @@ def _search(split: Split, options: Options, console: Console) -> Found:
             population=options.population,
             seeds=options.seeds,
             fidelities=options.fidelities,
+            limits=options.limits,
             warm_start=options.warm_start,
             seed=options.seed,
             journal=options.out / "journal.log",
@@ -285,6 +293,7 @@ def _report(
         facts={
             "Trials": f"{found.study.evaluations} in {minutes:.1f} min",
             "Model": human_bytes(found.model.size_bytes()),
+            **({"Limits": found.limited.lines()[0]} if found.limited is not None else {}),
             "Users": f"{n_users(train):,}",
             "Items": f"{recommender.n_items:,}",
             "Interactions": f"{len(train):,} to learn from, {len(split.test):,} to test",

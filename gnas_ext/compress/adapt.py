@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gnas_ext.compress.recipe import Codes, Recipe
+from gnas_ext.compress.recipe import Recipe
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
 from gnas_ext.evaluate.cost import human_bytes, latency_ms
 from gnas_ext.evaluate.evaluate import evaluate, judged_users
 from gnas_ext.evaluate.seen import SeenItems
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gnas_ext.models.base import Model
     from gnas_ext.models.factors import FactorModel
 
-_METRIC = "ndcg@20"
 # Users that are timed together.
 _TIMED = 256
 
@@ -38,10 +38,30 @@ class Limits:
     bytes: float = math.inf
     latency_ms: float = math.inf
 
+    @property
+    def given(self) -> bool:
+        """Whether there is one."""
+        return math.isfinite(self.bytes) or math.isfinite(self.latency_ms)
+
+    def excess(self, size: float, latency: float) -> float:
+        """Its share of the limit that it is nearest to, or furthest beyond: 1 or less keeps to both."""
+        return max(size / self.bytes, latency / self.latency_ms)
+
+    def scaled(self, share: float) -> Limits:
+        """The same milliseconds, and a share of the bytes."""
+        return Limits(self.bytes * share, self.latency_ms)
+
+    def __str__(self) -> str:
+        """As people say it: "at most 2.00 MB and 0.2 ms a user"."""
+        parts = [human_bytes(int(self.bytes))] if math.isfinite(self.bytes) else []
+        if math.isfinite(self.latency_ms):
+            parts.append(f"{self.latency_ms:g} ms a user")
+        return f"at most {' and '.join(parts)}" if parts else "no limits"
+
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A recipe and what came of it: the model, NDCG@20 on validation, and whether it keeps to the limits."""
+    """A recipe and what came of it: the model, NDCG on validation, and whether it keeps to the limits."""
 
     recipe: Recipe
     model: Student
@@ -60,19 +80,21 @@ class Adapted:
         tried: all, in their order.
         ndcg_before: of the model that was to be compressed.
         limits: that were given.
+        k: length of the lists that were judged.
     """
 
     chosen: Tried | None
     tried: tuple[Tried, ...]
     ndcg_before: float
     limits: Limits = field(default_factory=Limits)
+    k: int = 20
 
     def lines(self) -> list[str]:
         """What was given up, or how near the limits one came."""
         if self.chosen is not None:
             lost = self.chosen.ndcg / self.ndcg_before - 1 if self.ndcg_before else 0.0
             return [
-                f"{human_bytes(self.chosen.bytes)} and {self.chosen.latency_ms:.3f} ms a user at NDCG@20 "
+                f"{human_bytes(self.chosen.bytes)} and {self.chosen.latency_ms:.3f} ms a user at NDCG@{self.k} "
                 f"{self.chosen.ndcg:.4f} on validation, {lost:+.2%} of {self.ndcg_before:.4f}"
             ]
         if not self.tried:
@@ -80,8 +102,8 @@ class Adapted:
         small = min(self.tried, key=lambda one: one.bytes)
         fast = min(self.tried, key=lambda one: one.latency_ms)
         return [
-            f"out of reach of {len(self.tried)} recipes: the smallest takes {human_bytes(small.bytes)} (limit "
-            f"{self.limits.bytes:,.0f}), the fastest {fast.latency_ms:.3f} ms a user (limit {self.limits.latency_ms:g})"
+            f"out of reach of {len(self.tried)} recipes: the smallest takes {human_bytes(small.bytes)}, "
+            f"the fastest {fast.latency_ms:.3f} ms a user"
         ]
 
 
@@ -93,6 +115,7 @@ def adapt(
     recipes: Iterable[Recipe] | None = None,
     teacher: Model | None = None,
     options: DistilOptions | None = None,
+    k: int = 20,
 ) -> Adapted:
     """Tries recipes and takes the best that keeps to the limits.
 
@@ -104,37 +127,47 @@ def adapt(
         recipes: in the order to try; by default those of `ladder`.
         teacher: what students learn from; the model itself by default.
         options: of learning.
+        k: length of the lists that are judged.
     """
-    before = evaluate(model, train, valid)[_METRIC]
+    metric = f"ndcg@{k}"
+    before = evaluate(model, train, valid, (k,))[metric]
     seen = SeenItems.from_interactions(train, model.n_users)
     users = judged_users(model.n_users, train, valid)[:_TIMED].astype(np.int32)
     tried = []
-    for recipe in ladder(model, limits.bytes) if recipes is None else recipes:
+    for recipe in ladder(model, limits) if recipes is None else recipes:
         found = recipe.apply(model, train, teacher, options)
-        ndcg = evaluate(found, train, valid)[_METRIC]
-        latency = latency_ms(found, users, 20, seen, repeats=3)
+        ndcg = evaluate(found, train, valid, (k,))[metric]
+        latency = latency_ms(found, users, k, seen, repeats=3)
         size = found.size_bytes()
-        fits = size <= limits.bytes and latency <= limits.latency_ms
+        fits = limits.excess(size, latency) <= 1
         tried.append(Tried(recipe, found, ndcg, size, latency, fits))
     fitting = [one for one in tried if one.fits]
     chosen = max(fitting, key=lambda one: one.ndcg) if fitting else None
-    return Adapted(chosen, tuple(tried), before, limits)
+    return Adapted(chosen, tuple(tried), before, limits, k)
 
 
-def ladder(model: FactorModel, most_bytes: float, epochs: int = 6) -> list[Recipe]:
+def ladder(model: FactorModel, limits: Limits, epochs: int = 6) -> list[Recipe]:
     """Recipes for a number of bytes: nothing at all where that fits, else as many bytes a row as do.
 
     Nearest codes; those that rank as the teacher does; and learned ones that leave rare items fewer bytes, so that
-    others have more.
+    others have more. Then rows of as many bits as there is room for, of all columns or, where that is too much, of the
+    half, quarter or eighth of them that holds most: codes take longer to score with, and few rows do not pay for their
+    codebooks. Where milliseconds are limited, narrower rows follow in any case.
     """
-    found = [Recipe(())] if model.size_bytes() <= most_bytes else []
+    found = [Recipe(())] if model.size_bytes() <= limits.bytes else []
+    found += _codes(model, limits.bytes, epochs)
+    rows = _rows(model, limits.bytes, epochs)
+    return found + (rows if math.isfinite(limits.latency_ms) else rows[:1])
+
+
+def _codes(model: FactorModel, most_bytes: float, epochs: int) -> list[Recipe]:
     width, rows = model.user.width, model.n_users + model.n_items
     shared = 2 * (512 * width + 4 * width + 4) + (model.n_items + 520 if model.prior is not None else 0)
     most = min(width, int((most_bytes - shared) // rows)) if math.isfinite(most_bytes) else width
     least = -(-width // 16)
     if most < least:
-        return found
-    found += [Recipe((Codes(most, most),)), Recipe((Codes(most, most, solves=1),))]
+        return []
+    found = [Recipe((Codes(most, most),)), Recipe((Codes(most, most, solves=1),))]
     # Half of the items give up a quarter of their bytes for the other half, if there is room for a quarter more.
     quarter = most // 4
     if quarter and most + quarter <= width and most - quarter >= least:
@@ -142,4 +175,17 @@ def ladder(model: FactorModel, most_bytes: float, epochs: int = 6) -> list[Recip
         if spare <= most_bytes:
             rare = Codes(most, most + quarter, epochs=epochs, rare_share=0.5, rare_bytes=most - quarter)
             found.append(Recipe((rare,)))
+    return found
+
+
+def _rows(model: FactorModel, most_bytes: float, epochs: int) -> list[Recipe]:
+    width, rows = model.user.width, model.n_users + model.n_items
+    prior = model.n_items + 520 if model.prior is not None else 0
+    found = []
+    for keep in (width, width // 2, width // 4, width // 8):
+        # Of 8 bits a row has a scale, of fewer a zero besides, four bytes each.
+        fits = [bits for bits in (8, 4, 2) if rows * (keep * bits / 8 + (4 if bits == 8 else 8)) + prior <= most_bytes]
+        if keep and fits:
+            less = (Columns(keep), Distil(epochs)) if keep < width else ()
+            found.append(Recipe((*less, Bits(fits[0], epochs=epochs if fits[0] < 8 else 0))))
     return found

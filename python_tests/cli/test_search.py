@@ -69,6 +69,23 @@ def test_given_split_files_are_searched(tmp_path: Path, command: Callable[..., i
     assert manifest(tmp_path / "o")["n_users"] == 30
 
 
+def test_limits_are_kept_and_what_they_cost_is_said(
+    ratings: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    options = ["--evaluations", "4", "--epochs", "3", "--seeds", "1"]
+    assert command("search", ratings, "--out", out, *options, "--max-size", "1.2 kB", "--max-ms", "900") == 0
+    printed = capsys.readouterr().out
+    assert "at most 1.20 kB and 900 ms a user: kept" in printed
+    assert "made smaller by: " in printed
+    size = manifest(out)["size_bytes"]
+    assert isinstance(size, int)
+    assert size <= 1200
+    assert "at most 1.20 kB" in (out / "report.html").read_text(encoding="utf-8")
+    assert command("show", out) == 0
+    assert "recipe=" in capsys.readouterr().out
+
+
 def test_a_second_search_does_not_overwrite_a_journal(
     ratings: Path, found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

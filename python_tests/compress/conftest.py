@@ -20,6 +20,13 @@ def train() -> Interactions:
 
 
 @pytest.fixture
+def valid() -> Interactions:
+    """Touches held out, of users that have some."""
+    rng = np.random.default_rng(5)
+    return Interactions(rng.integers(1, USERS, 80).astype(np.int32), rng.integers(0, ITEMS, 80).astype(np.int32))
+
+
+@pytest.fixture
 def model() -> FactorModel:
     """Cosines over a temperature, beside a prior."""
     return cosines(USERS, ITEMS)

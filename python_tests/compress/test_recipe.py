@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from gnas_ext.compress import DistilOptions
-from gnas_ext.compress.adapt import Limits, adapt, ladder
-from gnas_ext.compress.recipe import Bits, Codes, Columns, Distil, Groups, NarrowRare, Recipe
+from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.report import recall_by_popularity, report
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Groups, NarrowRare
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
-from gnas_ext.models import CodedModel, FactorModel, Popularity
-from python_tests.compress.conftest import ITEMS, USERS, WIDTH, cosines
+from gnas_ext.models import FactorModel, Popularity
+from python_tests.compress.conftest import ITEMS, USERS, WIDTH
 from python_tests.compress.test_distil import overlap
 
 OPTIONS = DistilOptions(best=10, drawn=10, batch=16)
@@ -30,12 +30,6 @@ RECIPES = {
     "distil_prune_quantise": Recipe((Distil(1), Columns(12), Bits(4))),
     "narrow": Recipe((NarrowRare(0.3, 5, 1),)),
 }
-
-
-@pytest.fixture
-def valid() -> Interactions:
-    rng = np.random.default_rng(5)
-    return Interactions(rng.integers(1, USERS, 80).astype(np.int32), rng.integers(0, ITEMS, 80).astype(np.int32))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -99,32 +93,28 @@ def test_recall_by_popularity_is_of_pairs_in_tenths_of_the_items() -> None:
     assert np.isnan(found[1:9]).all()
 
 
-def test_the_best_recipe_within_the_limits_is_taken(
-    model: FactorModel, train: Interactions, valid: Interactions
-) -> None:
-    recipes = [Recipe(()), Recipe((Bits(8),)), Recipe((Bits(4),)), Recipe((Bits(2),))]
-    sizes = [recipe.apply(model, train).size_bytes() for recipe in recipes]
-    found = adapt(model, train, valid, Limits(bytes=sizes[1]), recipes)
-    assert [one.fits for one in found.tried] == [False, True, True, True]
-    assert found.chosen is not None
-    assert found.chosen.ndcg == max(one.ndcg for one in found.tried[1:])
-    assert "on validation" in found.lines()[0]
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_recipe_reads_what_it_says(recipe: Recipe) -> None:
+    assert Recipe.parse(str(recipe)) == recipe
 
 
-def test_out_of_reach_is_said(model: FactorModel, train: Interactions, valid: Interactions) -> None:
-    found = adapt(model, train, valid, Limits(bytes=100), [Recipe((Bits(2),))])
-    assert found.chosen is None
-    assert found.lines()[0].startswith("out of reach of 1 recipes: the smallest takes")
+def test_a_recipe_says_no_more_than_it_must() -> None:
+    told = str(Recipe((Columns(48), Distil(), Codes(20, 24, solves=1, rare_share=0.5))))
+    assert told == "columns keep=48 > distil > codes user_bytes=20 item_bytes=24 solves=1 rare_share=0.5"
+    assert str(Recipe(())) == "float32"
 
 
-def test_the_ladder_keeps_to_its_bytes(train: Interactions) -> None:
-    model = cosines(500, 600)
-    limit = 2 * (512 * WIDTH + 4 * WIDTH + 4) + 600 + 520 + 6 * 1100
-    recipes = ladder(model, limit, epochs=1)
-    assert len(recipes) >= 2
-    for recipe in recipes[:2]:
-        small = recipe.apply(model, train, options=OPTIONS)
-        assert isinstance(small, CodedModel)
-        assert small.size_bytes() <= limit
-    assert ladder(model, 10) == []
-    assert ladder(model, model.size_bytes())[0] == Recipe(())
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("shrink", "expected a step of columns, distil"),
+        ("columns", r"columns: .*missing 1 required"),
+        ("columns keep", r"'columns keep': expected options such as keep=48"),
+        ("columns keep=much", r"'columns keep=much': expected options"),
+        ("columns keep=4 more=1", r"columns: .*unexpected keyword"),
+        ("", "expected options"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(text: str, error: str) -> None:
+    with pytest.raises(InputError, match=error):
+        Recipe.parse(text)

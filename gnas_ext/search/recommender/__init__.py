@@ -11,6 +11,7 @@ from gnas_ext.search.recommender.compression import compress, compression_genes,
 from gnas_ext.search.recommender.embeddings import embedding_recipes, embedding_space
 from gnas_ext.search.recommender.finals import Finalist, choose, qualified
 from gnas_ext.search.recommender.find import Found, find, retrain
+from gnas_ext.search.recommender.limited import Limited
 from gnas_ext.search.recommender.objective import Goal, Objective
 from gnas_ext.search.recommender.space import lightgcn_recipes, recipes, recommender_space
 from gnas_ext.search.recommender.trained import train_genotype
@@ -26,6 +27,7 @@ __all__ = [
     "Finalist",
     "Found",
     "Goal",
+    "Limited",
     "Models",
     "Objective",
     "build",

@@ -60,7 +60,7 @@ def build(
 
     Args:
         genotype: values of the genes of `recommender_space`, `embedding_space`, `classic_space`,
-            `training_free_space` or `whole_space`.
+            `training_free_space` or `whole_space`; "recipe", as `str` tells one, stands for those of compression.
         train: the touches; nothing else is seen.
         validate: scores a model, to stop by; as in `train.fit`. Not asked for classics, nor are the following.
         epochs: passes at most.
@@ -79,7 +79,9 @@ def build(
     if is_training_free(genotype):
         return Built(build_training_free(genotype, train, seed))
     if is_embedding(genotype):
-        genotype = live_genes(genotype, train)
+        recipe = genotype.pop("recipe", None)
+        genotype = live_genes(genotype if recipe is None else {**genotype, "bits": 32}, train)
+        genotype |= {} if recipe is None else {"recipe": recipe}
     elif "family" in genotype:
         families = [*CLASSICS, *TRAINING_FREE, *EMBEDDINGS]
         raise InputError(f"gene 'family': expected one of {families}, got {genotype['family']!r}")

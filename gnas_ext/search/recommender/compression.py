@@ -10,7 +10,8 @@ import numpy as np
 from gnas_ext.compress.distil import DistilOptions
 from gnas_ext.compress.lists import teach
 from gnas_ext.compress.quantize import quantize_model
-from gnas_ext.compress.recipe import Bits, Codes, Columns, Distil, Recipe
+from gnas_ext.compress.recipe import Recipe
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
 from gnas_ext.data.interactions import n_users
 from gnas_ext.search.genes import Categorical
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.compress.distil import Student
     from gnas_ext.compress.lists import Lists
-    from gnas_ext.compress.recipe import Step
+    from gnas_ext.compress.steps import Step
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.factors import FactorModel
     from gnas_ext.search.genes import Conditions, Gene
@@ -66,6 +67,8 @@ def compression_genes(when: Conditions | None = None) -> dict[str, Gene]:
 
 def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
     """The recipe that a genotype names for tables of so many columns; one without steps leaves them in float32."""
+    if "recipe" in genotype:
+        return Recipe.parse(str(genotype["recipe"]))
     genes = {**PLAIN, **genotype}
     steps: list[Step] = []
     if genes["columns_kept"] < 1:
@@ -90,7 +93,8 @@ def compress(genotype: Mapping[str, Any], model: FactorModel, train: Interaction
     """The trained model as its genotype wants it shipped; the same each time.
 
     Args:
-        genotype: the genes of `compression_genes`; those that are missing leave the model as it is, but for `bits`.
+        genotype: the genes of `compression_genes`; those that are missing leave the model as it is, but for `bits`. Or
+            "recipe", as `str` tells a `Recipe`.
         model: float32; it is the teacher of all steps that teach.
         train: what it was trained on.
         seed: of the draws.
@@ -103,6 +107,17 @@ def compress(genotype: Mapping[str, Any], model: FactorModel, train: Interaction
     options = DistilOptions(seed=seed)
     lists = _lists(whole, train, options) if any(map(_teaches, recipe.steps)) else None
     return recipe.apply(whole, train, options=options, lists=lists)
+
+
+def with_recipe(genotype: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The genotype of the same model, made small by a recipe instead of by its own genes.
+
+    Args:
+        genotype: in the terms of the space of its family.
+        recipe: one without steps leaves the model in float32, as it was trained.
+    """
+    own = compression_genes()
+    return {name: value for name, value in genotype.items() if name not in own} | {"recipe": str(recipe)}
 
 
 def _teaches(step: Step) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from gnas_ext.compress.adapt import Limits
     from gnas_ext.search.evaluation import Evaluate
     from gnas_ext.search.genotype import Genotype
     from gnas_ext.search.study import Study
@@ -53,16 +54,33 @@ class Finalist:
         return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
 
 
-def qualified(study: Study, count: int) -> list[Trial]:
+def qualified(study: Study, count: int, limits: Limits | None = None) -> list[Trial]:
     """Who goes to the finals: what would be chosen without any, then the best.
+
+    Args:
+        study: all trials.
+        count: how many at most.
+        limits: of those that keep to them alone; where none does, it is the one that is nearest.
 
     Raises:
         InputError: no trial is complete.
     """
-    close = _CLOSE * study.best.values[0]
-    first = choose([Finalist(trial, trial.values[:1]) for trial in study.complete if trial.values[0] >= close]).trial
-    others = sorted(study.complete, key=lambda trial: (-trial.values[0], trial.number))
+    best = study.best
+    of = study.complete
+    if limits is not None and limits.given:
+        of = [trial for trial in of if beyond(trial, limits) <= 1]
+        if not of:
+            return [min(study.complete, key=lambda trial: (beyond(trial, limits), trial.number))]
+        best = max(of, key=lambda trial: trial.values[0])
+    close = _CLOSE * best.values[0]
+    first = choose([Finalist(trial, trial.values[:1]) for trial in of if trial.values[0] >= close]).trial
+    others = sorted(of, key=lambda trial: (-trial.values[0], trial.number))
     return [first, *(trial for trial in others if trial is not first)][:count]
+
+
+def beyond(trial: Trial, limits: Limits) -> float:
+    """How far a trial's model is beyond limits; 1 or less keeps to them. One that was not timed is taken for fast."""
+    return limits.excess(trial.attributes["bytes"], trial.attributes.get("ms", 0.0))
 
 
 def choose(finalists: Sequence[Finalist]) -> Finalist:

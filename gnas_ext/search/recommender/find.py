@@ -7,10 +7,11 @@ import math
 import os
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gnas_ext.data.interactions import n_items, n_users
 from gnas_ext.errors import InputError
 from gnas_ext.search.budget import expected_seconds
 from gnas_ext.search.earlier import best_of_earlier
@@ -18,7 +19,9 @@ from gnas_ext.search.engine import evolve
 from gnas_ext.search.halving import ONE_OF
 from gnas_ext.search.recommender.build import build
 from gnas_ext.search.recommender.choices import space_and_recipes
+from gnas_ext.search.recommender.compression import with_recipe
 from gnas_ext.search.recommender.finals import Finalist, choose, play, qualified
+from gnas_ext.search.recommender.limited import Limited, limit
 from gnas_ext.search.recommender.objective import DIRECTIONS, Goal, Objective
 from gnas_ext.search.recommender.shared import shared
 from gnas_ext.search.recommender.whole import plain
@@ -27,6 +30,7 @@ from gnas_ext.search.study import Stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gnas_ext.compress.adapt import Limits
     from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
     from gnas_ext.search.cluster import Cluster
@@ -56,12 +60,14 @@ class Found:
         fit: the model built anew from training and validation, and the course of that training.
         study: all trials.
         finalists: what it was chosen from, with the scores of each by seed.
+        limited: what limits made of the choice; None without limits.
     """
 
     trial: Trial
     fit: Built
     study: Study
     finalists: tuple[Finalist, ...]
+    limited: Limited | None = None
 
     @property
     def model(self) -> Model:
@@ -70,8 +76,8 @@ class Found:
 
     @property
     def genotype(self) -> dict[str, Any]:
-        """Of the chosen model, in the terms of the space of its family."""
-        return plain(self.trial.genotype)
+        """Of the chosen model, in the terms of the space of its family; `build` makes it again."""
+        return _genotype(self.trial, self.limited)
 
 
 def find(
@@ -87,6 +93,7 @@ def find(
     finalists: int = 3,
     seeds: int = 3,
     fidelities: Sequence[float] = (),
+    limits: Limits | None = None,
     warm_start: Study | str | os.PathLike[str] | None = None,
     seed: int = 0,
     journal: str | os.PathLike[str] | None = None,
@@ -116,6 +123,9 @@ def find(
         seeds: with how many seeds those are trained, the search's own included; 1 for no finals.
         fidelities: for successive halving (see `evolve`): a trial of fidelity f trains on the touches of sqrt(f) of the
             users, for sqrt(f) of the passes.
+        limits: bytes and milliseconds a user that the model may cost at most: the choice is among trials that keep to
+            them; where a better one does not, recipes of `compress.adapt` are tried on it. Where nothing keeps to
+            them, the nearest is chosen, and `found.limited` says so.
         warm_start: an earlier study, or its journal, whose best genotypes are tried first, before the recipes.
         seed: of the search and of all training.
         journal: file to which each trial is appended as it ends; those of the finals to one beside it, whose name ends
@@ -153,6 +163,7 @@ def find(
         )
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     finals = finalists * (seeds - 1)
+    both = split.train_and_valid
     space, recipes = space_and_recipes(models, split.train)
     earlier = [] if warm_start is None else best_of_earlier(warm_start, space, population)
     options: dict[str, Any] = {
@@ -162,6 +173,8 @@ def find(
         "seconds": math.inf if minutes is None else minutes * 60 * _SHARE_OF_BUDGET,
     }
     terms = {"goals": list(goals), "k": k, "epochs": epochs, "rows": _hash(split.train, split.valid)}
+    if limits is not None and math.isfinite(limits.latency_ms):
+        options["timed"] = terms["timed"] = True
     away = workers > 0 or ray is not None
     longest = trial_seconds if trial_seconds is not None else math.inf
     if trial_seconds is None and away and minutes is not None:
@@ -194,7 +207,9 @@ def find(
             on_trial=on_trial,
             **where,
         )
-        best = qualified(study, finalists)
+        # The last training has more rows than a trial, and its model takes more bytes.
+        tight = None if limits is None or not limits.given else limits.scaled(_rows(split.train) / _rows(both))
+        best = qualified(study, finalists, tight)
         left = None if deadline is None else (deadline - time.monotonic()) / 60
         judged = [Finalist(trial, trial.values[:1]) for trial in best]
         # Who interrupts the search wants what there is, not the finals.
@@ -209,11 +224,26 @@ def find(
                 context=terms | {"finalists": [trial.genotype.as_dict() for trial in best], "seed": seed},
                 **where,
             )
-    chosen = choose(judged).trial
+    winner = choose(judged)
+    limited = None if tight is None else limit(study, winner, split, tight, k, seed)
+    chosen = limited.best if limited is not None and limited.recipe is not None else winner.trial
     if on_chosen is not None:
         on_chosen(chosen)
-    fit = retrain(chosen, split.train_and_valid, seed=seed, on_epoch=on_epoch)
-    return Found(chosen, fit, study, tuple(judged))
+    fit = retrain(chosen, both, _genotype(chosen, limited), seed=seed, on_epoch=on_epoch)
+    if limits is not None and limited is not None:
+        kept = limited.kept and fit.model.size_bytes() <= limits.bytes
+        limited = replace(limited, limits=limits, kept=kept)
+    return Found(chosen, fit, study, tuple(judged), limited)
+
+
+def _rows(part: Interactions) -> int:
+    return n_users(part) + n_items(part)
+
+
+def _genotype(trial: Trial, limited: Limited | None) -> dict[str, Any]:
+    """What is built in the end: the trial's, or that with a recipe."""
+    genotype = plain(trial.genotype)
+    return genotype if limited is None or limited.recipe is None else with_recipe(genotype, limited.recipe)
 
 
 def _finals_journal(journal: str | os.PathLike[str], resume: bool) -> Path:
@@ -227,6 +257,7 @@ def _finals_journal(journal: str | os.PathLike[str], resume: bool) -> Path:
 def retrain(
     trial: Trial,
     train: Interactions,
+    genotype: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -236,11 +267,12 @@ def retrain(
     Args:
         trial: a complete trial of an `Objective`.
         train: the touches, such as training and validation together.
+        genotype: another one for as many passes; the trial's own by default.
         seed: of all draws.
         on_epoch: called after each pass.
     """
     passes = max(1, int(trial.attributes["best_epoch"]))
-    return build(trial.genotype, train, epochs=passes, seed=seed, on_epoch=on_epoch)
+    return build(genotype or trial.genotype, train, epochs=passes, seed=seed, on_epoch=on_epoch)
 
 
 def check_split(split: Split) -> None:

@@ -35,6 +35,7 @@ class Objective:
         k: length of the lists.
         epochs, patience, seed: as in `build`.
         seconds: of training a trial at most; a trial that it cuts short says so in its attributes.
+        timed: whether the attributes have "ms", milliseconds a user, also where these are no goal.
         on_epoch: called after each pass of each trial.
     """
 
@@ -47,6 +48,7 @@ class Objective:
         patience: int = 8,
         seconds: float = math.inf,
         seed: int = 0,
+        timed: bool = False,
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> None:
         if not goals or goals[0] != "ndcg" or any(goal not in get_args(Goal) for goal in goals):
@@ -58,6 +60,7 @@ class Objective:
         self.patience = patience
         self.seconds = seconds
         self.seed = seed
+        self.timed = timed
         self.on_epoch = on_epoch
         self._samples: dict[float, tuple[Interactions, Interactions]] = {}
 
@@ -101,7 +104,8 @@ class Objective:
                 "curve": [[epoch.number, epoch.loss, epoch.score] for epoch in built.curve],
                 "best_epoch": built.best_epoch,
                 "stopped": built.stopped,
-            },
+            }
+            | ({"ms": result.latency_ms} if self.timed else {}),
         )
 
     def _sample(self, share: float) -> tuple[Interactions, Interactions]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnas_ext.compress import DistilOptions, Recipe, teach
-from gnas_ext.compress.recipe import Bits, Codes, Columns, Distil
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
 from gnas_ext.data import n_items, n_users
 from gnas_ext.errors import InputError
 from gnas_ext.models import CodedModel, FactorModel, GroupedTable, ProductTable, Table

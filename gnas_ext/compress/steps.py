@@ -1,0 +1,242 @@
+"""What can a recipe do? Its steps, which go from model to model.
+
+Columns, Bits, Groups and Codes make the model smaller; Distil brings back what was lost,
+from what the recipe began with, or from a larger teacher. What comes after codes is nothing: a step that needs float32
+rows refuses a model of codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from gnas_ext.compress.distil import DistilOptions, Student, distil
+from gnas_ext.compress.lists import Lists, teach
+from gnas_ext.compress.product import product_table
+from gnas_ext.compress.prune import Leading, prune_columns
+from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
+from gnas_ext.compress.quantize import degree_groups, prior_table, product_quantize, quantize_groups, quantize_model
+from gnas_ext.compress.refit import refit
+from gnas_ext.compress.rotate import importance, rotate, row_length
+from gnas_ext.models.coded import CodedModel, GroupedTable, pack_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    from gnas_ext.data.interactions import Interactions
+    from gnas_ext.models.base import Model
+    from gnas_ext.models.factors import FactorModel
+
+
+@dataclass(eq=False)
+class Context:
+    """What steps work with: the log, the teacher, and its lists, asked for once.
+
+    Attributes:
+        train: the touches.
+        teacher: what students learn from.
+        options: how they learn; a step has its own number of passes and learning rate.
+        lists: the teacher's, once they were asked for.
+        on_epoch: called after each pass.
+    """
+
+    train: Interactions
+    teacher: Model
+    options: DistilOptions
+    lists: Lists | None = None
+    on_epoch: Callable[[int, float], None] | None = None
+
+    def taught(self) -> Lists:
+        """The teacher's lists."""
+        if self.lists is None:
+            self.lists = teach(self.teacher, self.train, self.options.best, self.options.drawn, self.options.seed)
+        return self.lists
+
+    def distil(self, start: FactorModel, epochs: int, lr: float, **how: Any) -> Student:
+        """A student of the teacher."""
+        options = replace(self.options, epochs=epochs, lr=lr)
+        return distil(self.teacher, start, self.train, options, lists=self.taught(), on_epoch=self.on_epoch, **how)
+
+    def degrees(self, model: FactorModel) -> tuple[Tensor, Tensor]:
+        """Touches of each user and item."""
+        return (
+            torch.bincount(torch.from_numpy(self.train.user).long(), minlength=model.n_users)[: model.n_users],
+            torch.bincount(torch.from_numpy(self.train.item).long(), minlength=model.n_items)[: model.n_items],
+        )
+
+
+class Step(Protocol):
+    """One step of a recipe."""
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """The model after it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Keeps the columns that hold most, after turning them (`rotate`)."""
+
+    keep: int
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """A narrower model in float32."""
+        return prune_columns(rotate(model), min(self.keep, model.user.width))
+
+
+@dataclass(frozen=True)
+class Distil:
+    """Teaches the float32 model the teacher's lists."""
+
+    epochs: int = 4
+    lr: float = 0.02
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """As wide as before."""
+        lengths = (row_length(table.float()) for table in (model.user, model.item))
+        user, item = map(Floats, lengths)
+        return context.distil(model, self.epochs, self.lr, user=user, item=item)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Rows in 8, 4 or 2 bits an entry, a scale a row; with passes, learned with the codes in sight."""
+
+    bits: int
+    epochs: int = 0
+    lr: float = 0.02
+    stochastic: bool = False
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """A model of packed rows."""
+        if not self.epochs:
+            return quantize_model(model, self.bits)
+        how: list[Quantiser] = [
+            RowBits(
+                self.bits,
+                "stochastic" if self.stochastic else "nearest",
+                "minmax" if self.bits == 8 else "mse",
+                self.bits != 2,
+                row_length(table.float()),
+            )
+            for table in (model.user, model.item)
+        ]
+        return context.distil(model, self.epochs, self.lr, user=how[0], item=how[1], prior=prior_table)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Popular rows in more bits than rare ones (`degree_groups`), without training."""
+
+    share: float
+    popular_bits: int
+    rare_bits: int
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """A model of grouped tables."""
+        bits = (self.popular_bits, self.rare_bits)
+        user, item = (
+            quantize_groups(table.float(), degree_groups(degree, [self.share]), bits)
+            for table, degree in zip((model.user, model.item), context.degrees(model), strict=True)
+        )
+        return CodedModel(user, item, None if model.prior is None else prior_table(model.prior))
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Rows in so many bytes each (`models.ProductTable`): nearest codes, or those that rank as the teacher does.
+
+    With passes, rows and codebooks learn with the codes in sight (`distil`); with solves, codes are found by least
+    squares (`refit`), which takes a tenth of the time.
+
+    Attributes:
+        user_bytes: a user.
+        item_bytes: an item that is not rare.
+        solves: rounds of `refit`; None for none.
+        ridge: of refit.
+        top: of refit.
+        epochs: passes; 0 for k-means alone.
+        lr: learning rate, of a table's numbers.
+        rare_share: share of the items, those touched least, that have `rare_bytes` instead; 0 for none.
+        rare_bytes: a rare item.
+    """
+
+    user_bytes: int
+    item_bytes: int
+    solves: int | None = None
+    ridge: float = 0.1
+    top: float = 0.5
+    epochs: int = 0
+    lr: float = 0.02
+    rare_share: float = 0.0
+    rare_bytes: int = 8
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """A model of product codes."""
+        turned = rotate(model)
+        if self.solves is not None:
+            coded = product_quantize(model, self.user_bytes, self.item_bytes)
+            if self.rare_share:
+                coded = CodedModel(coded.user, self._grouped(turned, context), coded.prior)
+            return refit(turned, coded, context.taught(), self.solves, self.ridge, self.top)
+        if not self.epochs and not self.rare_share:
+            return product_quantize(model, self.user_bytes, self.item_bytes)
+        users, items = turned.user.float(), turned.item.float()
+        user = Product(users, self.user_bytes, importance(users, items, centred=True), row_length(users))
+        weight, length = importance(items, users, centred=False), row_length(items)
+        item: Quantiser
+        if self.rare_share:
+            group = self._groups(model, context)
+            item = Grouped(
+                group,
+                [Product(items[group == number], size, weight, length) for number, size in enumerate(self._sizes)],
+            )
+        else:
+            item = Product(items, self.item_bytes, weight, length)
+        return context.distil(turned, self.epochs, self.lr, user=user, item=item, prior=prior_table)
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return self.item_bytes, self.rare_bytes
+
+    def _groups(self, model: FactorModel, context: Context) -> Tensor:
+        return degree_groups(context.degrees(model)[1], [1 - self.rare_share])
+
+    def _grouped(self, turned: FactorModel, context: Context) -> GroupedTable:
+        """Items by nearest codes, rare ones in fewer bytes."""
+        users, items = turned.user.float(), turned.item.float()
+        group = self._groups(turned, context)
+        weight, length = importance(items, users, centred=False), row_length(items)
+        tables = [
+            product_table(items[group == number], size, weight, length) for number, size in enumerate(self._sizes)
+        ]
+        return GroupedTable(pack_groups(group), tuple(tables), len(items))
+
+
+@dataclass(frozen=True)
+class NarrowRare:
+    """Rare rows keep their first columns alone, learned so; popular ones all, in float32."""
+
+    share: float
+    keep: int
+    epochs: int = 4
+    lr: float = 0.02
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """A model of grouped tables."""
+        turned = rotate(model)
+        sides = []
+        for table, degree in zip((turned.user, turned.item), context.degrees(model), strict=True):
+            length = row_length(table.float())
+            group = degree_groups(degree, [self.share])
+            sides.append(Grouped(group, [Leading(table.width, length), Leading(self.keep, length)]))
+        return context.distil(turned, self.epochs, self.lr, user=sides[0], item=sides[1], prior=prior_table)
+
+
+STEPS: Mapping[str, type[Any]] = {
+    step.__name__.lower(): step for step in (Columns, Distil, Bits, Groups, Codes, NarrowRare)
+}

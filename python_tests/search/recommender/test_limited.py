@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gnas_ext.compress import Limits
+from gnas_ext.search import Genotype, Study, Trial
+from gnas_ext.search.recommender import build, classic_space, find
+from gnas_ext.search.recommender.finals import qualified
+from python_tests import logs
+from python_tests.search.recommender.conftest import same
+
+if TYPE_CHECKING:
+    from gnas_ext.search.recommender import Found
+
+SPLIT = logs.split(times=True)
+# Nine trials of two passes, no finals.
+SEARCH: dict[str, Any] = {"evaluations": 9, "epochs": 2, "population": 4, "k": 5, "seeds": 1, "seed": 5}
+
+
+def study_of(*results: tuple[float, int, float]) -> Study:
+    """Trials with an NDCG, bytes and milliseconds."""
+    trials = [
+        Trial(number, Genotype({"a": number}), "complete", (ndcg, size), attributes={"bytes": size, "ms": ms})
+        for number, (ndcg, size, ms) in enumerate(results)
+    ]
+    return Study(classic_space(logs.touches()), ("maximize", "minimize"), trials)
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        (None, [0, 1]),
+        (Limits(), [0, 1]),
+        (Limits(bytes=100), [2, 1]),  # within half a percent of the best that keeps to them, the smallest
+        (Limits(latency_ms=0.1), [2, 3]),
+        (Limits(bytes=10, latency_ms=0.1), [3]),
+        (Limits(bytes=4), [3]),  # out of reach of all: the nearest
+        (Limits(bytes=4, latency_ms=0.005), [3]),
+    ],
+)
+def test_those_that_keep_to_the_limits_qualify(limits: Limits | None, wanted: list[int]) -> None:
+    study = study_of((0.3, 900, 0.5), (0.2, 90, 0.3), (0.1995, 50, 0.1), (0.1, 5, 0.01))
+    assert [one.number for one in qualified(study, 2, limits)] == wanted
+
+
+@pytest.fixture(scope="module")
+def free() -> Found:
+    """Without limits."""
+    return find(SPLIT, **SEARCH)
+
+
+def sizes(found: Found) -> list[int]:
+    return sorted(trial.attributes["bytes"] for trial in found.study.complete)
+
+
+def test_limits_that_the_best_keeps_to_change_nothing(free: Found) -> None:
+    found = find(SPLIT, limits=Limits(bytes=10 * sizes(free)[-1]), **SEARCH)
+    assert found.limited is not None
+    assert found.limited.lines() == [f"{found.limited.limits}: kept"]
+    assert found.trial == free.trial
+    assert same(found.model, free.model)
+    assert free.limited is None
+
+
+def test_what_is_found_keeps_to_a_limit_and_is_made_again_from_its_genotype(free: Found) -> None:
+    best = max(free.study.complete, key=lambda trial: trial.values[0])
+    limits = Limits(bytes=int(best.attributes["bytes"] * 0.9))
+    found = find(SPLIT, limits=limits, **SEARCH)
+    assert found.study.trials == free.study.trials
+    assert found.limited is not None
+    assert found.limited.kept
+    assert found.model.size_bytes() <= limits.bytes
+    passes = max(1, found.trial.attributes["best_epoch"])
+    again = build(found.genotype, SPLIT.train_and_valid, epochs=passes, seed=SEARCH["seed"])
+    assert same(again.model, found.model)
+
+
+@pytest.mark.parametrize("models", ["graph", "all"])
+def test_below_the_smallest_trial_a_recipe_makes_the_best_smaller(models: str) -> None:
+    options = SEARCH | {"models": models}
+    free = find(SPLIT, **options)
+    tables = [trial.attributes["bytes"] for trial in free.study.complete if "codes" in str(trial.genotype)]
+    limits = Limits(bytes=int(min([*tables, sizes(free)[0]]) * 0.95))
+    found = find(SPLIT, limits=limits, **options)
+    assert found.limited is not None
+    assert found.limited.adapted is not None
+    told = found.limited.lines()
+    if found.limited.kept:
+        assert found.model.size_bytes() <= limits.bytes
+        assert isinstance(found.genotype["recipe"], str)
+        assert told[1].startswith(f"trial {found.trial.number} made smaller: ")
+    else:
+        assert "out of reach" in told[0]
+
+
+def test_what_no_model_keeps_to_is_said_and_the_nearest_is_found() -> None:
+    found = find(SPLIT, limits=Limits(bytes=3), **SEARCH)
+    assert found.limited is not None
+    assert not found.limited.kept
+    assert found.limited.lines()[0] == "at most 3 B: out of reach, this is the nearest"
+    assert found.model.size_bytes() <= 1.3 * sizes(found)[0]
+
+
+def test_a_limit_of_milliseconds_has_every_trial_timed() -> None:
+    found = find(SPLIT, limits=Limits(latency_ms=1000.0), **SEARCH)
+    assert all(trial.attributes["ms"] > 0 for trial in found.study.complete)
+    assert found.limited is not None
+    assert found.limited.kept
