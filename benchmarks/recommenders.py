@@ -6,7 +6,8 @@ A point is a model family with its candidates. Where there is one candidate its 
 are several, each is built from training and ranked on validation, and the best NDCG@20 is taken. That one is built from
 training and validation together and ranked on test, once: full ranking, all test users, training items left out. What
 is trained is trained with three seeds, for as many passes as its genotype says, and the mean is reported with its
-spread. A mixture is of points that are chosen already; its candidates are its weights.
+spread. A mixture is of points that are chosen already; its candidates are its weights. What is distilled is the
+embeddings, solved again for the lists of such a mixture (`compress.solve_rows`): as many floats, and no filter.
 
 What is done is kept after each step, candidate by candidate, and not done again; --again forgets a point.
 """
@@ -26,8 +27,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from benchmarks import files
+from gnas_ext.compress import solve_rows, teach
 from gnas_ext.data.split_files import read_split
 from gnas_ext.evaluate import evaluate, human_bytes
+from gnas_ext.models.factors import FactorModel
 from gnas_ext.models.mixture import Mixture
 from gnas_ext.search.recommender.build import build
 from gnas_ext.search.recommender.embeddings import MULTINOMIAL
@@ -43,6 +46,7 @@ from gnas_ext.search.recommender.training_free import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gnas_ext.compress import Lists
     from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
 
@@ -61,7 +65,7 @@ class Point(NamedTuple):
     Attributes:
         label: for the table.
         candidates: genotypes by data set; "" for all others. Those of a mixture name points and the weights of their
-            scores: {"family": "mixture", "chebycf": 1.0, "embeddings": 0.5}.
+            scores: {"family": "mixture", "chebycf": 1.0, "embeddings": 0.5}; those of what is distilled also how.
         published: recall and NDCG by data set.
         seeds: how often it is built and ranked on test.
         only: where the values of an only candidate are from.
@@ -84,6 +88,7 @@ def each(genotype: Genotype, **values: Sequence[Any]) -> list[Genotype]:
 
 KNN = {"family": "item_knn", "neighbours": 100, "shrinkage": 10}
 FACTORS = {"family": "matrix_factorization", "dim": 64, "unseen_weight": 0.1, "regularization": 10.0, "bits": 32}
+TAUGHT = {"family": "distilled", "embeddings": 1.0}
 POINTS: Mapping[str, Point] = {
     "gf-cf": Point("GF-CF", {"": [GF_CF]}, {"gowalla": (0.1849, 0.1518), "yelp2018": (0.0697, 0.0571)}),
     "chebycf": Point("ChebyCF", {"": [CHEBYCF]}, {"gowalla": (0.1941, 0.1616)}),
@@ -130,6 +135,15 @@ POINTS: Mapping[str, Point] = {
         {},
         3,
     ),
+    "distilled": Point(
+        "The embeddings, taught by their mixture with a filter",
+        {
+            "": each({**TAUGHT, "chebycf": 0.5}, ridge=[0.3, 1.0], top=[0.0, 0.25]),
+            "yelp2018": each({**TAUGHT, "turbo-cf": 0.5}, ridge=[0.3, 1.0], top=[0.0, 0.25]),
+        },
+        {},
+        3,
+    ),
     "popularity": Point("popularity", {"": [{"family": "popularity"}]}, {}),
 }
 
@@ -158,6 +172,7 @@ class Builder:
         self.data = data
         self.figures = figures
         self._kept: dict[str, Model] = {}
+        self._lists: tuple[str, Lists] | None = None
 
     def __call__(self, genotype: Genotype, train: Interactions, seed: int = 0, keep: bool = False) -> Model:
         """The model, trained for as many passes as it says."""
@@ -166,16 +181,30 @@ class Builder:
             return self._kept[key]
         parts = self.parts(genotype)
         if parts:
-            models = tuple(self(part, train, seed, keep=True) for part in parts.values())
-            return Mixture(models, tuple(float(genotype[name]) for name in parts))
+            models = {name: self(part, train, seed, keep=True) for name, part in parts.items()}
+            mixture = Mixture(tuple(models.values()), tuple(float(genotype[name]) for name in parts))
+            return (
+                mixture
+                if genotype["family"] == "mixture"
+                else self._taught(models["embeddings"], mixture, genotype, train)
+            )
         model = build(genotype, train, epochs=int(genotype.get("epochs", 1)), seed=seed).model
         if keep or genotype["family"] == "graph_embeddings":
             self._kept[key] = model
         return model
 
+    def _taught(self, student: Model, teacher: Model, genotype: Genotype, train: Interactions) -> Model:
+        """A student of a teacher; what the teacher says is kept until another one is asked."""
+        assert isinstance(student, FactorModel)
+        key = f"{[genotype[name] for name in self.parts(genotype)]} {id(student)} {len(train)}"
+        if self._lists is None or self._lists[0] != key:
+            self._lists = key, teach(teacher, train)
+        how = {name: genotype[name] for name in ("rounds", "ridge", "top") if name in genotype}
+        return solve_rows(student, self._lists[1], **how)
+
     def parts(self, genotype: Genotype) -> dict[str, Genotype]:
         """What was chosen of each point that a mixture names; nothing for others."""
-        names = [name for name in genotype if name != "family"] if genotype["family"] == "mixture" else []
+        names = [name for name in genotype if name in POINTS] if genotype["family"] in ("mixture", "distilled") else []
         for name in names:
             if not self.figures.has(self.data, name):
                 sys.exit(f"a mixture needs {name!r} first: --points {name}")

@@ -18,6 +18,7 @@ from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.report import Report, recall_by_popularity, report
 from gnas_ext.compress.rotate import importance, rotate, row_length
+from gnas_ext.compress.solve import solve_rows
 
 __all__ = [
     "Adapted",
@@ -53,5 +54,6 @@ __all__ = [
     "report",
     "rotate",
     "row_length",
+    "solve_rows",
     "teach",
 ]

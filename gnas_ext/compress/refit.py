@@ -1,9 +1,8 @@
 """Which codes rank most like the teacher? Least squares of its scores, solved side by side, then codes by that measure.
 
-Near the teacher the divergence of a user's list is half of the variance of the scores' errors, each item as likely as
-the teacher has it. That is a square in the user's row, and, for given users, in an item's: so each row has a best value
-for the other side as it is stored, errors of its codes included, and codes are chosen one part after the other by what
-they do to the scores, not by their distance to the row. Rows stay near what they were where lists say little (ridge).
+Each row has a best value for the other side as it is stored (`squares`), errors of its codes included, and codes are
+chosen one part after the other by what they do to the scores, not by their distance to the row. Rows stay near what
+they were where lists say little (ridge).
 """
 
 from __future__ import annotations
@@ -16,16 +15,12 @@ from torch import Tensor
 
 from gnas_ext.compress.lists import rescaled
 from gnas_ext.compress.product import nearest
+from gnas_ext.compress.squares import Meetings, held
 from gnas_ext.models.coded import CodedModel, GroupedTable, ProductTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gnas_ext.compress.lists import Lists
     from gnas_ext.models.factors import FactorModel
-
-# Meetings of rows at once, a row of the other side each.
-_BLOCK = 1 << 17
 
 
 def refit(
@@ -44,8 +39,7 @@ def refit(
             teacher's order (`rescaled`).
         rounds: 0 solves users alone.
         ridge: how strongly rows are held, of the mean of their matrix's diagonal; above 0.
-        top: weight of the teacher's best items, all alike, beside 1 - top for its distribution over all: errors among
-            the best change the list, wherever the mass is.
+        top: of `Meetings`.
 
     Raises:
         ValueError: a side is not in product codes, or ridge or top is out of range.
@@ -54,22 +48,53 @@ def refit(
     products = [table for table in tables if isinstance(table, ProductTable)]
     if not isinstance(coded.user, ProductTable) or len(products) < len(tables):
         raise ValueError("refit: expected product codes on both sides, of items in groups or not")
-    if not ridge > 0 or not 0 <= top <= 1:
-        raise ValueError(f"refit: expected ridge above 0 and top in 0 … 1, got {ridge} and {top}")
+    if not ridge > 0:
+        raise ValueError(f"refit: expected ridge above 0, got {ridge}")
     users, items = model.user.float(), model.item.float()
+    prior = torch.zeros(coded.n_items) if coded.prior is None else coded.prior.float()[:, 0]
+    meetings = Meetings(rescaled(lists, model), prior, top)
     # Rows that the tables stand for, without bringing them to a length.
-    sides = _Sides(coded, rescaled(lists, model), top, ridge)
     user = unnormalised(coded.user, users)
     group = coded.item.groups() if isinstance(coded.item, GroupedTable) else torch.zeros(len(items), dtype=torch.int64)
     members = [(group == number).nonzero()[:, 0] for number in range(len(products))]
     products = [unnormalised(table, items[ids]) for ids, table in zip(members, products, strict=True)]
     for _ in range(rounds):
-        user = sides.users(users, user, _spread(members, products))
-        products = sides.items(items, user, members, products)
-    user = sides.users(users, user, _spread(members, products))
+        user = _users(meetings, users, user, _spread(members, products), ridge)
+        products = _items(meetings, items, user.float(), members, products, ridge)
+    user = _users(meetings, users, user, _spread(members, products), ridge)
     if isinstance(coded.item, GroupedTable):
         return CodedModel(user, replace(coded.item, tables=tuple(products)), coded.prior)
     return CodedModel(user, products[0], coded.prior)
+
+
+def _users(meetings: Meetings, rows: Tensor, user: ProductTable, stored: Tensor, ridge: float) -> ProductTable:
+    """Users' codes for items as they are stored."""
+    codes, books = user.codes.clone(), _Books(user)
+    for who, h, b in meetings.users(stored):
+        codes[who] = books.solved(h, b, rows[who], codes[who], ridge)
+    return replace(user, codes=codes, codebook=books.moved())
+
+
+def _items(
+    meetings: Meetings,
+    rows: Tensor,
+    stored: Tensor,
+    members: list[Tensor],
+    tables: list[ProductTable],
+    ridge: float,
+) -> list[ProductTable]:
+    """Items' codes, of each group, for users as they are stored."""
+    wanted = meetings.centred(stored, _spread(members, tables))
+    found = []
+    for ids, table in zip(members, tables, strict=True):
+        codes, books = table.codes.clone(), _Books(table)
+        row = torch.full((len(rows),), -1)
+        row[ids] = torch.arange(len(ids))
+        for which, h, b in meetings.items(stored, wanted, row >= 0):
+            mine = row[which]
+            codes[mine] = books.solved(h, b, rows[which], codes[mine], ridge)
+        found.append(replace(table, codes=codes, codebook=books.moved()))
+    return found
 
 
 def _spread(members: list[Tensor], tables: list[ProductTable]) -> Tensor:
@@ -89,85 +114,6 @@ def unnormalised(table: ProductTable, rows: Tensor) -> ProductTable:
     return replace(table, codes=nearest(rows, table.codebook.float(), table.widths, weight), length=0.0)
 
 
-class _Sides:
-    """Who meets whom in the lists, how much it counts, and what is wanted."""
-
-    def __init__(self, coded: CodedModel, lists: Lists, top: float, ridge: float) -> None:
-        self.lists, self.ridge = lists, ridge
-        self.prior = torch.zeros(coded.n_items) if coded.prior is None else coded.prior.float()[:, 0]
-        there = lists.scores.isfinite()
-        share = (lists.scores + lists.log_weight).softmax(1)
-        best = there.float()
-        best[:, lists.best :] = 0
-        self.weight = (1 - top) * share + top * best / best.sum(1, keepdim=True).clamp(min=1)
-        self.wanted = lists.scores.masked_fill(~there, 0.0) - self.prior[lists.items]
-
-    def users(self, rows: Tensor, user: ProductTable, stored: Tensor) -> ProductTable:
-        """Users' codes for items as they are stored."""
-        codes, books = user.codes.clone(), _Books(user)
-        step = max(1, _BLOCK // self.lists.items.shape[1])
-        for some in torch.split(torch.arange(len(self.lists)), step):
-            who = self.lists.users[some]
-            h, b = squares(stored, self.lists.items[some], self.weight[some], self.wanted[some], centre=True)
-            codes[who] = books.solved(h, b, rows[who], codes[who], self.ridge)
-        return replace(user, codes=codes, codebook=books.moved())
-
-    def items(
-        self, rows: Tensor, user: ProductTable, members: list[Tensor], tables: list[ProductTable]
-    ) -> list[ProductTable]:
-        """Items' codes, of each group, for users as they are stored."""
-        stored, own = user.float(), _spread(members, tables)
-        most = self.lists.items.shape[1]
-        # What each user's scores are off by on the whole costs nothing, and is not the items' to mend.
-        wanted = self.wanted.clone()
-        for some in torch.split(torch.arange(len(self.lists)), max(1, _BLOCK // most)):
-            met = own[self.lists.items[some]]
-            off = (met @ stored[self.lists.users[some]][:, :, None])[:, :, 0] - wanted[some]
-            wanted[some] += (off * self.weight[some]).sum(1, keepdim=True)
-        found = []
-        for ids, table in zip(members, tables, strict=True):
-            codes, books = table.codes.clone(), _Books(table)
-            row = torch.full((len(rows),), -1)
-            row[ids] = torch.arange(len(ids))
-            for which, place, there in _by_item(self.lists.items, row >= 0):
-                weight = self.weight.view(-1)[place] * there
-                met = self.lists.users[place // most]
-                h, b = squares(stored, met, weight, wanted.view(-1)[place], centre=False)
-                mine = row[which]
-                codes[mine] = books.solved(h, b, rows[which], codes[mine], self.ridge)
-            found.append(replace(table, codes=codes, codebook=books.moved()))
-        return found
-
-
-def _by_item(items: Tensor, among: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Blocks of items: which, [n], where each stands in all lists, [n, most], and whether it does.
-
-    Args:
-        items: of the lists, [users, count].
-        among: which items are asked for, [n_items], bool.
-    """
-    flat = items.reshape(-1)
-    order = flat.argsort(stable=True)
-    degree = torch.bincount(flat, minlength=len(among))
-    begin = degree.cumsum(0) - degree
-    # Items in as many lists side by side, so that little is filled up.
-    waiting = degree.argsort(stable=True)
-    waiting = waiting[(degree[waiting] > 0) & among[waiting]]
-    first = 0
-    while first < len(waiting):
-        # The widest of a block decides; it is the last.
-        last = first + 1
-        while last < len(waiting) and (last + 1 - first) * int(degree[waiting[last]]) <= _BLOCK:
-            last += max(1, min(64, (_BLOCK // int(degree[waiting[last]])) - (last - first)))
-        last = min(last, len(waiting))
-        which = waiting[first:last]
-        steps = torch.arange(int(degree[which].max()))
-        there = steps < degree[which][:, None]
-        place = order[(begin[which][:, None] + steps).clamp(max=len(order) - 1)]
-        yield which, place, there
-        first = last
-
-
 class _Books:
     """The codebook of a table, and where the rows that pick its vectors pull them."""
 
@@ -178,9 +124,8 @@ class _Books:
 
     def solved(self, h: Tensor, b: Tensor, rows: Tensor, codes: Tensor, ridge: float) -> Tensor:
         """Codes near to the best rows, by what they do to scores."""
-        held = ridge * h.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-12)
-        h = h + held[:, None, None] * torch.eye(h.shape[1])
-        x = torch.linalg.solve(h, b + held[:, None] * rows)
+        h, b = held(h, b, rows, ridge)
+        x = torch.linalg.solve(h, b)
         codes = best_codes(x, h, self.books, self.widths, codes)
         off = picked(self.books, self.widths, codes) - x
         pull = (h @ off[:, :, None])[:, :, 0]
@@ -197,8 +142,8 @@ class _Books:
         """The codebook after half a Newton step, for all parts move at once; float16."""
         steps = []
         for square, pull in zip(self.squares, self.pulls, strict=True):
-            held = 1e-3 * square.diagonal(dim1=1, dim2=2).mean(1) + 1e-12
-            whole = square + held[:, None, None] * torch.eye(square.shape[1])
+            least = 1e-3 * square.diagonal(dim1=1, dim2=2).mean(1) + 1e-12
+            whole = square + least[:, None, None] * torch.eye(square.shape[1])
             steps.append(torch.linalg.solve(whole, pull[:, :, None])[:, :, 0])
         return (self.books - 0.5 * torch.cat(steps, 1)).half()
 
@@ -207,25 +152,6 @@ def picked(books: Tensor, widths: tuple[int, ...], codes: Tensor) -> Tensor:
     """The rows that codes name, [n, width]."""
     parts = torch.split(books, list(widths), 1)
     return torch.cat([part[codes[:, place].long()] for place, part in enumerate(parts)], 1)
-
-
-def squares(other: Tensor, index: Tensor, weight: Tensor, target: Tensor, centre: bool) -> tuple[Tensor, Tensor]:
-    """The normal equations of some rows: H [n, width, width] and b [n, width].
-
-    Args:
-        other: [m, width], the other side's rows.
-        index: which of them each row meets, [n, count], int64.
-        weight: of each meeting, [n, count], 0 for none.
-        target: the score that is wanted, [n, count].
-        centre: what is added to all of a row's scores costs nothing.
-    """
-    met = other[index]
-    total = weight.sum(1, keepdim=True).clamp(min=1e-12)
-    if centre:
-        met = met - (weight[:, :, None] * met).sum(1, keepdim=True) / total[:, :, None]
-        target = target - (weight * target).sum(1, keepdim=True) / total
-    scaled = (met * weight[:, :, None]).transpose(1, 2)
-    return scaled @ met, (scaled @ target[:, :, None])[:, :, 0]
 
 
 def best_codes(x: Tensor, h: Tensor, books: Tensor, widths: tuple[int, ...], codes: Tensor, sweeps: int = 2) -> Tensor:

@@ -20,6 +20,7 @@ from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, Ro
 from gnas_ext.compress.quantize import degree_groups, prior_table, product_quantize, quantize_groups, quantize_model
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.rotate import importance, rotate, row_length
+from gnas_ext.compress.solve import solve_rows
 from gnas_ext.models.coded import CodedModel, GroupedTable, pack_groups
 
 if TYPE_CHECKING:
@@ -100,6 +101,19 @@ class Distil:
         lengths = (row_length(table.float()) for table in (model.user, model.item))
         user, item = map(Floats, lengths)
         return context.distil(model, self.epochs, self.lr, user=user, item=item)
+
+
+@dataclass(frozen=True)
+class Solve:
+    """The float32 rows of the model that rank most like the teacher, by least squares on its lists (`solve_rows`)."""
+
+    rounds: int = 1
+    ridge: float = 0.1
+    top: float = 0.5
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """As wide as before."""
+        return solve_rows(model, context.taught(), self.rounds, self.ridge, self.top)
 
 
 @dataclass(frozen=True)
@@ -238,5 +252,5 @@ class NarrowRare:
 
 
 STEPS: Mapping[str, type[Any]] = {
-    step.__name__.lower(): step for step in (Columns, Distil, Bits, Groups, Codes, NarrowRare)
+    step.__name__.lower(): step for step in (Columns, Distil, Solve, Bits, Groups, Codes, NarrowRare)
 }

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from gnas_ext.compress import product_quantize, rotate, teach
-from gnas_ext.compress.refit import best_codes, refit, squares
+from gnas_ext.compress.refit import best_codes, refit
+from gnas_ext.compress.squares import squares
 from gnas_ext.data.interactions import Interactions
 from python_tests.compress.conftest import USERS, cosines
 
