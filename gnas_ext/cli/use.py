@@ -83,6 +83,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
     watch: Annotated[float, typer.Option(help="Seconds between looks for a new artefact; 0: none.")] = 2.0,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Name that requests may be for.", show_default=False)
+    ] = None,
 ) -> None:
     """Answer over HTTP, with a page for people."""
     try:
@@ -93,7 +96,7 @@ def serve(
         raise InputError(f"serve needs {error.name}: pip install 'gnas_ext[search,serve]'") from error
     if not watch >= 0:
         raise InputError(f"--watch {watch:g}: expected 0 or more")
-    run(folder_of(artefact), host, port, watch)
+    run(folder_of(artefact), host, port, watch, allow_host or ())
 
 
 def _print(console: Console, explanation: Explanation, most: int) -> None:

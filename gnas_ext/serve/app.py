@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from typing import Annotated
@@ -34,16 +34,17 @@ FAILURES: dict[int | str, dict[str, object]] = {
 }
 
 
-def make_app(current: Current, watch_s: float = 2.0) -> FastAPI:
+def make_app(current: Current, watch_s: float = 2.0, hosts: Collection[str] | None = None) -> FastAPI:
     """The application.
 
     Args:
         current: which artefact answers.
         watch_s: seconds between two looks at whether the folder has changed; 0 for none.
+        hosts: names that a request may be for; None for any.
 
     Answers are computed in as many threads as there are processors. What is wrong is one line of JSON,
-    `{"error": "…"}`: 422 for input that cannot be used, 413 and 408 for a body that is too long or does not come,
-    500 for a mistake of ours, which is logged and not shown.
+    `{"error": "…"}`: 422 for input that cannot be used, 413 and 408 for a body that is too long or does not come, 421
+    for another host, 500 for a mistake of ours, which is logged and not shown.
     """
 
     @asynccontextmanager
@@ -64,7 +65,7 @@ def make_app(current: Current, watch_s: float = 2.0) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Guard, longest=ask.LONGEST_BODY)
+    app.add_middleware(Guard, longest=ask.LONGEST_BODY, hosts=hosts)
     app.add_exception_handler(RequestValidationError, _refuse_question)
     app.add_exception_handler(InputError, _refuse_input)
     app.add_exception_handler(HTTPException, _refuse_request)

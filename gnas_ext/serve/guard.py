@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = 20.0
@@ -25,16 +27,23 @@ HEADERS = [
 class Guard:
     """Reads a body before the application sees it: 413 where it is too long, 408 where it does not come.
 
+    A page of somebody else's can make a browser ask this machine under that page's own name (DNS rebinding), and read
+    the answer; so a request for another name than those that are served is answered 421.
+
     Args:
         app: what answers.
         longest: bytes.
         seconds: until the whole body must have come.
+        hosts: names that a request may be for, in lower case; None for any.
     """
 
-    def __init__(self, app: ASGIApp, longest: int, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, app: ASGIApp, longest: int, seconds: float = SECONDS, hosts: Collection[str] | None = None
+    ) -> None:
         self.app = app
         self.longest = longest
         self.seconds = seconds
+        self.hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers itself, or hands the body on."""
@@ -47,6 +56,9 @@ class Guard:
                 message["headers"] = [*message.get("headers", []), *HEADERS]
             await send(message)
 
+        if self.hosts is not None and (host := _host(scope)) and host not in self.hosts:
+            await _refuse(guarded, 421, f"host {host[:100]!r} is not served here; --allow-host names others")
+            return
         try:
             body = await asyncio.wait_for(self._read(scope, receive), self.seconds)
         except TimeoutError:
@@ -80,6 +92,16 @@ class Guard:
                 return None
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+
+def _host(scope: Scope) -> str:
+    """The name that a request is for, without its port and the brackets of an IPv6 address; "" where it says none.
+
+    No browser leaves it out.
+    """
+    given: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
+    name = given[: given.find("]") + 1] if given.startswith("[") else given.partition(":")[0]
+    return name.strip("[]")
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:

@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from gnas_ext.serve.current import Current
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from types import FrameType
 
 # Connections at once; one more is answered 503.
@@ -25,7 +27,13 @@ MOST_CONNECTIONS = 512
 GRACE_S = 30
 
 
-def serve(folder: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 8000, watch_s: float = 2.0) -> None:
+def serve(
+    folder: str | os.PathLike[str],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    watch_s: float = 2.0,
+    hosts: Sequence[str] = (),
+) -> None:
     """Serves an artefact until SIGTERM or SIGINT, and then answers what it has begun, for up to 30 s.
 
     Args:
@@ -34,6 +42,8 @@ def serve(folder: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 8
         port: 0 takes a free one; the address is printed.
         watch_s: seconds between two looks at whether the folder has changed; 0 for none. SIGHUP looks at once, and
             loads it in any case.
+        hosts: names that requests may be for. Of an address of this machine alone these come beside its own names;
+            elsewhere, none means any.
 
     Raises:
         InputError: the artefact cannot be loaded, or the address cannot be used.
@@ -43,7 +53,7 @@ def serve(folder: str | os.PathLike[str], host: str = "127.0.0.1", port: int = 8
     listening = _listen(host, port)
     signal.signal(signal.SIGHUP, _ignored)  # until there is something to reload
     current = Current(folder)
-    app = make_app(current, watch_s)
+    app = make_app(current, watch_s, _served(listening, host, hosts))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     config = uvicorn.Config(
         app,
@@ -94,6 +104,14 @@ def _listen(host: str, port: int) -> socket.socket:
             f"{host}:{port}: cannot be listened on: {error.strerror}; name another --host or --port"
         ) from error
     return listening
+
+
+def _served(listening: socket.socket, host: str, hosts: Sequence[str]) -> frozenset[str] | None:
+    """Names that requests may be for; None for any."""
+    named = frozenset(name.lower() for name in hosts)
+    if ip_address(listening.getsockname()[0]).is_loopback:
+        return named | {"localhost", "127.0.0.1", "::1", host.lower()}
+    return named or None
 
 
 def _ignored(number: int, frame: FrameType | None) -> None:

@@ -22,7 +22,13 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": message["body"]})
 
 
-def ask(parts: list[bytes], length: bytes | None = None, stalls: bool = False) -> tuple[int, bytes, dict[bytes, bytes]]:
+def ask(
+    parts: list[bytes],
+    length: bytes | None = None,
+    stalls: bool = False,
+    host: bytes | None = None,
+    hosts: set[str] | None = None,
+) -> tuple[int, bytes, dict[bytes, bytes]]:
     """Status, body and headers of the answer to a body that comes in parts."""
     sent: list[Message] = []
     coming = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
@@ -38,8 +44,9 @@ def ask(parts: list[bytes], length: bytes | None = None, stalls: bool = False) -
         sent.append(message)
 
     headers = [] if length is None else [(b"content-length", length)]
+    headers += [] if host is None else [(b"host", host)]
     scope: dict[str, Any] = {"type": "http", "headers": headers}
-    asyncio.run(Guard(echo, longest=10, seconds=0.05)(scope, receive, send))
+    asyncio.run(Guard(echo, longest=10, seconds=0.05, hosts=hosts)(scope, receive, send))
     return sent[0]["status"], sent[1]["body"], dict(sent[0]["headers"])
 
 
@@ -62,3 +69,23 @@ def test_a_body_that_says_nothing_of_its_length_is_counted() -> None:
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     status, body, _ = ask([b"0"], b"10", stalls=True)
     assert (status, json.loads(body)) == (408, {"error": "the body did not come within 0.05 s"})
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (None, 200),
+        (b"localhost", 200),
+        (b"LocalHost:8000", 200),
+        (b"[::1]:8000", 200),
+        (b"[::1]", 200),
+        (b"evil.example", 421),
+        (b"evil.example:8000", 421),
+        (b"localhost.evil.example", 421),
+        (b"[::2]:8000", 421),
+        (b"\xff\xfe", 421),
+    ],
+)
+def test_only_names_that_are_served_are_answered(host: bytes | None, status: int) -> None:
+    assert ask([b"0"], host=host, hosts={"localhost", "::1"})[0] == status
+    assert ask([b"0"], host=host)[0] == 200

@@ -12,7 +12,7 @@ import pytest
 
 from gnas_ext.errors import InputError
 from gnas_ext.serve import serve
-from gnas_ext.serve.server import _listen
+from gnas_ext.serve.server import _listen, _served
 from python_tests.recommend.conftest import make_sample
 from python_tests.serve.running import as_a_process, ask, connect, in_a_thread, wait_for, watching
 
@@ -24,7 +24,7 @@ HEAD = b"POST /recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r
 
 def test_a_process_reloads_when_it_is_told_to_and_ends_when_all_is_answered(folder: Path) -> None:
     """One process for both signals, for starting one takes seconds."""
-    with as_a_process(folder, "--watch", "0") as (url, process):
+    with as_a_process(folder, "--watch", "0", "--allow-host", "X") as (url, process):
         before = wait_for(url, "reloads", 0)["artefact"]
         make_sample("float32").save(folder, overwrite=True)
         process.send_signal(signal.SIGHUP)
@@ -43,6 +43,22 @@ def test_a_process_reloads_when_it_is_told_to_and_ends_when_all_is_answered(fold
         assert (process.returncode, said) == (0, "")
         assert complained.startswith("reloaded: ")
         assert len(complained.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "served"),
+    [
+        ("127.0.0.1", (), {"localhost", "127.0.0.1", "::1"}),
+        ("localhost", ("Films.example",), {"localhost", "127.0.0.1", "::1", "films.example"}),
+        ("0.0.0.0", (), None),
+        ("0.0.0.0", ("films.example",), {"films.example"}),
+    ],
+)
+def test_an_address_of_this_machine_has_names_of_its_own(
+    host: str, given: tuple[str, ...], served: set[str] | None
+) -> None:
+    with _listen(host, 0) as listening:
+        assert _served(listening, host, given) == served
 
 
 def test_reloads_drop_nothing(folder: Path) -> None:
