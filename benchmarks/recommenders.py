@@ -88,6 +88,8 @@ def each(genotype: Genotype, **values: Sequence[Any]) -> list[Genotype]:
 
 KNN = {"family": "item_knn", "neighbours": 100, "shrinkage": 10}
 FACTORS = {"family": "matrix_factorization", "dim": 64, "unseen_weight": 0.1, "regularization": 10.0, "bits": 32}
+# Of what is distilled: options of `solve_rows`.
+HOW = ("rounds", "ridge", "top")
 TAUGHT = {"family": "distilled", "embeddings": 1.0}
 POINTS: Mapping[str, Point] = {
     "gf-cf": Point("GF-CF", {"": [GF_CF]}, {"gowalla": (0.1849, 0.1518), "yelp2018": (0.0697, 0.0571)}),
@@ -199,12 +201,13 @@ class Builder:
         key = f"{[genotype[name] for name in self.parts(genotype)]} {id(student)} {len(train)}"
         if self._lists is None or self._lists[0] != key:
             self._lists = key, teach(teacher, train)
-        how = {name: genotype[name] for name in ("rounds", "ridge", "top") if name in genotype}
+        how = {name: genotype[name] for name in HOW if name in genotype}
         return solve_rows(student, self._lists[1], **how)
 
     def parts(self, genotype: Genotype) -> dict[str, Genotype]:
         """What was chosen of each point that a mixture names; nothing for others."""
-        names = [name for name in genotype if name in POINTS] if genotype["family"] in ("mixture", "distilled") else []
+        made_of_points = genotype["family"] in ("mixture", "distilled")
+        names = [name for name in genotype if name not in ("family", *HOW)] if made_of_points else []
         for name in names:
             if not self.figures.has(self.data, name):
                 sys.exit(f"a mixture needs {name!r} first: --points {name}")

@@ -127,6 +127,24 @@ def test_a_mixture_is_of_what_was_chosen_and_of_each_seed(
     assert len(figures["tiny/both"]["seeds"]) == 2
 
 
+def test_the_embeddings_are_taught_by_their_mixture(
+    monkeypatch: pytest.MonkeyPatch, data: Path, docs: Path, calls: list[dict[str, Any]]
+) -> None:
+    factors = {**recommenders.FACTORS, "dim": 4}
+    taught = {"family": "distilled", "embeddings": 1.0, "one": 0.5}
+    points = dict(recommenders.POINTS) | {
+        "embeddings": Point("Embeddings", {"": [factors]}, {}, 2),
+        "taught": Point("Taught", {"": recommenders.each(taught, ridge=[0.1, 1.0], top=[0.0])}, {}, 2),
+    }
+    monkeypatch.setattr(recommenders, "POINTS", points)
+    run(monkeypatch, data, docs)
+    figures = json.loads((data.parent / "figures.json").read_text())
+    student, teachers = figures["tiny/taught"], figures["tiny/embeddings"]
+    assert len(student["valid"]) == len(student["seeds"]) == 2
+    assert [one["bytes"] for one in student["seeds"]] == [one["bytes"] for one in teachers["seeds"]]
+    assert student["parts"] == {"embeddings": factors, "one": figures["tiny/one"]["genotype"]}
+
+
 def test_a_mixture_without_its_parts_is_refused(monkeypatch: pytest.MonkeyPatch, data: Path, docs: Path) -> None:
     points = {"both": Point("Both", {"": [{"family": "mixture", "popularity": 1.0}]}, {})}
     monkeypatch.setattr(recommenders, "POINTS", points)
