@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from gnas_ext.models.int8_factors import Int8Factors
 from gnas_ext.ops.gather_rows import gather_rows
 from gnas_ext.train.softmax import softmax_loss
 
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from gnas_ext.train.options import TrainOptions
 
 
-def check_contrast(net: LightGCN, options: TrainOptions) -> None:
+def check_contrast(net: LightGCN | Int8Factors, options: TrainOptions) -> None:
     """ValueError where the two sides of the contrast would be one, or of two widths."""
     if options.contrast != "none" and net.hops == 0:
         raise ValueError(f"fit: expected hops of 1 or more with contrast {options.contrast!r}, got 0")
+    if isinstance(net, Int8Factors):
+        return
     if options.contrast == "layers" and (net.combine == "concat" or (net.combine == "last" and net.hops == 1)):
         raise ValueError(
             "fit: expected combine other than 'concat', and other than 'last' with 1 hop, with contrast 'layers', got "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from gnas_ext.models.int8_factors import Int8Factors
 from gnas_ext.train.batches import batches
 from gnas_ext.train.step import Step
 
@@ -52,7 +53,7 @@ class Fit:
 
 
 def fit(
-    net: LightGCN,
+    net: LightGCN | Int8Factors,
     train: Interactions,
     options: TrainOptions,
     prior: TimePrior | None = None,
@@ -85,7 +86,8 @@ def fit(
     model: FactorModel | None = None
     stopped: Stopped = "epochs"
     for number in range(1, options.epochs + 1):
-        net.train()
+        if not isinstance(net, Int8Factors):
+            net.train()
         steps = batches(train, options, generator)
         losses: list[float] = []
         while len(losses) < len(steps) and (not losses or time.monotonic() - started <= options.seconds):

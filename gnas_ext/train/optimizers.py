@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gnas_ext.models.int8_factors import Int8Factors
+from gnas_ext.ops.embedding_update import embedding_update_int8
+from gnas_ext.ops.quantize_rows import dequantize_rows
+from gnas_ext.ops.quantized_rows import QuantizedRows
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import Tensor
     from torch.nn import Parameter
 
     from gnas_ext.models.lightgcn import LightGCN
@@ -46,13 +52,68 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                 table[rows] -= group["lr"] * values / (seen.sqrt() + group["eps"])[:, None]
 
 
-def optimizers(net: LightGCN, options: TrainOptions, extra: Parameter | None) -> list[torch.optim.Optimizer]:
-    """Those that train a net, and a weight beside it, at a rate of 0.01 at least.
+class Int8Adagrad(torch.optim.Optimizer):
+    """Row-wise Adagrad on tables whose only copy is int8 (`ops.embedding_update_int8`), rounded at random.
+
+    Rows are asked for with `rows`, are float32 leaves of the graph, and are written back by `step`.
+
+    Args:
+        lr: learning rate.
+        generator: of the roundings.
+    """
+
+    def __init__(self, lr: float, generator: torch.Generator) -> None:
+        # Tables are no parameters of torch's, which have gradients of their own size; schedules need a group.
+        super().__init__([torch.nn.Parameter(torch.empty(0))], {"lr": lr})
+        self._generator = generator
+        self._squares: dict[int, Tensor] = {}
+        self._asked: dict[int, tuple[QuantizedRows, list[Tensor], list[Tensor]]] = {}
+
+    def rows(self, table: QuantizedRows, index: Tensor) -> Tensor:
+        """Some rows in float32, [len(index), width], which `step` moves by their gradient."""
+        found = dequantize_rows(QuantizedRows(table.codes[index], table.scale[index], None, 8, table.width))
+        _, indices, leaves = self._asked.setdefault(id(table), (table, [], []))
+        indices.append(index)
+        leaves.append(found.requires_grad_())
+        return found
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Nothing to do: rows are asked for anew in each step, and their gradients are theirs."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Moves the rows that were asked for since the last step."""
+        for name, (table, indices, leaves) in self._asked.items():
+            squares = self._squares.setdefault(name, torch.zeros(table.rows))
+            seed = int(torch.randint(2**62, (1,), generator=self._generator))
+            grads = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+            lr = self.param_groups[0]["lr"]
+            embedding_update_int8(table, torch.cat(indices), torch.cat(grads), squares, lr, seed=seed)
+        self._asked.clear()
+
+
+def optimizers(
+    net: LightGCN | Int8Factors, options: TrainOptions, extra: Parameter | None, generator: torch.Generator
+) -> list[torch.optim.Optimizer]:
+    """Those that train a net, and a weight beside it, at a rate of 0.01 at least; the first one moves the rows.
 
     Raises:
-        ValueError: rows of the batch alone are to be moved, but a step of this net moves all.
+        ValueError: rows of the batch alone are to be moved, but a step of this net moves all; or the net's rows are
+            int8 and the optimizer's are not, or the other way round.
     """
     groups: list[dict[str, Any]] = [] if extra is None else [{"params": [extra], "lr": max(options.lr, 0.01)}]
+    if isinstance(net, Int8Factors) or options.optimizer == "int8_adagrad":
+        if not isinstance(net, Int8Factors) or options.optimizer != "int8_adagrad":
+            raise ValueError(
+                f"fit: expected optimizer 'int8_adagrad' for Int8Factors and for nothing else, got "
+                f"{options.optimizer!r} for {type(net).__name__}"
+            )
+        first: list[torch.optim.Optimizer] = [Int8Adagrad(options.lr, generator)]
+        return [*first, torch.optim.Adam(groups)] if groups else first
+    return _of_floats(net, options, groups)
+
+
+def _of_floats(net: LightGCN, options: TrainOptions, groups: list[dict[str, Any]]) -> list[torch.optim.Optimizer]:
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if options.optimizer == "adam":
         return [torch.optim.Adam([{"params": trained, "lr": options.lr}, *groups], fused=True)]

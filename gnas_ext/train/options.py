@@ -10,7 +10,7 @@ Loss = Literal["bpr", "softmax", "multinomial", "cosine_contrastive", "alignment
 Similarity = Literal["dot", "cosine"]
 Negatives = Literal["uniform", "popularity", "batch", "mixed"]
 Contrast = Literal["none", "views", "layers"]
-Optimizer = Literal["adam", "lazy_adam", "rowwise_adagrad"]
+Optimizer = Literal["adam", "lazy_adam", "rowwise_adagrad", "int8_adagrad"]
 
 _CHOICES = {
     "loss": Loss,
@@ -35,7 +35,8 @@ class TrainOptions:
         temperature: scores are divided by it.
         lr: learning rate, which falls to zero along half a cosine where `cosine_lr`.
         cosine_lr: so it does over all `epochs`, so that fewer are another training.
-        optimizer: "adam"; "lazy_adam" and "rowwise_adagrad" touch the rows of a batch alone, for models without hops.
+        optimizer: "adam"; "lazy_adam" and "rowwise_adagrad" touch the rows of a batch alone, for models without hops;
+            so does "int8_adagrad", for `Int8Factors`, whose rows are int8 and nothing else.
         weight_decay: L2 penalty on the embeddings that a batch uses, per row.
         batch: touches a step; one larger than the log is the log. "multinomial" takes users whole, so it is about that.
         negatives: items drawn a step for softmax and cosine_contrastive, as many as there are at most, and as many as

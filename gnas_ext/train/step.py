@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models.int8_factors import Int8Factors
 from gnas_ext.models.products import a_row
 from gnas_ext.ops.gather_rows import gather_rows
+from gnas_ext.ops.quantized_rows import QuantizedRows
 from gnas_ext.train.contrast import check_contrast, info_nce, scored_and_views
 from gnas_ext.train.losses import alignment_uniformity, bpr, cosine_contrastive
 from gnas_ext.train.multinomial import multinomial_loss
 from gnas_ext.train.negatives import Sampler
-from gnas_ext.train.optimizers import optimizers
+from gnas_ext.train.optimizers import Int8Adagrad, optimizers
 from gnas_ext.train.softmax import softmax_loss
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class Step:
 
     def __init__(
         self,
-        net: LightGCN,
+        net: LightGCN | Int8Factors,
         train: Interactions,
         options: TrainOptions,
         prior: TimePrior | None,
@@ -57,7 +60,7 @@ class Step:
         self.prior_weight = torch.nn.Parameter(torch.tensor(1.0))
         self._touched = net.graph.with_weight(None)
         self.sampler = Sampler(self.item, net.graph, options, generator)
-        self.optimizers = optimizers(net, options, None if prior is None else self.prior_weight)
+        self.optimizers = optimizers(net, options, None if prior is None else self.prior_weight, generator)
         self._all_rows = options.optimizer == "adam"
         self._shown = 0
         self._touches = touches
@@ -74,7 +77,10 @@ class Step:
         """One step on some rows, [batch], int64, all of their users for "multinomial"; their loss before it."""
         users, items = self.user[rows], self.item[rows]
         # Without what all nodes come to, where the rows of the batch alone are looked at.
-        nodes, views = scored_and_views(self.net, self.options) if self._all_rows else (None, None)
+        nodes, views = None, None
+        if self._all_rows:
+            assert not isinstance(self.net, Int8Factors)
+            nodes, views = scored_and_views(self.net, self.options)
         loss = self._loss(nodes, rows, users, items)
         if views is not None:
             loss = loss + self._contrast(views, users, items)
@@ -136,8 +142,11 @@ class Step:
         costs = [info_nce(views, some, self.options.contrast_temperature) for some in apart]
         return self.options.contrast_weight * (costs[0] + costs[1])
 
-    def _own_rows(self, rows: Tensor, table: Tensor) -> Tensor:
+    def _own_rows(self, rows: Tensor, table: Tensor | QuantizedRows) -> Tensor:
         """First embeddings, whose gradient is of the rows alone where they alone are moved."""
+        if isinstance(table, QuantizedRows):
+            assert isinstance(self.optimizers[0], Int8Adagrad)
+            return self.optimizers[0].rows(table, rows)
         return functional.embedding(rows, table, sparse=not self._all_rows and table.requires_grad)
 
     @property
@@ -163,9 +172,13 @@ class Step:
     @torch.no_grad()
     def model(self) -> FactorModel:
         """The model as it would be served now."""
+        prior = None if self.prior is None else self.prior_weight.detach() * self.prior.now
+        if isinstance(self.net, Int8Factors):
+            user, item = self.net.tables(self._cosine)
+            assert user.scale is not None
+            return FactorModel(replace(user, scale=user.scale / self._temperature), item, prior)
         self.net.eval()
         users, items = self.net()
         if self._cosine:
             users, items = functional.normalize(users), functional.normalize(items)
-        prior = None if self.prior is None else self.prior_weight.detach() * self.prior.now
         return FactorModel(Table(users / self._temperature), Table(items.clone()), prior)

@@ -102,5 +102,6 @@ def _compressed(genotype: Mapping[str, Any], model: Model, train: Interactions, 
     """As the genotype wants it shipped, beside what it was; models that are no tables of rows are as they are."""
     if not isinstance(model, FactorModel):
         return Built(model, *course)
-    built = Built(compress(genotype, model, train, seed), *course)
-    return replace(built, uncompressed=model) if recipe_of(genotype, model.user.width).steps else built
+    small = compress(genotype, model, train, seed)
+    as_trained = small is model or not recipe_of(genotype, model.user.width).steps
+    return replace(Built(small, *course), uncompressed=None if as_trained else model)

@@ -95,15 +95,18 @@ def compress(genotype: Mapping[str, Any], model: FactorModel, train: Interaction
     Args:
         genotype: the genes of `compression_genes`; those that are missing leave the model as it is, but for `bits`. Or
             "recipe", as `str` tells a `Recipe`.
-        model: float32; it is the teacher of all steps that teach.
+        model: float32, or int8 where it was trained so, which it then stays unless a step makes it smaller; it is the
+            teacher of all steps that teach.
         train: what it was trained on.
         seed: of the draws.
 
     Raises:
         InputError: a number of the model is not finite.
     """
+    recipe = recipe_of(genotype, model.user.width)
+    if model.user.scale is not None and recipe.steps in ((), (Bits(8),)):
+        return model  # trained so
     whole = quantize_model(model, 32)
-    recipe = recipe_of(genotype, whole.user.width)
     options = DistilOptions(seed=seed)
     lists = _lists(whole, train, options) if any(map(_teaches, recipe.steps)) else None
     return recipe.apply(whole, train, options=options, lists=lists)

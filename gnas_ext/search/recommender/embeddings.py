@@ -144,7 +144,9 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "contrast_weight": Categorical([0.05, 0.1, 0.2, 0.5, 1.0], True, when=contrasted),
         "contrast_noise": Categorical([0.05, 0.1, 0.2, 0.4], True, when=contrasted),
         "contrast_temperature": Categorical([0.1, 0.15, 0.2, 0.3], True, when=contrasted),
-        "optimizer": Categorical(["adam", "lazy_adam", "rowwise_adagrad"], when={"hops": [0], "item_neighbours": [0]}),
+        "optimizer": Categorical(
+            ["adam", "lazy_adam", "rowwise_adagrad", "int8_adagrad"], when={"hops": [0], "item_neighbours": [0]}
+        ),
         "batch": Categorical([512, 1024, 2048, 4096, 8192, 16_384, 32_768], ordered=True),
         "lr": Categorical([0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08], ordered=True),
         "cosine_lr": Categorical([False, True]),

@@ -12,6 +12,7 @@ from gnas_ext.data.interactions import n_items, n_users
 from gnas_ext.graph.bipartite import bipartite, decay
 from gnas_ext.graph.csr import CSR
 from gnas_ext.graph.normalize import normalize
+from gnas_ext.models.int8_factors import Int8Factors
 from gnas_ext.models.itemknn import fit_item_knn
 from gnas_ext.models.lightgcn import LightGCN
 from gnas_ext.models.prior import time_prior
@@ -72,7 +73,7 @@ def train_genotype(
     return fit(_net(genotype, train, seed), train, options, prior, validate, on_epoch)
 
 
-def _net(genotype: Mapping[str, Any], train: Interactions, seed: int) -> LightGCN:
+def _net(genotype: Mapping[str, Any], train: Interactions, seed: int) -> LightGCN | Int8Factors:
     users, items = n_users(train), n_items(train)
     weight = None
     if genotype.get("edge_decay") and train.timestamp is not None:
@@ -84,6 +85,8 @@ def _net(genotype: Mapping[str, Any], train: Interactions, seed: int) -> LightGC
     chosen = {name: genotype[name] for name in _NET if name in genotype}
     if genotype.get("start") == "spectral":
         chosen["start"] = spectral_start(graph, dim, generator)
+    if genotype.get("optimizer") == "int8_adagrad":
+        return Int8Factors(graph, dim, generator, chosen.get("start"))
     if genotype.get("item_neighbours"):
         chosen["item_graph"] = _item_graph(train, users, items, int(genotype["item_neighbours"]))
     return LightGCN(graph, dim, int(genotype["hops"]), generator=generator, **chosen)
