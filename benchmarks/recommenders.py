@@ -33,7 +33,7 @@ from gnas_ext.evaluate import evaluate, human_bytes
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.models.mixture import Mixture
 from gnas_ext.search.recommender.build import build
-from gnas_ext.search.recommender.embeddings import MULTINOMIAL
+from gnas_ext.search.recommender.embeddings import MULTINOMIAL, SOFTMAX
 from gnas_ext.search.recommender.training_free import (
     CHEBYCF,
     GF_CF,
@@ -117,6 +117,16 @@ POINTS: Mapping[str, Point] = {
         {"gowalla": (0.182, 0.1547), "yelp2018": (0.0653, 0.0532)},
         3,
         "as on gowalla",
+    ),
+    "rows-float32": Point(
+        "No hops, 64 floats, sampled softmax, row-wise Adagrad",
+        {"": each({**SOFTMAX, "hops": 0, "optimizer": "rowwise_adagrad"}, lr=[0.02, 0.08])},
+        {},
+    ),
+    "rows-int8": Point(
+        "The same, of which no copy but int8 is kept",
+        {"": each({**SOFTMAX, "hops": 0, "optimizer": "int8_adagrad"}, lr=[0.02, 0.08])},
+        {},
     ),
     "mixture": Point(
         "Turbo-CF, on Yelp2018 also GF-CF, and the embeddings",
