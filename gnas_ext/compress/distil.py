@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -152,10 +152,13 @@ class _Step:
         self.generator = np.random.default_rng(options.seed)
         self.all_items = torch.arange(start.n_items)
         self.towards = self._aligned(teacher, start) if options.alignment else {}
-        groups = []
+        groups: list[dict[str, Any]] = []
+        shared: set[nn.Parameter] = set()
         for side, table in self.tables.items():
             size = float(table.detach().square().mean().sqrt().clamp(min=1e-12))
-            found = [table, *self.quantisers[side].parameters()]
+            # Both sides may have one mask.
+            found = [table, *(own for own in self.quantisers[side].parameters() if own not in shared)]
+            shared.update(found)
             groups.append({"params": found, "lr": options.lr * size})
         if self.prior is not None:
             size = float(self.prior.detach().std(correction=0).clamp(min=1e-12))

@@ -40,15 +40,23 @@ class ColumnMask(nn.Module):
         keep: columns that are left in the end.
         steps: calls of `advance` until then.
         scores: "magnitude", what both sides hold together, or "learned": by what the loss says of each column, alive
-            or not (straight through; Bengio et al., 2013).
+            or not (straight through; Bengio et al., 2013). These fall where training moves a column towards zero:
+            movement pruning (Sanh et al., 2020).
+        threshold: 0 to take the number of the schedule; else a column goes if its score is below this share of the
+            largest, which the schedule comes to, and `keep` is the least that are left.
     """
 
     mask: Tensor
 
-    def __init__(self, width: int, keep: int, steps: int = 0, scores: Scores = "magnitude") -> None:
+    def __init__(
+        self, width: int, keep: int, steps: int = 0, scores: Scores = "magnitude", threshold: float = 0.0
+    ) -> None:
         super().__init__()
         if not 1 <= keep <= width:
             raise ValueError(f"ColumnMask: expected keep in 1 … {width}, got {keep}")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"ColumnMask: expected threshold in 0 … 1, got {threshold}")
+        self.threshold = threshold
         self.keep, self.steps, self.kind, self.done = keep, steps, scores, 0
         self.register_buffer("mask", torch.ones(width, dtype=torch.bool))
         self.scores = nn.Parameter(torch.ones(width), requires_grad=scores == "learned")
@@ -63,7 +71,12 @@ class ColumnMask(nn.Module):
         self.done += 1
         if self.kind == "magnitude":
             self.scores.copy_((user.square().mean(0) * item.square().mean(0)).sqrt())
-        kept = cubic(self.done, self.steps, len(self.mask), self.keep)
+        if self.threshold:
+            left = 1 - min(1.0, self.done / self.steps) if self.steps else 0.0
+            lowest = self.threshold * (1 - left**3) * float(self.scores.max())
+            kept = max(self.keep, int((self.scores >= lowest).sum()))
+        else:
+            kept = cubic(self.done, self.steps, len(self.mask), self.keep)
         self.mask.copy_(prune.keep_largest(self.scores, count=kept))
 
 

@@ -1,12 +1,13 @@
 """What can a recipe do? Its steps, which go from model to model.
 
-Columns, Bits, Groups and Codes make the model smaller; Distil brings back what was lost,
-from what the recipe began with, or from a larger teacher. What comes after codes is nothing: a step that needs float32
-rows refuses a model of codes.
+Columns, Mask, Bits, Groups and Codes make the model smaller; Distil and Solve bring back what was lost, from what the
+recipe began with, or from a larger teacher. What comes after codes is nothing: a step that needs float32 rows refuses a
+model of codes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,13 +16,14 @@ import torch
 from gnas_ext.compress.distil import DistilOptions, Student, distil
 from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.product import product_table
-from gnas_ext.compress.prune import Leading, prune_columns
+from gnas_ext.compress.prune import ColumnMask, Leading, Masked, Scores, compact, prune_columns
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
 from gnas_ext.compress.quantize import degree_groups, prior_table, product_quantize, quantize_groups, quantize_model
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.rotate import importance, rotate, row_length
 from gnas_ext.compress.solve import solve_rows
 from gnas_ext.models.coded import CodedModel, GroupedTable, pack_groups
+from gnas_ext.models.factors import FactorModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
-    from gnas_ext.models.factors import FactorModel
 
 
 @dataclass(eq=False)
@@ -87,6 +88,39 @@ class Columns:
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A narrower model in float32."""
         return prune_columns(rotate(model), min(self.keep, model.user.width))
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Takes columns away while the model learns, more and more slowly, and those that are left learn on (`ColumnMask`).
+
+    Attributes:
+        keep: columns that are left; with a threshold, the least that are.
+        epochs: passes; the schedule takes three quarters of them.
+        scores: "magnitude" or "learned".
+        threshold: share of the largest score below which a column goes; 0 for a number instead.
+        lr: learning rate, of a table's numbers.
+    """
+
+    keep: int
+    epochs: int = 4
+    scores: Scores = "magnitude"
+    threshold: float = 0.0
+    lr: float = 0.02
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """A narrower model in float32."""
+        turned = rotate(model)
+        sides = turned.user.float(), turned.item.float()
+        batches = math.ceil(len(context.taught()) / context.options.batch)
+        # Both sides advance the mask, each time they look at all rows.
+        looks = 2 * self.epochs * math.ceil(batches / context.options.refresh)
+        width = turned.user.width
+        columns = ColumnMask(width, min(self.keep, width), int(0.75 * looks), self.scores, self.threshold)
+        user, item = (Masked(columns, other, row_length(own)) for own, other in (sides, sides[::-1]))
+        student = context.distil(turned, self.epochs, self.lr, user=user, item=item)
+        assert isinstance(student, FactorModel)
+        return compact(student, columns.mask)
 
 
 @dataclass(frozen=True)
@@ -252,5 +286,5 @@ class NarrowRare:
 
 
 STEPS: Mapping[str, type[Any]] = {
-    step.__name__.lower(): step for step in (Columns, Distil, Solve, Bits, Groups, Codes, NarrowRare)
+    step.__name__.lower(): step for step in (Columns, Mask, Distil, Solve, Bits, Groups, Codes, NarrowRare)
 }

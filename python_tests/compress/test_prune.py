@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnas_ext.compress import DistilOptions, distil, rotate
+from gnas_ext.compress import DistilOptions, Recipe, distil, rotate
 from gnas_ext.compress.prune import (
     ColumnMask,
     Masked,
@@ -17,6 +17,7 @@ from gnas_ext.compress.prune import (
     prune_weights,
     sparse_bytes,
 )
+from gnas_ext.compress.steps import Mask
 from gnas_ext.models import FactorModel, Table
 from python_tests.compress.conftest import ITEMS, USERS, WIDTH
 
@@ -72,6 +73,34 @@ def test_columns_die_while_a_student_learns(scores: str, model: FactorModel, tra
     small = compact(student, columns.mask)
     torch.testing.assert_close(small.score(ALL), student.score(ALL))
     assert (columns.scores.grad is not None) == (scores == "learned")
+
+
+def test_a_threshold_rises_to_its_share_of_the_largest_score() -> None:
+    columns = ColumnMask(8, 2, 4, threshold=0.5)
+    side = torch.tensor([[8.0, 7.9, 4.1, 3.9, 2.0, 1.0, 0.5, 0.0]])
+    left = []
+    for _ in range(5):
+        columns.advance(side, torch.ones_like(side))
+        left.append(int(columns.mask.sum()))
+    # 1 - left^3 of a half: .289, .4375, .492, then .5.
+    assert left == [4, 4, 3, 3, 3]
+    few = ColumnMask(8, 5, threshold=0.9)
+    few.advance(side, torch.ones_like(side))
+    assert int(few.mask.sum()) == 5
+
+
+def test_a_recipe_masks_to_its_number_or_its_threshold(model: FactorModel, train: Interactions) -> None:
+    options = DistilOptions(best=10, drawn=10, batch=16, refresh=2)
+    for scores in ("magnitude", "learned"):
+        small = Recipe((Mask(5, 2, scores),)).apply(model, train, options=options)
+        assert isinstance(small, FactorModel)
+        assert small.user.width == small.item.width == 5
+    # Three columns hold nearly everything.
+    thin = torch.ones(WIDTH).masked_fill(torch.arange(WIDTH) >= 3, 1e-3)
+    hollow = FactorModel(Table(model.user.float() * thin), Table(model.item.float() * thin))
+    small = Recipe((Mask(1, 2, threshold=0.05),)).apply(hollow, train, options=options)
+    assert isinstance(small, FactorModel)
+    assert small.user.width == 3
 
 
 def test_folded_rows_are_one(model: FactorModel) -> None:

@@ -9,7 +9,7 @@ import torch
 from gnas_ext.compress import DistilOptions
 from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.report import recall_by_popularity, report
-from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Groups, NarrowRare, Solve
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Groups, Mask, NarrowRare, Solve
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
 from gnas_ext.models import FactorModel, Popularity
@@ -28,6 +28,8 @@ RECIPES = {
     "codes_learned": Recipe((Codes(4, 4, epochs=1, rare_share=0.5, rare_bytes=2),)),
     "prune_distil_quantise": Recipe((Columns(8), Distil(1), Codes(3, 3))),
     "distil_prune_quantise": Recipe((Distil(1), Columns(12), Bits(4))),
+    "masked": Recipe((Mask(6, 2, "learned"), Bits(8))),
+    "masked_by_a_threshold": Recipe((Mask(2, 2, threshold=0.5),)),
     "solved": Recipe((Solve(1, top=0.25), Bits(8))),
     "narrow": Recipe((NarrowRare(0.3, 5, 1),)),
 }
@@ -108,7 +110,7 @@ def test_a_recipe_says_no_more_than_it_must() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("shrink", "expected a step of columns, distil"),
+        ("shrink", "expected a step of columns, mask, distil"),
         ("columns", r"columns: .*missing 1 required"),
         ("columns keep", r"'columns keep': expected options such as keep=48"),
         ("columns keep=much", r"'columns keep=much': expected options"),
