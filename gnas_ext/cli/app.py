@@ -79,7 +79,7 @@ def search(
     k_core: Annotated[int, typer.Option(help="Touches each needs.")] = 5,
     split: Annotated[
         SplitMethod | None,
-        typer.Option(help="[default: temporal; random without times]", show_default=False),
+        typer.Option(metavar="METHOD", help="[temporal, else random; or leave-last-out]", show_default=False),
     ] = None,
     valid_share: Annotated[float, typer.Option(help="Share to choose by.")] = 0.1,
     test_share: Annotated[float, typer.Option(help="Share to test on.")] = 0.2,
@@ -100,7 +100,7 @@ def search(
     max_ms: Annotated[float | None, typer.Option(help="A user, on this machine.", show_default=False)] = None,
     warm_start: Annotated[Path | None, typer.Option(help="Journal whose best come first.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that train beside this one.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that train.")] = 0,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Ray cluster: auto or HOST:PORT.", show_default=False),

@@ -158,6 +158,7 @@ def _search(split: Split, options: Options, console: Console) -> Found:
             on_trial=progress.on_trial,
             on_epoch=progress.on_epoch,
             on_rerun=progress.on_rerun,
+            on_recipe=progress.on_recipe,
             on_chosen=progress.on_chosen,
         )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
+    from gnas_ext.compress import Recipe
     from gnas_ext.search.study import Study
     from gnas_ext.search.trial import Trial
     from gnas_ext.train.loop import Epoch
@@ -135,6 +136,11 @@ class SearchProgress:
         """One of the best has been trained with another seed."""
         self._bars.update(self._search, note=f"{self._trials} trials, finals {done} of {wanted}")
         self._bars.reset(self._training, description=f"final {done + 1}", note="")
+
+    def on_recipe(self, recipe: Recipe) -> None:
+        """A recipe is about to make the best smaller, to keep to limits."""
+        self._bars.update(self._search, note=f"{self._trials} trials, to limits")
+        self._bars.reset(self._training, description="recipe", note=str(recipe)[:40], visible=True)
 
     def on_chosen(self, trial: Trial) -> None:
         """The search is over; the chosen model is trained for as many passes as were best."""

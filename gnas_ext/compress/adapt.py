@@ -6,24 +6,22 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from gnas_ext.compress.distil import DistilOptions
+from gnas_ext.compress.lists import teach
 from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
-from gnas_ext.evaluate.cost import human_bytes, latency_ms
+from gnas_ext.evaluate.cost import human_bytes, latency_ms, timed_users
 from gnas_ext.evaluate.evaluate import evaluate, judged_users
 from gnas_ext.evaluate.seen import SeenItems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from gnas_ext.compress.distil import DistilOptions, Student
+    from gnas_ext.compress.distil import Student
+    from gnas_ext.compress.lists import Lists
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
     from gnas_ext.models.factors import FactorModel
-
-# Users that are timed together.
-_TIMED = 256
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,8 @@ def adapt(
     teacher: Model | None = None,
     options: DistilOptions | None = None,
     k: int = 20,
+    lists: Callable[[], Lists] | None = None,
+    on_recipe: Callable[[Recipe], None] | None = None,
 ) -> Adapted:
     """Tries recipes and takes the best that keeps to the limits.
 
@@ -128,16 +128,26 @@ def adapt(
         teacher: what students learn from; the model itself by default.
         options: of learning.
         k: length of the lists that are judged.
+        lists: gives what the teacher says of its users, where not all of them are to be asked; called once, and only
+            if a recipe teaches.
+        on_recipe: called before each recipe.
     """
+    options = options or DistilOptions()
     metric = f"ndcg@{k}"
     before = evaluate(model, train, valid, (k,))[metric]
     seen = SeenItems.from_interactions(train, model.n_users)
-    users = judged_users(model.n_users, train, valid)[:_TIMED].astype(np.int32)
-    tried = []
+    users = timed_users(judged_users(model.n_users, train, valid))
+    tried: list[Tried] = []
+    said: Lists | None = None
     for recipe in ladder(model, limits) if recipes is None else recipes:
-        found = recipe.apply(model, train, teacher, options)
+        if on_recipe is not None:
+            on_recipe(recipe)
+        if said is None and recipe.teaches:
+            asked = teacher or model
+            said = lists() if lists else teach(asked, train, options.best, options.drawn, options.seed)
+        found = recipe.apply(model, train, teacher, options, said)
         ndcg = evaluate(found, train, valid, (k,))[metric]
-        latency = latency_ms(found, users, k, seen, repeats=3)
+        latency = latency_ms(found, users, k, seen)
         size = found.size_bytes()
         fits = limits.excess(size, latency) <= 1
         tried.append(Tried(recipe, found, ndcg, size, latency, fits))
@@ -152,12 +162,14 @@ def ladder(model: FactorModel, limits: Limits, epochs: int = 6) -> list[Recipe]:
     Nearest codes; those that rank as the teacher does; and learned ones that leave rare items fewer bytes, so that
     others have more. Then rows of as many bits as there is room for, of all columns or, where that is too much, of the
     half, quarter or eighth of them that holds most: codes take longer to score with, and few rows do not pay for their
-    codebooks. Where milliseconds are limited, narrower rows follow in any case.
+    codebooks. Where milliseconds are limited, narrower rows follow in any case. Where there is room for nothing, it is
+    the smallest of those.
     """
     found = [Recipe(())] if model.size_bytes() <= limits.bytes else []
     found += _codes(model, limits.bytes, epochs)
     rows = _rows(model, limits.bytes, epochs)
-    return found + (rows if math.isfinite(limits.latency_ms) else rows[:1])
+    found += rows if math.isfinite(limits.latency_ms) else rows[:1]
+    return found or [Recipe((Columns(max(1, model.user.width // 8)), Distil(epochs), Bits(2, epochs=epochs)))]
 
 
 def _codes(model: FactorModel, most_bytes: float, epochs: int) -> list[Recipe]:
@@ -182,10 +194,11 @@ def _rows(model: FactorModel, most_bytes: float, epochs: int) -> list[Recipe]:
     width, rows = model.user.width, model.n_users + model.n_items
     prior = model.n_items + 520 if model.prior is not None else 0
     found = []
-    for keep in (width, width // 2, width // 4, width // 8):
+    for keep in dict.fromkeys(max(1, width // part) for part in (1, 2, 4, 8)):
         # Of 8 bits a row has a scale, of fewer a zero besides, four bytes each.
-        fits = [bits for bits in (8, 4, 2) if rows * (keep * bits / 8 + (4 if bits == 8 else 8)) + prior <= most_bytes]
-        if keep and fits:
+        sizes = {bits: rows * (keep * bits / 8 + (4 if bits == 8 else 8)) + prior for bits in (8, 4, 2)}
+        fits = [bits for bits, size in sizes.items() if size <= most_bytes]
+        if fits:
             less = (Columns(keep), Distil(epochs)) if keep < width else ()
             found.append(Recipe((*less, Bits(fits[0], epochs=epochs if fits[0] < 8 else 0))))
     return found

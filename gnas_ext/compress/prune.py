@@ -6,7 +6,7 @@ share one row: after `rotate` the first columns hold the most, so that rare rows
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -40,9 +40,9 @@ class ColumnMask(nn.Module):
         keep: columns that are left in the end.
         steps: calls of `advance` until then.
         scores: "magnitude", what both sides hold together, or "learned": by what the loss says of each column, alive
-            or not (straight through; Bengio et al., 2013). These fall where training moves a column towards zero:
-            movement pruning (Sanh et al., 2020).
-        threshold: 0 to take the number of the schedule; else a column goes if its score is below this share of the
+            or not (straight through; Bengio et al., 2013). These begin as magnitudes and fall where training moves a
+            column towards zero: movement pruning (Sanh et al., 2020).
+        threshold: 0 to take the number of the schedule; else a column goes if its magnitude is below this share of the
             largest, which the schedule comes to, and `keep` is the least that are left.
     """
 
@@ -54,8 +54,12 @@ class ColumnMask(nn.Module):
         super().__init__()
         if not 1 <= keep <= width:
             raise ValueError(f"ColumnMask: expected keep in 1 … {width}, got {keep}")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"ColumnMask: expected threshold in 0 … 1, got {threshold}")
+        if scores not in get_args(Scores):
+            raise ValueError(f"ColumnMask: expected scores 'magnitude' or 'learned', got {scores!r}")
+        if not 0 <= threshold <= 1 or (threshold and scores == "learned"):
+            raise ValueError(
+                f"ColumnMask: expected threshold in 0 … 1, 0 with learned scores (they have no scale), got {threshold}"
+            )
         self.threshold = threshold
         self.keep, self.steps, self.kind, self.done = keep, steps, scores, 0
         self.register_buffer("mask", torch.ones(width, dtype=torch.bool))
@@ -66,11 +70,17 @@ class ColumnMask(nn.Module):
         return prune.straight_through(self.scores, self.mask)
 
     @torch.no_grad()
+    def begin(self, user: Tensor, item: Tensor) -> None:
+        """Scores by magnitude, the largest 1, [n, width] each: where learned ones begin."""
+        self.scores.copy_((user.square().mean(0) * item.square().mean(0)).sqrt())
+        self.scores.div_(self.scores.max().clamp(min=1e-12))
+
+    @torch.no_grad()
     def advance(self, user: Tensor, item: Tensor) -> None:
         """Takes the next step of the schedule; [n, width] each."""
         self.done += 1
         if self.kind == "magnitude":
-            self.scores.copy_((user.square().mean(0) * item.square().mean(0)).sqrt())
+            self.begin(user, item)
         if self.threshold:
             left = 1 - min(1.0, self.done / self.steps) if self.steps else 0.0
             lowest = self.threshold * (1 - left**3) * float(self.scores.max())
@@ -84,14 +94,19 @@ class Masked(Quantiser):
     """Rows of one side with the columns of a mask that are dead as zeros; the other side's then do not count.
 
     Args:
-        columns: shared or not; it advances with each `refresh`.
-        other: the other side's rows, [m, width], which magnitude looks at too.
+        columns: shared by both sides. It advances when this side looks at all rows, but for the first time, when
+            nothing was learned yet.
+        other: the other side, whose rows magnitude looks at too: as it learns, or rows that stay, [m, width]. None
+            where the other side is the one that advances the mask.
         length: of all rows; 0 for none.
     """
 
-    def __init__(self, columns: ColumnMask, other: Tensor, length: float = 0.0) -> None:
+    def __init__(self, columns: ColumnMask, other: Masked | Tensor | None, length: float = 0.0) -> None:
         super().__init__()
-        self.columns, self.other, self.length = columns, other, length
+        self.columns, self.length = columns, length
+        self._other = [other]  # in a list, so that it is no part of this module
+        self._looks = 0
+        self._rows: Tensor | None = None
 
     def forward(self, rows: Tensor, index: Tensor) -> Tensor:
         """The rows of an index, dead columns zero."""
@@ -99,7 +114,13 @@ class Masked(Quantiser):
 
     def refresh(self, rows: Tensor) -> None:
         """A step of the schedule."""
-        self.columns.advance(rows.detach(), self.other)
+        self._rows = rows.detach()
+        (other,) = self._other
+        if other is not None:
+            beside = other._rows if isinstance(other, Masked) else other
+            assert beside is not None, "the other side looks at its rows first"
+            (self.columns.advance if self._looks else self.columns.begin)(self._rows, beside)
+        self._looks += 1
 
     def store(self, rows: Tensor) -> Rows:
         """Float32, still as wide; `compact` takes the zeros away."""

@@ -33,6 +33,11 @@ class Recipe:
 
     steps: tuple[Step, ...]
 
+    @property
+    def teaches(self) -> bool:
+        """Whether a step asks the teacher for its lists."""
+        return any(step.teaches for step in self.steps)
+
     def apply(
         self,
         model: FactorModel,
@@ -78,9 +83,14 @@ class Recipe:
         for step in [] if text == _NOTHING else text.split(" > "):
             try:
                 name, *options = step.split()
-                genes.append({"step": name, **{key: json.loads(value) for key, value in map(_pair, options)}})
+                pairs = [(key, json.loads(value)) for key, value in map(_pair, options)]
+                if len(dict(pairs)) < len(pairs):
+                    raise ValueError
+                genes.append({"step": name, **dict(pairs)})
             except ValueError:
-                raise InputError(f"recipe: {step!r}: expected options such as keep=48 after its name") from None
+                raise InputError(
+                    f"recipe: {step!r}: expected options such as keep=48 after its name, each once"
+                ) from None
         return cls.from_genes(genes)
 
     def genes(self) -> list[dict[str, Any]]:
@@ -92,7 +102,7 @@ class Recipe:
         """The recipe of a list of steps, such as [{"step": "codes", "user_bytes": 20, "item_bytes": 20}].
 
         Raises:
-            InputError: a step or one of its options is unknown, or one is missing.
+            InputError: a step or one of its options is unknown, has no such value, or one is missing.
         """
         steps = []
         for gene in genes:
@@ -102,7 +112,7 @@ class Recipe:
                 raise InputError(f"recipe: expected a step of {', '.join(STEPS)}, got {name!r}")
             try:
                 steps.append(STEPS[name](**options))
-            except TypeError as error:
+            except (TypeError, ValueError) as error:
                 raise InputError(f"recipe: {name}: {error}") from error
         return cls(tuple(steps))
 

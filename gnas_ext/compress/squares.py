@@ -38,7 +38,8 @@ class Meetings:
             raise ValueError(f"refit: expected top in 0 … 1, got {top}")
         self._lists = lists
         there = lists.scores.isfinite()
-        share = (lists.scores + lists.log_weight).softmax(1)
+        # Who has touched everything has a list of nothing.
+        share = (lists.scores + lists.log_weight).softmax(1).masked_fill(~there, 0.0)
         best = there.float()
         best[:, lists.best :] = 0
         self._weight = (1 - top) * share + top * best / best.sum(1, keepdim=True).clamp(min=1)

@@ -74,16 +74,64 @@ class Context:
 class Step(Protocol):
     """One step of a recipe."""
 
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        ...
+
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """The model after it."""
         ...
 
 
+# What options of steps may be: a whole number or not, from the least (above it where that is refused) to the most.
+_WHOLE = {"keep": 1, "epochs": 0, "rounds": 0, "solves": 0, "user_bytes": 1, "item_bytes": 1, "rare_bytes": 1}
+_ABOVE_ZERO = ("lr", "ridge")
+_SHARES = ("top", "threshold", "share", "rare_share")
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "bits": (32, 8, 4, 2),
+    "popular_bits": (8, 4, 2),
+    "rare_bits": (8, 4, 2),
+    "scores": ("magnitude", "learned"),
+    "stochastic": (False, True),
+}
+
+
+class _Checked:
+    """A step whose options are looked at before anything is trained."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            wanted = _refused(name, value)
+            if wanted:
+                raise ValueError(f"{type(self).__name__.lower()}: expected {name} to be {wanted}, got {value!r}")
+
+
+def _refused(name: str, value: object) -> str:
+    """What an option should be, if it is not."""
+    if name in _CHOICES:
+        found = value in _CHOICES[name] and isinstance(value, type(_CHOICES[name][0]))
+        return "" if found else f"one of {', '.join(map(str, _CHOICES[name]))}"
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in _WHOLE:
+        found = (value is None and name == "solves") or (isinstance(value, int) and number and value >= _WHOLE[name])
+        return "" if found else f"a whole number from {_WHOLE[name]}"
+    if name in _SHARES:
+        return "" if isinstance(value, int | float) and number and 0 <= value <= 1 else "from 0 to 1"
+    assert name in _ABOVE_ZERO, f"an option without a rule: {name}"
+    return "" if isinstance(value, int | float) and number and 0 < value < math.inf else "above 0"
+
+
 @dataclass(frozen=True)
-class Columns:
+class Columns(_Checked):
     """Keeps the columns that hold most, after turning them (`rotate`)."""
 
     keep: int
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return False
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A narrower model in float32."""
@@ -91,7 +139,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Mask:
+class Mask(_Checked):
     """Takes columns away while the model learns, more and more slowly, and those that are left learn on (`ColumnMask`).
 
     Attributes:
@@ -108,27 +156,43 @@ class Mask:
     threshold: float = 0.0
     lr: float = 0.02
 
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return self.epochs > 0
+
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A narrower model in float32."""
         turned = rotate(model)
-        sides = turned.user.float(), turned.item.float()
-        batches = math.ceil(len(context.taught()) / context.options.batch)
-        # Both sides advance the mask, each time they look at all rows.
-        looks = 2 * self.epochs * math.ceil(batches / context.options.refresh)
+        user, item = turned.user.float(), turned.item.float()
         width = turned.user.width
-        columns = ColumnMask(width, min(self.keep, width), int(0.75 * looks), self.scores, self.threshold)
-        user, item = (Masked(columns, other, row_length(own)) for own, other in (sides, sides[::-1]))
-        student = context.distil(turned, self.epochs, self.lr, user=user, item=item)
+        batches = math.ceil(len(context.taught()) / context.options.batch) if self.epochs else 0
+        # The first look comes before the first step and takes nothing away.
+        looks = self.epochs * math.ceil(batches / context.options.refresh) - 1
+        steps = max(1, int(0.75 * looks)) if looks > 0 else 0
+        columns = ColumnMask(width, min(self.keep, width), steps, self.scores, self.threshold)
+        student: Student = turned
+        if self.epochs:
+            first = Masked(columns, None, row_length(user))
+            second = Masked(columns, first, row_length(item))
+            student = context.distil(turned, self.epochs, self.lr, user=first, item=second)
         assert isinstance(student, FactorModel)
+        if not steps:
+            columns.advance(student.user.float(), student.item.float())
         return compact(student, columns.mask)
 
 
 @dataclass(frozen=True)
-class Distil:
+class Distil(_Checked):
     """Teaches the float32 model the teacher's lists."""
 
     epochs: int = 4
     lr: float = 0.02
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return self.epochs > 0
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """As wide as before."""
@@ -138,12 +202,17 @@ class Distil:
 
 
 @dataclass(frozen=True)
-class Solve:
+class Solve(_Checked):
     """The float32 rows of the model that rank most like the teacher, by least squares on its lists (`solve_rows`)."""
 
     rounds: int = 1
     ridge: float = 0.1
     top: float = 0.5
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return True
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """As wide as before."""
@@ -151,13 +220,18 @@ class Solve:
 
 
 @dataclass(frozen=True)
-class Bits:
+class Bits(_Checked):
     """Rows in 8, 4 or 2 bits an entry, a scale a row; with passes, learned with the codes in sight."""
 
     bits: int
     epochs: int = 0
     lr: float = 0.02
     stochastic: bool = False
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return self.epochs > 0
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of packed rows."""
@@ -177,12 +251,17 @@ class Bits:
 
 
 @dataclass(frozen=True)
-class Groups:
+class Groups(_Checked):
     """Popular rows in more bits than rare ones (`degree_groups`), without training."""
 
     share: float
     popular_bits: int
     rare_bits: int
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return False
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of grouped tables."""
@@ -195,7 +274,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Codes:
+class Codes(_Checked):
     """Rows in so many bytes each (`models.ProductTable`): nearest codes, or those that rank as the teacher does.
 
     With passes, rows and codebooks learn with the codes in sight (`distil`); with solves, codes are found by least
@@ -222,6 +301,11 @@ class Codes:
     lr: float = 0.02
     rare_share: float = 0.0
     rare_bytes: int = 8
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return self.solves is not None or self.epochs > 0
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of product codes."""
@@ -266,13 +350,18 @@ class Codes:
 
 
 @dataclass(frozen=True)
-class NarrowRare:
+class NarrowRare(_Checked):
     """Rare rows keep their first columns alone, learned so; popular ones all, in float32."""
 
     share: float
     keep: int
     epochs: int = 4
     lr: float = 0.02
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return True
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of grouped tables."""

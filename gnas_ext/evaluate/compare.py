@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from gnas_ext.evaluate.cost import human_bytes, latency_ms
+from gnas_ext.evaluate.cost import human_bytes, latency_ms, timed_users
 from gnas_ext.evaluate.evaluate import evaluate_with_spread, judged_users
 from gnas_ext.evaluate.seen import SeenItems
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from gnas_ext.models.base import Model
 
 _Number = TypeVar("_Number", int, float)
-_TIMED_USERS = 256
 _NAME_WIDTH = 34
 
 
@@ -54,13 +51,12 @@ def measure(
 ) -> ModelResult:
     """Evaluates a model and measures what it costs; arguments and errors are those of `evaluate`.
 
-    Timed are lists of length max(ks) for 256 of the judged users, evenly spaced (all of them where there are fewer).
+    Timed are lists of length max(ks) for `cost.timed_users`.
     """
     measured, spread = evaluate_with_spread(model, train, target, ks, progress=progress)
     users = judged_users(model.n_users, train, target)
-    timed = users[np.linspace(0, len(users) - 1, min(_TIMED_USERS, len(users))).astype(np.int64)]
     seen = SeenItems.from_interactions(train, model.n_users)
-    return ModelResult(name, measured, model.size_bytes(), latency_ms(model, timed, max(ks), seen), spread)
+    return ModelResult(name, measured, model.size_bytes(), latency_ms(model, timed_users(users), max(ks), seen), spread)
 
 
 def comparison_text(results: Sequence[ModelResult], k: int = 20) -> str:

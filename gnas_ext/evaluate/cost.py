@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gnas_ext.evaluate.rank import top_k
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from gnas_ext.evaluate.seen import SeenItems
     from gnas_ext.models.base import Model
+
+_TIMED = 256
 
 
 def latency_ms(
@@ -33,6 +36,12 @@ def latency_ms(
         top_k(model, users, k, seen)
         seconds.append(time.perf_counter() - start)
     return 1000 * statistics.median(seconds) / len(users)
+
+
+def timed_users(judged: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
+    """Whom models are timed with: 256 of the users that are judged, evenly spaced, or all where there are fewer."""
+    places = np.linspace(0, len(judged) - 1, min(_TIMED, len(judged))).astype(np.int64)
+    return judged[places].astype(np.int32)
 
 
 def human_bytes(size: int) -> str:

@@ -23,7 +23,8 @@ class Int8Factors:
     """Matrix factorisation for `train.fit` with optimizer "int8_adagrad": a row is int8 and a scale, and nothing else.
 
     At width 64 a row takes 72 bytes with what the optimiser keeps, where float32 takes 260 with row-wise Adagrad and
-    768 with Adam. The tables are never in float32 as a whole, neither drawn nor moved nor handed over.
+    768 with Adam. The tables are never in float32 as a whole, neither drawn nor moved nor handed over; but with loss
+    "multinomial", which asks for all items, each step has theirs.
 
     Args:
         graph: [users, items]: who touched what.

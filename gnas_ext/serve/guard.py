@@ -34,7 +34,7 @@ class Guard:
         app: what answers.
         longest: bytes.
         seconds: until the whole body must have come.
-        hosts: names that a request may be for, in lower case; None for any.
+        hosts: names that a request may be for, as `host_name` gives them; None for any.
     """
 
     def __init__(
@@ -94,14 +94,16 @@ class Guard:
                 return b"".join(parts)
 
 
-def _host(scope: Scope) -> str:
-    """The name that a request is for, without its port and the brackets of an IPv6 address; "" where it says none.
-
-    No browser leaves it out.
-    """
-    given: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
+def host_name(given: str) -> str:
+    """A name as it is compared: without a port, the brackets of an IPv6 address, a last dot, and capitals."""
     name = given[: given.find("]") + 1] if given.startswith("[") else given.partition(":")[0]
-    return name.strip("[]")
+    return name.strip("[]").rstrip(".").lower()
+
+
+def _host(scope: Scope) -> str:
+    """The name that a request is for; "" where it says none, as no browser does."""
+    given: str = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    return host_name(given)
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:

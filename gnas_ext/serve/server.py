@@ -16,6 +16,7 @@ import uvicorn
 from gnas_ext.errors import InputError
 from gnas_ext.serve.app import make_app
 from gnas_ext.serve.current import Current
+from gnas_ext.serve.guard import host_name
 
 if TYPE_CHECKING:
     import os
@@ -108,10 +109,19 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _served(listening: socket.socket, host: str, hosts: Sequence[str]) -> frozenset[str] | None:
     """Names that requests may be for; None for any."""
-    named = frozenset(name.lower() for name in hosts)
+    named = frozenset(name.lower() if _is_address(name) else host_name(name) for name in hosts)
     if ip_address(listening.getsockname()[0]).is_loopback:
         return named | {"localhost", "127.0.0.1", "::1", host.lower()}
     return named or None
+
+
+def _is_address(name: str) -> bool:
+    """Whether it is an address as such, whose colons are no port's."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _ignored(number: int, frame: FrameType | None) -> None:

@@ -122,5 +122,5 @@ def test_serve_hands_the_folder_on(found: Path, command: Callable[..., int], mon
     serve = pytest.importorskip("gnas_ext.serve", reason="needs the extra serve")
     asked: list[object] = []
     monkeypatch.setattr(serve, "serve", lambda *given: asked.extend(given))
-    assert command("serve", found, "--port", "0", "--watch", "5") == 0
-    assert asked == [found / "artefact", "127.0.0.1", 0, 5.0]
+    assert command("serve", found, "--port", "0", "--watch", "5", "--allow-host", "films.example") == 0
+    assert asked == [found / "artefact", "127.0.0.1", 0, 5.0, ["films.example"]]

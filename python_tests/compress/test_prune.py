@@ -92,15 +92,39 @@ def test_a_threshold_rises_to_its_share_of_the_largest_score() -> None:
 def test_a_recipe_masks_to_its_number_or_its_threshold(model: FactorModel, train: Interactions) -> None:
     options = DistilOptions(best=10, drawn=10, batch=16, refresh=2)
     for scores in ("magnitude", "learned"):
-        small = Recipe((Mask(5, 2, scores),)).apply(model, train, options=options)
-        assert isinstance(small, FactorModel)
-        assert small.user.width == small.item.width == 5
-    # Three columns hold nearly everything.
+        for epochs in (0, 1, 3):
+            small = Recipe((Mask(5, epochs, scores),)).apply(model, train, options=options)
+            assert isinstance(small, FactorModel)
+            assert small.user.width == small.item.width == 5
+    # Three columns hold nearly everything, so they are those that stay.
     thin = torch.ones(WIDTH).masked_fill(torch.arange(WIDTH) >= 3, 1e-3)
     hollow = FactorModel(Table(model.user.float() * thin), Table(model.item.float() * thin))
-    small = Recipe((Mask(1, 2, threshold=0.05),)).apply(hollow, train, options=options)
-    assert isinstance(small, FactorModel)
-    assert small.user.width == 3
+    for step in (Mask(1, 0, threshold=0.05), Mask(1, 3, threshold=0.05), Mask(3, 3), Mask(3, 3, "learned")):
+        small = Recipe((step,)).apply(hollow, train, options=options)
+        assert isinstance(small, FactorModel)
+        assert small.user.width == 3
+        assert float(torch.corrcoef(torch.stack([small.score(ALL).ravel(), hollow.score(ALL).ravel()]))[0, 1]) > 0.9
+
+
+def test_both_sides_of_a_mask_are_seen_as_they_learn() -> None:
+    columns = ColumnMask(4, 2, 1)
+    user = Masked(columns, None)
+    item = Masked(columns, user)
+    users, items = torch.ones(3, 4), torch.ones(5, 4)
+    user.refresh(users)
+    item.refresh(items)
+    assert columns.done == 0  # nothing was learned yet
+    users[:, :2] *= 9
+    user.refresh(users)
+    item.refresh(items)
+    assert columns.mask.tolist() == [True, True, False, False]
+
+
+def test_learned_scores_have_no_threshold() -> None:
+    with pytest.raises(ValueError, match=r"0 with learned scores \(they have no scale\), got 0.5"):
+        ColumnMask(8, 2, 3, "learned", 0.5)
+    with pytest.raises(ValueError, match="expected scores 'magnitude' or 'learned', got 'movement'"):
+        ColumnMask(8, 2, 3, "movement")  # type: ignore[arg-type]
 
 
 def test_folded_rows_are_one(model: FactorModel) -> None:

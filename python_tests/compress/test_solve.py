@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnas_ext.compress import prune_columns, rotate, solve_rows, teach
+from gnas_ext.compress import Recipe, prune_columns, rotate, solve_rows, teach
 from gnas_ext.compress.lists import rescaled
 from gnas_ext.data.interactions import Interactions
 from python_tests.compress.conftest import ITEMS, USERS, cosines
@@ -76,3 +76,12 @@ def test_each_round_brings_a_narrow_student_nearer_to_a_wide_teacher(train: Inte
 def test_what_is_out_of_range_is_refused(model: FactorModel, options: dict[str, float], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         solve_rows(model, teach(model, ASKED, 3, 0), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["solve", "codes user_bytes=4 item_bytes=4 solves=1", "distil epochs=1"])
+def test_who_has_touched_everything_harms_nobody(text: str) -> None:
+    model = cosines(USERS, ITEMS)
+    user, item = np.full(ITEMS, 2, dtype=np.int32), np.arange(ITEMS, dtype=np.int32)
+    log = Interactions(np.append(ASKED.user, user), np.append(ASKED.item, item))
+    student = Recipe.parse(text).apply(model, log)
+    assert student.score(np.arange(USERS, dtype=np.int32)).isfinite().all()

@@ -79,6 +79,7 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         (b"LocalHost:8000", 200),
         (b"[::1]:8000", 200),
         (b"[::1]", 200),
+        (b"localhost.", 200),
         (b"evil.example", 421),
         (b"evil.example:8000", 421),
         (b"localhost.evil.example", 421),

@@ -51,7 +51,7 @@ def test_a_process_reloads_when_it_is_told_to_and_ends_when_all_is_answered(fold
         ("127.0.0.1", (), {"localhost", "127.0.0.1", "::1"}),
         ("localhost", ("Films.example",), {"localhost", "127.0.0.1", "::1", "films.example"}),
         ("0.0.0.0", (), None),
-        ("0.0.0.0", ("films.example",), {"films.example"}),
+        ("0.0.0.0", ("films.example:8000", "[fe80::1]:80", "FE80::2"), {"films.example", "fe80::1", "fe80::2"}),
     ],
 )
 def test_an_address_of_this_machine_has_names_of_its_own(

@@ -4,13 +4,13 @@ found = find(split, minutes=5)
 found.model, found.trial.genotype
 """
 
-from gnas_ext.search.recommender.build import Built, build
+from gnas_ext.search.recommender.build import Built, build, retrain
 from gnas_ext.search.recommender.choices import Models, space_and_recipes
 from gnas_ext.search.recommender.classic import build_classic, classic_recipes, classic_space
 from gnas_ext.search.recommender.compression import compress, compression_genes, recipe_of
 from gnas_ext.search.recommender.embeddings import embedding_recipes, embedding_space
 from gnas_ext.search.recommender.finals import Finalist, choose, qualified
-from gnas_ext.search.recommender.find import Found, find, retrain
+from gnas_ext.search.recommender.find import Found, find
 from gnas_ext.search.recommender.limited import Limited
 from gnas_ext.search.recommender.objective import Goal, Objective
 from gnas_ext.search.recommender.space import lightgcn_recipes, recipes, recommender_space

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
+    from gnas_ext.search.trial import Trial
     from gnas_ext.train.loop import Epoch, Stopped
 
 
@@ -96,6 +97,27 @@ def build(
         on_epoch=on_epoch,
     )
     return _compressed(genotype, fitted.model, train, seed, fitted.epochs, fitted.best_epoch, fitted.stopped)
+
+
+def retrain(
+    trial: Trial,
+    train: Interactions,
+    genotype: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Built:
+    """Builds a trial's genotype from other rows, for as many passes as were best on validation, without validation.
+
+    Args:
+        trial: a complete trial of an `Objective`.
+        train: the touches, such as training and validation together.
+        genotype: another one for as many passes; the trial's own by default.
+        seed: of all draws.
+        on_epoch: called after each pass.
+    """
+    passes = max(1, int(trial.attributes["best_epoch"]))
+    return build(genotype or trial.genotype, train, epochs=passes, seed=seed, on_epoch=on_epoch)
 
 
 def _compressed(genotype: Mapping[str, Any], model: Model, train: Interactions, seed: int, *course: Any) -> Built:

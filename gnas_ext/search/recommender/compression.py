@@ -108,7 +108,7 @@ def compress(genotype: Mapping[str, Any], model: FactorModel, train: Interaction
         return model  # trained so
     whole = quantize_model(model, 32)
     options = DistilOptions(seed=seed)
-    lists = _lists(whole, train, options) if any(map(_teaches, recipe.steps)) else None
+    lists = lists_of(whole, train, options) if recipe.teaches else None
     return recipe.apply(whole, train, options=options, lists=lists)
 
 
@@ -123,12 +123,8 @@ def with_recipe(genotype: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in genotype.items() if name not in own} | {"recipe": str(recipe)}
 
 
-def _teaches(step: Step) -> bool:
-    return isinstance(step, Distil) or bool(getattr(step, "epochs", 0)) or getattr(step, "solves", None) is not None
-
-
-def _lists(model: FactorModel, train: Interactions, options: DistilOptions) -> Lists:
-    """What the model says of its users, or of as many as there is time for."""
+def lists_of(model: FactorModel, train: Interactions, options: DistilOptions) -> Lists:
+    """What the model says of its users, or of as many as there is time for (2.1e9 scores)."""
     users = n_users(train)
     most = max(1, _MOST_SCORES // max(1, model.n_items))
     if users > most:

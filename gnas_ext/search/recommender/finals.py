@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from gnas_ext.compress.adapt import Limits
     from gnas_ext.search.evaluation import Evaluate
     from gnas_ext.search.genotype import Genotype
+    from gnas_ext.search.recommender.bounds import Bounds
     from gnas_ext.search.study import Study
     from gnas_ext.search.trial import Trial
 
 # Among models this close to the best NDCG, which noise cannot tell apart, the smallest is chosen.
-_CLOSE = 0.995
+CLOSE = 0.995
 
 _logger = logging.getLogger(__name__)
 
@@ -54,39 +54,34 @@ class Finalist:
         return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
 
 
-def qualified(study: Study, count: int, limits: Limits | None = None) -> list[Trial]:
+def qualified(study: Study, count: int, bounds: Bounds | None = None) -> list[Trial]:
     """Who goes to the finals: what would be chosen without any, then the best.
 
     Args:
         study: all trials.
         count: how many at most.
-        limits: of those that keep to them alone; where none does, it is the one that is nearest.
+        bounds: of those that keep to them alone; where none does, it is the one that is nearest.
 
     Raises:
         InputError: no trial is complete.
     """
     best = study.best
     of = study.complete
-    if limits is not None and limits.given:
-        of = [trial for trial in of if beyond(trial, limits) <= 1]
+    if bounds is not None:
+        of = [trial for trial in of if bounds.beyond(trial) <= 1]
         if not of:
-            return [min(study.complete, key=lambda trial: (beyond(trial, limits), trial.number))]
+            return [min(study.complete, key=lambda trial: (bounds.beyond(trial), trial.number))]
         best = max(of, key=lambda trial: trial.values[0])
-    close = _CLOSE * best.values[0]
+    close = CLOSE * best.values[0]
     first = choose([Finalist(trial, trial.values[:1]) for trial in of if trial.values[0] >= close]).trial
     others = sorted(of, key=lambda trial: (-trial.values[0], trial.number))
     return [first, *(trial for trial in others if trial is not first)][:count]
 
 
-def beyond(trial: Trial, limits: Limits) -> float:
-    """How far a trial's model is beyond limits; 1 or less keeps to them. One that was not timed is taken for fast."""
-    return limits.excess(trial.attributes["bytes"], trial.attributes.get("ms", 0.0))
-
-
 def choose(finalists: Sequence[Finalist]) -> Finalist:
     """The smallest of those whose mean NDCG is within half a percent of the best."""
     best = max(finalist.mean for finalist in finalists)
-    close = [finalist for finalist in finalists if finalist.mean >= _CLOSE * best]
+    close = [finalist for finalist in finalists if finalist.mean >= CLOSE * best]
     return min(close, key=lambda one: (one.trial.attributes["bytes"], -one.mean, one.trial.number))
 
 

@@ -6,18 +6,18 @@ import hashlib
 import math
 import os
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnas_ext.data.interactions import n_items, n_users
 from gnas_ext.errors import InputError
 from gnas_ext.search.budget import expected_seconds
 from gnas_ext.search.earlier import best_of_earlier
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.halving import ONE_OF
-from gnas_ext.search.recommender.build import build
+from gnas_ext.search.recommender.bounds import Bounds
+from gnas_ext.search.recommender.build import retrain
 from gnas_ext.search.recommender.choices import space_and_recipes
 from gnas_ext.search.recommender.compression import with_recipe
 from gnas_ext.search.recommender.finals import Finalist, choose, play, qualified
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gnas_ext.compress.adapt import Limits
+    from gnas_ext.compress.recipe import Recipe
     from gnas_ext.data.interactions import Interactions, Split
     from gnas_ext.models.base import Model
     from gnas_ext.search.cluster import Cluster
@@ -105,6 +106,7 @@ def find(
     on_trial: Callable[[Study, Trial], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_rerun: Callable[[int, int], None] | None = None,
+    on_recipe: Callable[[Recipe], None] | None = None,
     on_chosen: Callable[[Trial], None] | None = None,
 ) -> Found:
     """Searches for a recommender and builds the one it chooses from training and validation together.
@@ -112,8 +114,8 @@ def find(
     Args:
         split: the log, cut; its test part is not looked at.
         models: what is searched among; see `space_and_recipes`.
-        minutes: of searching, finals included, kept to within one trial; the last training comes on top. None for no
-            limit.
+        minutes: of searching, finals included, kept to within one trial; on top come the last training, and with limits
+            that the best does not keep to the recipes that make it smaller. None for no limit.
         evaluations: trials at most; the finals come on top. Minutes, evaluations or both must be given.
         goals: see `Objective`.
         k: length of the lists that are judged.
@@ -142,6 +144,7 @@ def find(
         on_trial: called after each trial with the study so far and the trial.
         on_epoch: called after each pass of each training here: with workers, of the last one alone.
         on_rerun: called after each training of the finals with how many of them are done, and how many there are.
+        on_recipe: called before each recipe that is tried to keep to limits.
         on_chosen: called with the chosen trial before it is trained again.
 
     Returns:
@@ -163,7 +166,7 @@ def find(
         )
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     finals = finalists * (seeds - 1)
-    both = split.train_and_valid
+    bounds = Bounds.of(limits, split)
     space, recipes = space_and_recipes(models, split.train)
     earlier = [] if warm_start is None else best_of_earlier(warm_start, space, population)
     options: dict[str, Any] = {
@@ -174,7 +177,7 @@ def find(
     }
     terms = {"goals": list(goals), "k": k, "epochs": epochs, "rows": _hash(split.train, split.valid)}
     if limits is not None and math.isfinite(limits.latency_ms):
-        options["timed"] = terms["timed"] = True
+        options["timed"] = terms["timed, for limits of milliseconds (--max-ms)"] = True
     away = workers > 0 or ray is not None
     longest = trial_seconds if trial_seconds is not None else math.inf
     if trial_seconds is None and away and minutes is not None:
@@ -207,14 +210,12 @@ def find(
             on_trial=on_trial,
             **where,
         )
-        # The last training has more rows than a trial, and its model takes more bytes.
-        tight = None if limits is None or not limits.given else limits.scaled(_rows(split.train) / _rows(both))
-        best = qualified(study, finalists, tight)
+        best = qualified(study, finalists, bounds)
         left = None if deadline is None else (deadline - time.monotonic()) / 60
         judged = [Finalist(trial, trial.values[:1]) for trial in best]
         # Who interrupts the search wants what there is, not the finals.
         stopped = study.stopped is Stop.INTERRUPTED
-        if finals and not stopped and (left is None or left * 60 > expected_seconds(best)):
+        if finals and len(best) > 1 and not stopped and (left is None or left * 60 > expected_seconds(best)):
             judged = play(
                 best,
                 [objective(number) for number in range(1, seeds)],
@@ -225,19 +226,30 @@ def find(
                 **where,
             )
     winner = choose(judged)
-    limited = None if tight is None else limit(study, winner, split, tight, k, seed)
+    limited = None
+    if bounds is not None:
+        limited = Limited(bounds.limits, study.best, bounds.beyond(winner.trial) <= 1)
+        # Who interrupts wants what there is, here too.
+        if not stopped:
+            with suppress(KeyboardInterrupt):
+                limited = limit(
+                    study,
+                    winner,
+                    split,
+                    bounds,
+                    k=k,
+                    seed=seed,
+                    seconds=options["seconds"],
+                    on_epoch=on_epoch,
+                    on_recipe=on_recipe,
+                )
     chosen = limited.best if limited is not None and limited.recipe is not None else winner.trial
     if on_chosen is not None:
         on_chosen(chosen)
-    fit = retrain(chosen, both, _genotype(chosen, limited), seed=seed, on_epoch=on_epoch)
-    if limits is not None and limited is not None:
-        kept = limited.kept and fit.model.size_bytes() <= limits.bytes
-        limited = replace(limited, limits=limits, kept=kept)
+    fit = retrain(chosen, split.train_and_valid, _genotype(chosen, limited), seed=seed, on_epoch=on_epoch)
+    if limited is not None:
+        limited = replace(limited, size_bytes=fit.model.size_bytes())
     return Found(chosen, fit, study, tuple(judged), limited)
-
-
-def _rows(part: Interactions) -> int:
-    return n_users(part) + n_items(part)
 
 
 def _genotype(trial: Trial, limited: Limited | None) -> dict[str, Any]:
@@ -252,27 +264,6 @@ def _finals_journal(journal: str | os.PathLike[str], resume: bool) -> Path:
     if not resume:
         path.unlink(missing_ok=True)
     return path
-
-
-def retrain(
-    trial: Trial,
-    train: Interactions,
-    genotype: Mapping[str, Any] | None = None,
-    *,
-    seed: int = 0,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Built:
-    """Builds a trial's genotype from other rows, for as many passes as were best on validation, without validation.
-
-    Args:
-        trial: a complete trial of an `Objective`.
-        train: the touches, such as training and validation together.
-        genotype: another one for as many passes; the trial's own by default.
-        seed: of all draws.
-        on_epoch: called after each pass.
-    """
-    passes = max(1, int(trial.attributes["best_epoch"]))
-    return build(genotype or trial.genotype, train, epochs=passes, seed=seed, on_epoch=on_epoch)
 
 
 def check_split(split: Split) -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gnas_ext.compress import Limits
+from gnas_ext.compress import Adapted, Limits, Recipe
+from gnas_ext.compress.adapt import Tried
+from gnas_ext.compress.steps import Bits
+from gnas_ext.evaluate import evaluate
 from gnas_ext.search import Genotype, Study, Trial
-from gnas_ext.search.recommender import build, classic_space, find
+from gnas_ext.search.recommender import Limited, build, classic_space, find
+from gnas_ext.search.recommender.bounds import Bounds
 from gnas_ext.search.recommender.finals import qualified
 from python_tests import logs
 from python_tests.search.recommender.conftest import same
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from gnas_ext.search.recommender import Found
 
 SPLIT = logs.split(times=True)
+BEST = Trial(7, Genotype({"a": 1}), "complete", (0.5,))
+TRIED = Tried(Recipe((Bits(8),)), cast("Any", None), 0.4, 9, 0.1, True)
 # Nine trials of two passes, no finals.
 SEARCH: dict[str, Any] = {"evaluations": 9, "epochs": 2, "population": 4, "k": 5, "seeds": 1, "seed": 5}
 
@@ -41,8 +47,9 @@ def study_of(*results: tuple[float, int, float]) -> Study:
     ],
 )
 def test_those_that_keep_to_the_limits_qualify(limits: Limits | None, wanted: list[int]) -> None:
+    bounds = None if limits is None or not limits.given else Bounds(limits)
     study = study_of((0.3, 900, 0.5), (0.2, 90, 0.3), (0.1995, 50, 0.1), (0.1, 5, 0.01))
-    assert [one.number for one in qualified(study, 2, limits)] == wanted
+    assert [one.number for one in qualified(study, 2, bounds)] == wanted
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +84,18 @@ def test_what_is_found_keeps_to_a_limit_and_is_made_again_from_its_genotype(free
     assert same(again.model, found.model)
 
 
+def test_what_grows_with_the_touches_must_be_smaller_than_tables() -> None:
+    bounds = Bounds(Limits(bytes=1000), rows=0.99, touches=0.9)
+    tables, history = (
+        Trial(0, Genotype(genes), "complete", (0.1,), attributes={"bytes": 950})
+        for genes in ({"classic.codes": "none"}, {"neighbours": 5})
+    )
+    assert bounds.beyond(tables) < 1 < bounds.beyond(history)
+    found = Bounds.of(Limits(bytes=1000), SPLIT)
+    assert found is not None
+    assert 0.8 < found.touches < found.rows <= 1
+
+
 @pytest.mark.parametrize("models", ["graph", "all"])
 def test_below_the_smallest_trial_a_recipe_makes_the_best_smaller(models: str) -> None:
     options = SEARCH | {"models": models}
@@ -86,13 +105,15 @@ def test_below_the_smallest_trial_a_recipe_makes_the_best_smaller(models: str) -
     found = find(SPLIT, limits=limits, **options)
     assert found.limited is not None
     assert found.limited.adapted is not None
-    told = found.limited.lines()
-    if found.limited.kept:
-        assert found.model.size_bytes() <= limits.bytes
-        assert isinstance(found.genotype["recipe"], str)
-        assert told[1].startswith(f"trial {found.trial.number} made smaller: ")
-    else:
-        assert "out of reach" in told[0]
+    assert found.limited.kept
+    assert found.model.size_bytes() <= limits.bytes
+    assert isinstance(found.genotype["recipe"], str)
+    assert found.limited.lines()[1].startswith(f"trial {found.trial.number} made smaller: ")
+    # What was measured is what the genotype builds from the same rows.
+    passes = max(1, found.trial.attributes["best_epoch"])
+    again = build(found.genotype, SPLIT.train, epochs=passes, seed=SEARCH["seed"]).model
+    (taken,) = [one for one in found.limited.adapted.tried if str(one.recipe) == found.genotype["recipe"]]
+    assert evaluate(again, SPLIT.train, SPLIT.valid, (5,))["ndcg@5"] == taken.ndcg
 
 
 def test_what_no_model_keeps_to_is_said_and_the_nearest_is_found() -> None:
@@ -100,7 +121,47 @@ def test_what_no_model_keeps_to_is_said_and_the_nearest_is_found() -> None:
     assert found.limited is not None
     assert not found.limited.kept
     assert found.limited.lines()[0] == "at most 3 B: out of reach, this is the nearest"
-    assert found.model.size_bytes() <= 1.3 * sizes(found)[0]
+    assert found.limited.lines()[1].startswith(f"trial {found.trial.number} made smaller: out of reach of 1 recipes")
+    assert found.model.size_bytes() <= sizes(found)[0]
+
+
+def test_an_interrupted_search_is_not_kept_waiting() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    found = find(SPLIT, limits=Limits(bytes=700), on_recipe=interrupt, **SEARCH)
+    assert found.limited is not None
+    assert found.limited.adapted is None
+    assert not found.limited.kept
+
+
+@pytest.mark.parametrize(
+    ("limited", "told"),
+    [
+        (Limited(Limits(10), BEST, True, size_bytes=9), ["at most 10 B: kept"]),
+        (
+            Limited(Limits(10), BEST, True, size_bytes=11),
+            ["at most 10 B: kept by training alone; with validation the model takes 11 B"],
+        ),
+        (
+            Limited(Limits(10), BEST, True, Adapted(None, (), 0.5), size_bytes=9),
+            ["at most 10 B: kept", "trial 7 made smaller is not within them"],
+        ),
+        (
+            Limited(Limits(10), BEST, True, Adapted(TRIED, (TRIED,), 0.5), size_bytes=9),
+            ["at most 10 B: kept", "trial 7 made smaller is no better than what was chosen"],
+        ),
+        (
+            Limited(Limits(10), BEST, True, Adapted(TRIED, (TRIED,), 0.5), TRIED.recipe, 9),
+            [
+                "at most 10 B: kept",
+                "trial 7 made smaller: 9 B and 0.100 ms a user at NDCG@20 0.4000 on validation, -20.00% of 0.5000",
+            ],
+        ),
+    ],
+)
+def test_what_is_told_is_what_was_done(limited: Limited, told: list[str]) -> None:
+    assert limited.lines() == told
 
 
 def test_a_limit_of_milliseconds_has_every_trial_timed() -> None:
