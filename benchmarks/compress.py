@@ -2,13 +2,12 @@
 
     python -m benchmarks.compress --data ../shared/data --sets gowalla --points 16x --seeds 0
 
-The base is the point `embeddings` of `benchmarks.recommenders`, trained as there. A point is a number of bytes with its
-candidates: recipes of `gnas_ext.compress`. Each is applied to the base of training alone and ranked on validation; the
-best NDCG@20 within the bytes is taken, applied to the base of training and validation, and ranked on test, once. The
-choice is made with the first seed. Students learn from the base, or from its mixture with a filter that needs no
-training, which ranks better; the best of those that had the base alone as their teacher is shown too. Beside it stand
-a float32 model of about as many bytes, trained alike; the largest weights of the base with a bit for each that says
-which they are; and the base quantised without training.
+The base is the point `distilled` of `benchmarks.recommenders`, made as there: trained, then taught by its mixture with
+a filter. A point is a number of bytes with its candidates: recipes of `gnas_ext.compress`, whose students have the
+base's own teacher. Each is applied to the base of training alone and ranked on validation; the best NDCG@20 within the
+bytes is taken, applied to the base of training and validation, and ranked on test, once. The choice is made with the
+first seed. Beside it stand a float32 model of about as many bytes, trained and taught alike; the largest weights of the
+base with a bit for each that says which they are; and the base quantised without training.
 
 Bytes are those of all tensors that the artefact stores for the model. Milliseconds are a user's, of 512 users together
 and of one alone, on this machine. What is done is kept after each step and not done again; trained tables are kept in
@@ -29,11 +28,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks import compress_bases, files
-from benchmarks.compress_bases import OPTIONS, TEACHERS, Bases
+from benchmarks.compress_bases import OPTIONS, POINT, Bases
 from gnas_ext.compress.prune import prune_weights, sparse_bytes
 from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.report import recall_by_popularity
-from gnas_ext.compress.steps import Bits, Codes
+from gnas_ext.compress.steps import Bits, Codes, Columns, Solve
 from gnas_ext.data.split_files import read_split
 from gnas_ext.evaluate import evaluate, human_bytes
 from gnas_ext.evaluate.cost import latency_ms
@@ -66,8 +65,7 @@ class Point(NamedTuple):
         node_bytes: bytes a node at most, of all that is stored.
         may_lose: of Recall@20 and NDCG@20; None where LightGCN's published figures are to be beaten instead.
         floats: width of the float32 model that it is compared with.
-        candidates: recipes, with the base as the teacher.
-        taught: recipes that learn from a teacher that ranks better than the base.
+        candidates: recipes that validation chooses from.
     """
 
     label: str
@@ -76,39 +74,30 @@ class Point(NamedTuple):
     may_lose: float | None
     floats: int
     candidates: Sequence[Recipe]
-    taught: Sequence[Recipe] = ()
-
-    def all(self) -> list[Candidate]:
-        """Everything that validation chooses from."""
-        return [Candidate(one) for one in self.candidates] + [Candidate(one, "mixture") for one in self.taught]
 
 
-class Candidate(NamedTuple):
-    """A recipe and its teacher, of `compress_bases.TEACHERS`."""
-
-    recipe: Recipe
-    teacher: str = "base"
-
-
-def even(user: int, item: int) -> list[Recipe]:
-    """Codes of so many bytes a user and an item, that rank as the teacher does."""
-    return [Recipe((Codes(user, item, solves=1, top=0.25),))]
+def even(size: int) -> list[Recipe]:
+    """Codes of so many bytes a user and an item: the nearest, and those that rank as the teacher does."""
+    found = [Codes(size, size, solves=1, ridge=ridge, top=top) for ridge, top in ((0.1, 0.0), (0.1, 0.25), (0.3, 0.1))]
+    return [Recipe((codes,)) for codes in (Codes(size, size), *found)]
 
 
-def grouped(user: int, popular: int, rare: int, top: float = 0.5) -> list[Recipe]:
-    """The same with more bytes for the quarter of the items that is touched most than for the others."""
-    return [Recipe((Codes(user, popular, solves=1, top=top, rare_share=0.75, rare_bytes=rare),))]
+def grouped(user: int, popular: int, rare: int) -> list[Recipe]:
+    """The latter with more bytes for the quarter of the items that is touched most than for the others."""
+    hows = ((1, 0.1, 0.25), (1, 0.1, 0.5), (1, 0.3, 0.1), (1, 0.1, 0.7), (1, 0.03, 0.5), (2, 0.1, 0.5))
+    return [
+        Recipe((Codes(user, popular, solves=solves, ridge=ridge, top=top, rare_share=0.75, rare_bytes=rare),))
+        for solves, ridge, top in hows
+    ]
 
 
 # The sizes are those that lost least on Gowalla's validation users (docs/compression.md).
 POINTS: Mapping[str, Point] = {
-    "3.9x": Point(
-        "≥ 3.9×", 3.9, 0, 0.002, 16, [Recipe((Codes(64, 64),))], [Recipe((Codes(64, 64, solves=1, top=0.25),))]
-    ),
-    "8x": Point("≥ 8×", 8, 0, 0.01, 8, even(30, 30), even(30, 30)),
-    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(22, 32, 12), grouped(22, 32, 12)),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(14, 26, 10, 0.25) + grouped(17, 23, 8)),
-    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, even(30, 30), even(30, 30)),
+    "3.9x": Point("≥ 3.9×", 3.9, 0, 0.002, 16, [*even(64), Recipe((Columns(59), Solve(1, 1.0, 0.0), Bits(8)))]),
+    "8x": Point("≥ 8×", 8, 0, 0.01, 8, even(30)),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(22, 32, 12)),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(17, 23, 8)),
+    "32-bytes": Point("32 bytes a node", 0, 32, None, 8, even(30)),
 }
 
 
@@ -172,52 +161,39 @@ def most_bytes(point: Point, base: FactorModel) -> int:
     return int(base.size_bytes() / point.ratio)
 
 
-def run(
-    data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int], teachers: Sequence[str] = TEACHERS
-) -> None:
+def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
     """Measures what is not known of a point yet."""
     point, split = POINTS[name], bases.split
     limit = most_bytes(point, bases("all", seeds[0]))
 
-    def cooked(one: Candidate, which: str, seed: int) -> Model:
-        trained = any(
-            getattr(step, "epochs", 0) or getattr(step, "solves", None) is not None for step in one.recipe.steps
-        )
-        lists = bases.lists(which, seed, one.teacher) if trained else None
-        return one.recipe.apply(bases(which, seed), bases.part(which), options=OPTIONS, lists=lists)
+    def cooked(recipe: Recipe, which: str, seed: int) -> Model:
+        lists = bases.lists(which, seed) if recipe.teaches else None
+        return recipe.apply(bases(which, seed), bases.part(which), options=OPTIONS, lists=lists)
 
-    def on_valid(one: Candidate) -> dict[str, Any]:
-        return ranked(cooked(one, "train", seeds[0]), split.train, split.valid)
+    def on_valid(recipe: Recipe) -> dict[str, Any]:
+        return ranked(cooked(recipe, "train", seeds[0]), split.train, split.valid)
 
-    def on_test(one: Candidate, seed: int) -> dict[str, Any]:
-        return tested(cooked(one, "all", seed), split)
+    def on_test(recipe: Recipe, seed: int) -> dict[str, Any]:
+        return tested(cooked(recipe, "all", seed), split)
 
     def largest(seed: int) -> dict[str, Any]:
         base = bases("all", seed)
         pruned = prune_weights(base, largest_share(base, limit))
         return {**tested(pruned, split), "bytes": sparse_bytes(pruned)}
 
-    valid = {
-        one: figures.once(f"{data}/valid/{known_as(one)}", partial(on_valid, one))
-        for one in point.all()
-        if one.teacher in teachers
-    }
+    valid = {one: figures.once(f"{data}/valid/{one}", partial(on_valid, one)) for one in point.candidates}
     fitting = {one: found for one, found in valid.items() if found["bytes"] <= limit}
     if not fitting:
         sys.exit(f"{data} {name}: no candidate has at most {limit:,} bytes")
-    chosen = {}
-    for kind, some in (("chosen", fitting), ("chosen-of-base", [one for one in fitting if one.teacher == "base"])):
-        if some:
-            chosen[kind] = max(some, key=lambda one: fitting[one]["ndcg"])
-            genes, teacher = chosen[kind].recipe.genes(), chosen[kind].teacher
-            figures.put(f"{data}/{kind}/{name}", {"genes": genes, "teacher": teacher})
+    chosen = max(fitting, key=lambda one: fitting[one]["ndcg"])
+    figures.put(f"{data}/chosen/{name}", str(chosen))
     for seed in seeds:
-        figures.once(f"{data}/base/{seed}", partial(on_test, Candidate(Recipe(())), seed))
-        for one in [*chosen.values(), untrained(chosen["chosen"])]:
-            figures.once(f"{data}/test/{known_as(one)}/{seed}", partial(on_test, one, seed))
+        figures.once(f"{data}/base/{seed}", partial(on_test, Recipe(()), seed))
+        for one in dict.fromkeys([chosen, untrained(chosen)]):
+            figures.once(f"{data}/test/{one}/{seed}", partial(on_test, one, seed))
         figures.once(f"{data}/magnitude/{name}/{seed}", partial(largest, seed))
         for bits in (8, 4, 2):
-            figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Candidate(Recipe((Bits(bits),))), seed))
+            figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Recipe((Bits(bits),)), seed))
 
 
 def compare(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
@@ -231,22 +207,14 @@ def compare(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequenc
         figures.once(f"{data}/floats/{floats}/{seed}", partial(narrow, seed))
 
 
-def known_as(one: Candidate) -> str:
-    """A candidate as a part of a key."""
-    genes = json.dumps(one.recipe.genes(), sort_keys=True)
-    return genes if one.teacher == "base" else f"{one.teacher}: {genes}"
-
-
-def untrained(one: Candidate) -> Candidate:
+def untrained(recipe: Recipe) -> Recipe:
     """The nearest codes where a recipe has better ones: of one size, no more bytes in all."""
-    return Candidate(
-        Recipe(
-            tuple(
-                Codes(step.user_bytes, int(step.item_bytes + step.rare_share * (step.rare_bytes - step.item_bytes)))
-                if isinstance(step, Codes)
-                else step
-                for step in one.recipe.steps
-            )
+    return Recipe(
+        tuple(
+            Codes(step.user_bytes, int(step.item_bytes + step.rare_share * (step.rare_bytes - step.item_bytes)))
+            if isinstance(step, Codes)
+            else step
+            for step in recipe.steps
         )
     )
 
@@ -271,9 +239,11 @@ def table(figures: Figures) -> str:
             continue
         lines.append(row(data, "", "64 float32, the base", base, base))
         for name, point in POINTS.items():
-            chosen = chosen_of(figures, f"{data}/chosen/{name}")
-            found = chosen and seeds_of(figures, f"{data}/test/{known_as(chosen)}/")
-            if not chosen or not found:
+            if f"{data}/chosen/{name}" not in figures.all:
+                continue
+            chosen = Recipe.parse(figures.all[f"{data}/chosen/{name}"])
+            found = seeds_of(figures, f"{data}/test/{chosen}/")
+            if not found:
                 continue
             wanted = (
                 f"{LIGHTGCN[data][0]:.4f} / {LIGHTGCN[data][1]:.4f}"
@@ -281,19 +251,14 @@ def table(figures: Figures) -> str:
                 else f"≤ {point.may_lose:.1%}"
             )
             lines.append(row(data, f"{point.label}, {wanted}", f"**{words(chosen)}**", found, base))
-            alone, plain = chosen_of(figures, f"{data}/chosen-of-base/{name}"), untrained(chosen)
-            beside = [
-                ("without training", f"{data}/test/{known_as(plain)}/", plain),
-                (f"{point.floats} float32, trained alike", f"{data}/floats/{point.floats}/", None),
-                ("largest weights", f"{data}/magnitude/{name}/", None),
-            ]
-            if alone:
-                beside.insert(0, (words(alone), f"{data}/test/{known_as(alone)}/", alone))
-            known = [chosen]
-            for label, prefix, one in beside:
-                if one is None or one not in known:
-                    lines.append(row("", "", label, seeds_of(figures, prefix), base))
-                known += [one] if one else []
+            if untrained(chosen) != chosen:
+                plain = seeds_of(figures, f"{data}/test/{untrained(chosen)}/")
+                lines.append(row("", "", "without training", plain, base))
+            for label, prefix in (
+                (f"{point.floats} float32, trained and taught alike", f"{data}/floats/{point.floats}/"),
+                ("largest weights", f"{data}/magnitude/{name}/"),
+            ):
+                lines.append(row("", "", label, seeds_of(figures, prefix), base))
             deciles.append(f"| {data} | {point.label} | " + " | ".join(changes(found, base)) + " |")
         lines += [
             row(
@@ -317,12 +282,6 @@ def table(figures: Figures) -> str:
             *deciles,
         ]
     )
-
-
-def chosen_of(figures: Figures, key: str) -> Candidate | None:
-    """What validation chose; None where it was not asked."""
-    found = figures.all.get(key)
-    return found and Candidate(Recipe.from_genes(found["genes"]), found["teacher"])
 
 
 def seeds_of(figures: Figures, prefix: str) -> list[dict[str, Any]]:
@@ -354,15 +313,15 @@ def changes(found: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]
     return [f"{was:.3f} → {now:.3f}" for was, now in zip(*both, strict=True)]
 
 
-def words(one: Candidate) -> str:
-    """A candidate for people."""
+def words(recipe: Recipe) -> str:
+    """A recipe for people."""
     said = [
-        f"{gene['user_bytes']} and {gene['item_bytes']} bytes a user and item, "
-        + (f"{gene['rare_bytes']} for the rarest {gene['rare_share']:.0%}, " if gene["rare_share"] else "")
-        + ("nearest" if gene["solves"] is None else f"refitted {gene['solves']} times to the {one.teacher}")
-        if gene["step"] == "codes"
-        else " ".join(f"{key} {value}" for key, value in gene.items())
-        for gene in one.recipe.genes()
+        f"{step.user_bytes} and {step.item_bytes} bytes a user and item, "
+        + (f"{step.rare_bytes} for the rarest {step.rare_share:.0%}, " if step.rare_share else "")
+        + ("nearest" if step.solves is None else "refitted")
+        if isinstance(step, Codes)
+        else str(Recipe((step,)))
+        for step in recipe.steps
     ]
     return ", then ".join(said)
 
@@ -374,7 +333,6 @@ def main() -> None:
     arguments.add_argument("--points", default="", help=f"of {', '.join(POINTS)}; all by default")
     arguments.add_argument("--sets", default=",".join(SETS))
     arguments.add_argument("--seeds", default="0,1,2")
-    arguments.add_argument("--teachers", default=",".join(TEACHERS), help="of the candidates")
     arguments.add_argument("--again", action="store_true", help="measure also what is known")
     arguments.add_argument("--found", type=Path, default=FOUND)
     arguments.add_argument("--cache", type=Path, default=CACHE)
@@ -387,12 +345,10 @@ def main() -> None:
     missing = [
         data
         for data in given.sets.split(",")
-        if f"{data}/embeddings" not in json.loads(compress_bases.BASES.read_text())
+        if "genotype" not in json.loads(compress_bases.BASES.read_text()).get(f"{data}/{POINT}", {})
     ]
     if missing:
-        sys.exit(
-            f"--sets: no base is known for {', '.join(missing)}; run make bench-recommenders POINTS=embeddings first"
-        )
+        sys.exit(f"--sets: no base is known for {', '.join(missing)}; run make bench-recommenders POINTS={POINT} first")
     seeds = [int(seed) for seed in given.seeds.split(",")]
     figures = Figures(given.found)
     for data in given.sets.split(","):
@@ -402,7 +358,7 @@ def main() -> None:
         split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
         bases = Bases(given.cache, data, split)
         for name in names:
-            run(data, name, bases, figures, seeds, given.teachers.split(","))
+            run(data, name, bases, figures, seeds)
             files.put_figures(given.docs, table(figures))
         for name in names:
             compare(data, name, bases, figures, seeds)

@@ -7,11 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from benchmarks import compress, compress_bases
-from benchmarks.compress import Candidate, Point, known_as, untrained, words
+from benchmarks.compress import Point, untrained, words
 from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.steps import Bits, Codes
+from gnas_ext.data.split_files import read_split
 from gnas_ext.search.recommender import build
 from gnas_ext.search.recommender.embeddings import MULTINOMIAL
 from gnas_ext.search.recommender.training_free import GF_CF
@@ -31,12 +33,14 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     monkeypatch.setattr(compress, "SETS", ("tiny",))
     monkeypatch.setattr(compress, "LIGHTGCN", {"tiny": (0.1, 0.1)})
     known = tmp_path / "bases.json"
-    known.write_text(json.dumps({"tiny/embeddings": {"genotype": {**MULTINOMIAL, "epochs": 5, "start": "normal"}}}))
+    parts = {"embeddings": {**MULTINOMIAL, "epochs": 5, "start": "normal"}, "gf-cf": {**GF_CF, "rank": 64}}
+    taught = {"family": "distilled", "embeddings": 1.0, "gf-cf": 0.5, "ridge": 1.0, "top": 0.0}
+    known.write_text(json.dumps({"tiny/distilled": {"genotype": taught, "parts": parts}}))
     monkeypatch.setattr(compress_bases, "BASES", known)
     made: list[int] = []
 
     def noted(genotype: dict[str, Any], *rest: Any, **options: Any) -> Built:
-        made.append(genotype["dim"])
+        made.extend([genotype["dim"]] if "dim" in genotype else [])
         return build(genotype, *rest, **options)
 
     monkeypatch.setattr(compress_bases, "build", noted)
@@ -64,8 +68,7 @@ def test_the_best_on_validation_that_fits_is_tested_beside_its_rivals(
     assert len(valid) == 4
     fitting = {key: value["ndcg"] for key, value in valid.items() if value["bytes"] <= base["bytes"] / 3}
     assert 0 < len(fitting) < 4
-    chosen = json.dumps(figures["tiny/chosen/small"]["genes"], sort_keys=True)
-    assert figures["tiny/chosen-of-base/small"] == figures["tiny/chosen/small"]
+    chosen = figures["tiny/chosen/small"]
     assert fitting[f"tiny/valid/{chosen}"] == max(fitting.values())
     assert len(figures[f"tiny/test/{chosen}/0"]["deciles"]) == 10
     assert figures["tiny/magnitude/small/0"]["bytes"] <= base["bytes"] / 3
@@ -82,33 +85,30 @@ def test_the_best_on_validation_that_fits_is_tested_beside_its_rivals(
     assert len(trained) == 3
 
 
-def test_students_of_the_mixture_are_chosen_beside_those_of_the_base(
+def test_students_have_the_teacher_of_the_base(
     monkeypatch: pytest.MonkeyPatch,
     data: Path,  # noqa: F811
     docs: Path,  # noqa: F811
     trained: list[int],
 ) -> None:
     recipe = Recipe((Codes(8, 8, solves=0),))
-    points = {"small": Point("≥ 2×", 0, 1e6, None, 16, [recipe], [recipe])}
-    monkeypatch.setattr(compress, "POINTS", points)
-    monkeypatch.setattr(compress_bases, "FILTERS", {"tiny": ({**GF_CF, "rank": 64}, 1.0)})
+    monkeypatch.setattr(compress, "POINTS", {"small": Point("≥ 2×", 0, 1e6, None, 16, [recipe])})
     figures = run(monkeypatch, data, docs)
-    valid = {one: figures[f"tiny/valid/{known_as(one)}"]["ndcg"] for one in points["small"].all()}
-    assert {one.teacher for one in valid} == {"base", "mixture"}
-    chosen = max(valid, key=lambda one: valid[one])
-    assert figures["tiny/chosen/small"]["teacher"] == chosen.teacher
-    assert figures["tiny/chosen-of-base/small"] == {"genes": recipe.genes(), "teacher": "base"}
-    # Whoever was chosen, what had the base alone as its teacher is there, beside the plain codes.
-    for one in (Candidate(recipe), Candidate(Recipe((Codes(8, 8),)))):
-        assert f"tiny/test/{known_as(one)}/0" in figures
-    assert words(Candidate(recipe)) in docs.read_text()
+    assert figures["tiny/chosen/small"] == str(recipe)
+    for one in (recipe, Recipe((Codes(8, 8),))):
+        assert f"tiny/test/{one}/0" in figures
+    assert words(recipe) in docs.read_text()
+    # The base is what `benchmarks.recommenders` made: taught, and no longer what was trained.
+    split = read_split(*(data / "tiny" / f"{part}.txt" for part in ("train", "valid", "test")))
+    bases = compress_bases.Bases(docs.parent / "cache", "tiny", split)
+    assert not torch.equal(bases("all", 0).user.rows, bases._trained("all", 0).user.rows)
+    assert figures["tiny/base/0"]["ndcg"] == compress.tested(bases("all", 0), split)["ndcg"]
 
 
 def test_plain_codes_beside_grouped_ones_are_no_larger() -> None:
-    grouped = Candidate(Recipe((Codes(14, 26, solves=1, rare_share=0.75, rare_bytes=10),)), "mixture")
-    assert untrained(grouped) == Candidate(Recipe((Codes(14, 14),)))
-    even = Candidate(Recipe((Codes(30, 30, solves=1),)))
-    assert untrained(even) == Candidate(Recipe((Codes(30, 30),)))
+    grouped = Recipe((Codes(14, 26, solves=1, rare_share=0.75, rare_bytes=10),))
+    assert untrained(grouped) == Recipe((Codes(14, 14),))
+    assert untrained(Recipe((Codes(30, 30, solves=1),))) == Recipe((Codes(30, 30),))
 
 
 def test_unknown_points_and_sets_are_refused(
