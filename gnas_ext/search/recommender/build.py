@@ -13,6 +13,7 @@ from gnas_ext.search.recommender.classic import fit_classic, is_classic
 from gnas_ext.search.recommender.compression import compress, recipe_of
 from gnas_ext.search.recommender.embeddings import FAMILIES as EMBEDDINGS
 from gnas_ext.search.recommender.embeddings import is_embedding, live_genes
+from gnas_ext.search.recommender.taught import taught
 from gnas_ext.search.recommender.trained import train_genotype
 from gnas_ext.search.recommender.training_free import FAMILIES as TRAINING_FREE
 from gnas_ext.search.recommender.training_free import build_training_free, is_training_free
@@ -96,7 +97,8 @@ def build(
         seed=seed,
         on_epoch=on_epoch,
     )
-    return _compressed(genotype, fitted.model, train, seed, fitted.epochs, fitted.best_epoch, fitted.stopped)
+    model = taught(genotype, fitted.model, train, seed)
+    return _compressed(genotype, model, train, seed, fitted.epochs, fitted.best_epoch, fitted.stopped)
 
 
 def retrain(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gnas_ext.compress.lists import Lists
     from gnas_ext.compress.steps import Step
     from gnas_ext.data.interactions import Interactions
+    from gnas_ext.models.base import Model
     from gnas_ext.models.factors import FactorModel
     from gnas_ext.search.genes import Conditions, Gene
 
@@ -123,7 +124,7 @@ def with_recipe(genotype: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     return {name: value for name, value in genotype.items() if name not in own} | {"recipe": str(recipe)}
 
 
-def lists_of(model: FactorModel, train: Interactions, options: DistilOptions) -> Lists:
+def lists_of(model: Model, train: Interactions, options: DistilOptions) -> Lists:
     """What the model says of its users, or of as many as there is time for (2.1e9 scores)."""
     users = n_users(train)
     most = max(1, _MOST_SCORES // max(1, model.n_items))

@@ -8,6 +8,7 @@ from gnas_ext.errors import InputError
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
 from gnas_ext.search.recommender.compression import PLAIN, compression_genes
 from gnas_ext.search.recommender.space import fit_recipe, recommender_space
+from gnas_ext.search.recommender.taught import UNTAUGHT, teacher_genes
 from gnas_ext.search.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ MULTINOMIAL: Mapping[str, Any] = {
     "weight_decay": 0.0,
     "epochs": 8,
 }
+# The same, then solved for the lists of its mixture with a filter.
+TAUGHT: Mapping[str, Any] = {**MULTINOMIAL, "teacher": "chebycf", "teacher_weight": 0.5}
 
 
 def embedding_space(train: Interactions) -> SearchSpace:
@@ -96,6 +99,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         similarity, temperature, negatives_from, avoid_known, corrected, margin, negative_weight, uniformity, contrast
         and its three, optimizer, batch, cosine_lr: of the training (see `train.TrainOptions`).
         epochs: passes at most.
+        teacher, teacher_weight: a filter that teaches what was trained (see `teacher_genes`).
 
     Genes are dead where they would contradict others: without hops, or with the last alone or layers side by side, no
     layer can be contrasted with the sum; with hops or a graph of items every row has a gradient, so that only "adam" is
@@ -152,6 +156,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "cosine_lr": Categorical([False, True]),
         "weight_decay": Categorical([0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1], ordered=True),
         "epochs": Categorical([5, 8, 12, 16, 20, 30, 40, 80, 160, 320, 640], ordered=True),
+        **teacher_genes(),
         **compression_genes(),
     }
     if "recent_draws" in base:
@@ -160,8 +165,8 @@ def embedding_space(train: Interactions) -> SearchSpace:
 
 
 def embedding_recipes(space: SearchSpace) -> list[dict[str, Any]]:
-    """Where a search begins: LightGCN as published, and with losses that need fewer passes."""
-    return [fit_recipe(space, dict(recipe)) for recipe in (LIGHTGCN, SOFTMAX, MULTINOMIAL)]
+    """Where a search begins: LightGCN as published, with losses that need fewer passes, and taught by a filter."""
+    return [fit_recipe(space, dict(recipe)) for recipe in (LIGHTGCN, SOFTMAX, MULTINOMIAL, TAUGHT)]
 
 
 def live_genes(genotype: Mapping[str, Any], train: Interactions) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def live_genes(genotype: Mapping[str, Any], train: Interactions) -> dict[str, An
         InputError: a gene is unknown, missing or has no such value; the message names it.
     """
     space = embedding_space(train)
-    genotype = {**PLAIN, **genotype}
+    genotype = {**PLAIN, **UNTAUGHT, **genotype}
     days = {name: genotype[name] for name in space.genes if name.endswith("half_life_days") and name in genotype}
     for name, value in days.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:

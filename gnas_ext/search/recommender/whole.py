@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gnas_ext.data.interactions import n_items
 from gnas_ext.search.genes import Categorical, Gene
 from gnas_ext.search.recommender.classic import classic_space
-from gnas_ext.search.recommender.embeddings import LIGHTGCN, MULTINOMIAL, SOFTMAX, embedding_space
+from gnas_ext.search.recommender.embeddings import LIGHTGCN, MULTINOMIAL, SOFTMAX, TAUGHT, embedding_space
 from gnas_ext.search.recommender.space import fading, fit_recipe
 from gnas_ext.search.recommender.training_free import (
     CHEBYCF,
@@ -58,6 +58,7 @@ def whole_recipes(space: SearchSpace) -> list[dict[str, Any]]:
         *({**recipe, **_TRAINED} for recipe in fading(space)),
         MULTINOMIAL,
         RP3BETA,
+        TAUGHT,
         GF_CF,
         SOFTMAX,
         TURBO_CF_LINEAR,
