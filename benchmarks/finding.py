@@ -210,8 +210,9 @@ def written_table(kept: Mapping[str, Mapping[str, Any]]) -> str:
     for (name, minutes), keys in groups.items():
         losses = [(-kept[key]["ndcg@20"], kept[key]["bytes"]) for key in keys]
         front = set(pareto_front(losses))
+        cores = kept[keys[0]]["cores"]
         lines += [
-            f"\n{name}, {minutes} minutes, {kept[keys[0]]['cores']} cores:\n",
+            f"\n{name}, {minutes} minutes, {cores} core{'s' * (cores != 1)}:\n",
             "| method | seed | NDCG@20 | Recall@20 | bytes | on the front | trials (failed) | family |",
             "|---|---|---|---|---|---|---|---|",
         ]
