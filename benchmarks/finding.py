@@ -213,14 +213,15 @@ def written_table(kept: Mapping[str, Mapping[str, Any]]) -> str:
         cores = kept[keys[0]]["cores"]
         lines += [
             f"\n{name}, {minutes} minutes, {cores} core{'s' * (cores != 1)}:\n",
-            "| method | seed | NDCG@20 | Recall@20 | bytes | on the front | trials (failed) | family |",
-            "|---|---|---|---|---|---|---|---|",
+            "| method | seed | NDCG@20 | Recall@20 | on validation | bytes | on the front | trials (failed) | family |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         for place, key in enumerate(keys):
             found = kept[key]
             _, _, method, seed = key.split("/")
             lines.append(
-                f"| {method} | {seed} | {found['ndcg@20']:.4f} | {found['recall@20']:.4f} | {found['bytes']:,} "
+                f"| {method} | {seed} | {found['ndcg@20']:.4f} | {found['recall@20']:.4f} "
+                f"| {found['valid']:.4f} | {found['bytes']:,} "
                 f"| {'yes' if place in front else 'no'} | {found['trials']} ({found['failed']}) "
                 f"| {found['genotype']['family']} |"
             )

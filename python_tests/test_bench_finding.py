@@ -40,6 +40,7 @@ def test_the_table_marks_the_front() -> None:
         return {
             "ndcg@20": ndcg,
             "recall@20": 0.2,
+            "valid": 0.125,
             "bytes": size,
             "trials": 3,
             "failed": 1,
@@ -48,4 +49,5 @@ def test_the_table_marks_the_front() -> None:
         }
 
     lines = finding.written_table({"log/1/a/0": one(0.3, 50), "log/1/b/0": one(0.2, 90)}).splitlines()
-    assert [line.split("|")[6].strip() for line in lines[-2:]] == ["yes", "no"]
+    assert [line.split("|")[5].strip() for line in lines[-2:]] == ["0.1250"] * 2
+    assert [line.split("|")[7].strip() for line in lines[-2:]] == ["yes", "no"]

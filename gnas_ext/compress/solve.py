@@ -18,7 +18,7 @@ def solve_rows(model: FactorModel, lists: Lists, rounds: int = 1, ridge: float =
     """A student as wide as a model, in float32, whose lists are the teacher's.
 
     In each round users are solved with items as they are, then items with users, and at last users again. It has no
-    passes, no rate and no draws, and takes what `refit` takes: on Gowalla under a minute a round on one core.
+    passes, no rate and no draws, and takes what `refit` takes.
 
     Args:
         model: float32; what rows stay near to, and what those in no list remain.

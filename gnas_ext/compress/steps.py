@@ -106,6 +106,11 @@ class _Checked:
             if wanted:
                 raise ValueError(f"{type(self).__name__.lower()}: expected {name} to be {wanted}, got {value!r}")
 
+    @property
+    def teaches(self) -> bool:
+        """Whether it asks the teacher for its lists."""
+        return bool(getattr(self, "epochs", 0))
+
 
 def _refused(name: str, value: object) -> str:
     """What an option should be, if it is not."""
@@ -127,11 +132,6 @@ class Columns(_Checked):
     """Keeps the columns that hold most, after turning them (`rotate`)."""
 
     keep: int
-
-    @property
-    def teaches(self) -> bool:
-        """Whether it asks the teacher for its lists."""
-        return False
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A narrower model in float32."""
@@ -155,11 +155,6 @@ class Mask(_Checked):
     scores: Scores = "magnitude"
     threshold: float = 0.0
     lr: float = 0.02
-
-    @property
-    def teaches(self) -> bool:
-        """Whether it asks the teacher for its lists."""
-        return self.epochs > 0
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A narrower model in float32."""
@@ -188,11 +183,6 @@ class Distil(_Checked):
 
     epochs: int = 4
     lr: float = 0.02
-
-    @property
-    def teaches(self) -> bool:
-        """Whether it asks the teacher for its lists."""
-        return self.epochs > 0
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """As wide as before."""
@@ -228,11 +218,6 @@ class Bits(_Checked):
     lr: float = 0.02
     stochastic: bool = False
 
-    @property
-    def teaches(self) -> bool:
-        """Whether it asks the teacher for its lists."""
-        return self.epochs > 0
-
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of packed rows."""
         if not self.epochs:
@@ -257,11 +242,6 @@ class Groups(_Checked):
     share: float
     popular_bits: int
     rare_bits: int
-
-    @property
-    def teaches(self) -> bool:
-        """Whether it asks the teacher for its lists."""
-        return False
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of grouped tables."""

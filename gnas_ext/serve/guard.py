@@ -96,7 +96,9 @@ class Guard:
 
 def host_name(given: str) -> str:
     """A name as it is compared: without a port, the brackets of an IPv6 address, a last dot, and capitals."""
-    name = given[: given.find("]") + 1] if given.startswith("[") else given.partition(":")[0]
+    name = given[: given.find("]") + 1] if given.startswith("[") else given
+    if name.count(":") == 1:  # more are an IPv6 address's own
+        name = name.partition(":")[0]
     return name.strip("[]").rstrip(".").lower()
 
 

@@ -109,19 +109,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _served(listening: socket.socket, host: str, hosts: Sequence[str]) -> frozenset[str] | None:
     """Names that requests may be for; None for any."""
-    named = frozenset(name.lower() if _is_address(name) else host_name(name) for name in hosts)
+    named = frozenset(map(host_name, hosts))
     if ip_address(listening.getsockname()[0]).is_loopback:
         return named | {"localhost", "127.0.0.1", "::1", host.lower()}
     return named or None
-
-
-def _is_address(name: str) -> bool:
-    """Whether it is an address as such, whose colons are no port's."""
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _ignored(number: int, frame: FrameType | None) -> None:

@@ -21,7 +21,10 @@ from gnas_ext.train import TrainOptions
             "expected negatives_from 'uniform', 'popularity', 'batch' or 'mixed', got 'hard'",
         ),
         ({"contrast": "edges"}, "expected contrast 'none', 'views' or 'layers', got 'edges'"),
-        ({"optimizer": "sgd"}, "expected optimizer 'adam', .* 'rowwise_adagrad' or 'int8_adagrad', got 'sgd'"),
+        (
+            {"optimizer": "sgd"},
+            "expected optimizer 'adam', 'lazy_adam', 'rowwise_adagrad' or 'int8_adagrad', got 'sgd'",
+        ),
         ({"epochs": 0}, "expected epochs of 1 or more, got 0"),
         ({"patience": 0}, "expected patience of 1 or more, got 0"),
         ({"batch": 0}, "expected batch of 1 or more, got 0"),
