@@ -54,10 +54,12 @@ def best_plain_lightgcn(
     space = recommender_space(split.train)
     recipes = lightgcn_recipes(space)
     tried = [trial for trial in study.complete if trial.genotype.as_dict() in recipes]
+    if tried:
+        return max(tried, key=lambda trial: trial.values[0])
     objective = Objective(split, epochs=epochs, seed=seed, on_epoch=on_epoch)
-    began, reached = time.monotonic(), bool(tried)
-    for number, recipe in enumerate([] if reached else recipes):
-        if tried and time.monotonic() - began > _SECONDS * number / (number + 1):
+    began = time.monotonic()
+    for number, recipe in enumerate(recipes):
+        if number and time.monotonic() - began > _SECONDS * number / (number + 1):
             break  # another one would take longer
         genotype = space.genotype(recipe)
         outcome = objective(genotype)

@@ -84,11 +84,12 @@ class Int8Adagrad(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Moves the rows that were asked for since the last step."""
         for name, (table, indices, leaves) in self._asked.items():
-            squares = self._squares.setdefault(name, torch.zeros(table.rows))
+            if name not in self._squares:  # once: a step costs what its batch costs
+                self._squares[name] = torch.zeros(table.rows)
             seed = int(torch.randint(2**62, (1,), generator=self._generator))
             grads = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
             lr = self.param_groups[0]["lr"]
-            embedding_update_int8(table, torch.cat(indices), torch.cat(grads), squares, lr, seed=seed)
+            embedding_update_int8(table, torch.cat(indices), torch.cat(grads), self._squares[name], lr, seed=seed)
         self._asked.clear()
 
 

@@ -121,6 +121,26 @@ def test_small_steps_are_not_lost(train: Interactions) -> None:
     assert float(moved) == pytest.approx(400 * float(before.abs().max() / 127) / 100, rel=0.35)
 
 
+def test_a_step_makes_nothing_as_long_as_a_table(train: Interactions) -> None:
+    net = int8_net(train)
+    optimizer = Int8Adagrad(0.1, torch.Generator().manual_seed(0))
+    lengths: list[int] = []
+
+    class Watched(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and func.name().startswith(("aten::zeros", "aten::empty", "aten::full")):
+                lengths.append(out.numel())
+            return out
+
+    for _ in range(2):
+        lengths.clear()
+        with Watched():  # type: ignore[no-untyped-call]
+            optimizer.rows(net.user, torch.tensor([3])).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    assert max(lengths, default=0) < net.user.rows
+
+
 @pytest.mark.parametrize("int8", [False, True])
 def test_int8_rows_and_their_optimizer_belong_together(train: Interactions, int8: bool) -> None:
     net = int8_net(train) if int8 else make_net(train, hops=0)
