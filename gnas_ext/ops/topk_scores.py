@@ -32,7 +32,9 @@ def topk_scores(
     """The k items with the largest scores for each user; the score is the dot product of their rows.
 
     Users × items is never in memory: a block of users meets a few items at a time, and only what is above the user's
-    k-th best so far leaves the registers.
+    k-th best so far leaves the registers. Where hundreds of float32 users meet thousands of items on a CPU with
+    AVX512-VNNI, int8 codes of the rows come first: most scores are shown by them not to be above, and only the others
+    are computed. The result is the same in every bit; the codes take width + 8 bytes a user and an item meanwhile.
 
     Args:
         users: [n, width], float32, float64, bfloat16 or float16; or QuantizedRows of 8 bits, symmetric.

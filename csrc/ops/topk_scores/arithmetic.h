@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/vector.h"
+#include "ops/topk_scores/topk_scores.h"
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -88,7 +89,10 @@ struct Floats {
   using Sums = Vector<Score>;
   static constexpr int kPerUnit = 1;
   static constexpr bool kScaled = false;
+  static constexpr bool kScreened = false;
 
+  static GNAS_INLINE const T* users(const TopkScoresArgs& a) { return static_cast<const T*>(a.users); }
+  static GNAS_INLINE const T* items(const TopkScoresArgs& a) { return static_cast<const T*>(a.items); }
   // As many units of an item as there are lanes.
   static GNAS_INLINE IntVector<Score> load_units(const T* from) { return bit_copy<IntVector<Score>>(load(from)); }
   static GNAS_INLINE Unit user_unit(const T* from, int64_t) { return widen(from[0]); }
@@ -106,7 +110,11 @@ struct Codes {
   using Unit = int32_t;
   using Sums = IntVector<float>;
   static constexpr bool kScaled = true;
+  static constexpr bool kScreened = false;
 
+  static GNAS_INLINE const int8_t* users(const TopkScoresArgs& a) { return static_cast<const int8_t*>(a.users); }
+  static GNAS_INLINE const int8_t* items(const TopkScoresArgs& a) { return static_cast<const int8_t*>(a.items); }
+  static GNAS_INLINE const float* item_scale(const TopkScoresArgs& a) { return a.item_scale; }
   static GNAS_INLINE Sums start(int32_t first) { return Sums{} + first; }
   static GNAS_INLINE Vector<float> scores(Sums sums, const float* item_scale) {
     return __builtin_convertvector(sums, Vector<float>) * load(item_scale);
@@ -164,6 +172,15 @@ struct Quads : Codes {
     return sums;
   }
   static GNAS_INLINE Sums add(Sums sums, Sums items, Unit user) { return dot(sums, items, Sums{} + user); }
+};
+
+// The codes of float32 rows: what no score is above.
+struct Screened : Quads {
+  static constexpr bool kScreened = true;
+
+  static GNAS_INLINE const int8_t* users(const TopkScoresArgs& a) { return a.user_codes.codes; }
+  static GNAS_INLINE const int8_t* items(const TopkScoresArgs& a) { return a.item_codes.codes; }
+  static GNAS_INLINE const float* item_scale(const TopkScoresArgs& a) { return a.item_codes.scale; }
 };
 #endif
 

@@ -116,8 +116,46 @@ void on_threads(const char* op, int64_t units, int64_t scratch_bytes, const Run&
   GNAS_CHECK(enough, op, ": not enough memory");
 }
 
+// Codes pay where many users share those of the items, and where few items are ever among a user's best.
+constexpr int64_t kFewestScreened = 256;
+constexpr int64_t kItemsABest = 128;
+constexpr int64_t kNarrowest = 16;
+constexpr int64_t kWidest = 2048;
+
+bool worth_screening(const TopkScoresArgs& a) {
+  return a.vnni && !a.bytes() && a.dtype == Dtype::f32 && a.rows >= kFewestScreened && a.width >= kNarrowest &&
+         a.width <= kWidest && a.catalogue >= 4 * kTopkScoresUnscreened && a.catalogue >= kItemsABest * a.keep &&
+         a.items_count <= 4 * a.catalogue;
+}
+
+int64_t codes_bytes(int64_t rows, int64_t width) { return rows * (8 + width); }
+
+// Codes of rows in memory that is large enough, or none where they do not fit a row.
+TopkCodes codes_of(const void* rows, int64_t count, int64_t width, void* memory) {
+  auto* scale = static_cast<float*>(memory);
+  auto* slack = reinterpret_cast<int32_t*>(scale + count);
+  const TopkCodes codes{reinterpret_cast<int8_t*>(slack + count), scale, slack};
+  std::atomic<bool> all_fit{true};
+  const auto kernel = GNAS_AT_LEVEL(topk_scores_codes);
+  parallel_for(0, count, 4096, [&](int64_t begin, int64_t end) {
+    bool fit = true;
+    kernel(static_cast<const float*>(rows), width, begin, end, codes, &fit);
+    if (!fit) all_fit = false;
+  });
+  return all_fit ? codes : TopkCodes{};
+}
+
 void run(const char* op, TopkScoresArgs a, int64_t chunk) {
   a.vnni = vnni();
+  Memory codes;
+  if (worth_screening(a)) {
+    const int64_t of_items = (codes_bytes(a.items_count, a.width) + 63) / 64 * 64;
+    codes = memory(of_items + codes_bytes(a.rows, a.width));
+    GNAS_CHECK(codes != nullptr, op, ": not enough memory");
+    a.item_codes = codes_of(a.items, a.items_count, a.width, codes.get());
+    if (a.item_codes.codes != nullptr)
+      a.user_codes = codes_of(a.users, a.rows, a.width, static_cast<char*>(codes.get()) + of_items);
+  }
   a.block = users_a_block(a, chunk);
   const int64_t blocks = a.blocks();
   const int64_t fewest = std::max(kFewestItems, kItemsAKey * a.keep);

@@ -9,6 +9,13 @@
 
 namespace gnas {
 
+// Codes of float32 rows, by which most scores are ruled out before they are computed.
+struct TopkCodes {
+  int8_t* codes;   // [rows, width]; null: there are none
+  float* scale;    // [rows]: an entry is scale * (code + what it is off, at most a half and a little)
+  int32_t* slack;  // [rows]: the half of the sum of the codes' magnitudes, and a little
+};
+
 // Score (i, j) is the product of row i of users and row j of items: a float, or of int8 rows the exact whole number
 // times item_scale[j] times user_scale[i], in float32 and in this order. Larger scores come first, of equal ones the
 // smaller item. -inf means never.
@@ -25,6 +32,8 @@ struct TopkScoresArgs {
   void* partial;                // [rows, ranges, keep] keys, where there is more than one range
   uint64_t* bars;          // [rows], zeros, where there is more than one range: order_of a score that k items reach
   int64_t* partial_count;  // [rows, ranges]: how many of them there are; -1: a score was NaN
+  TopkCodes user_codes;
+  TopkCodes item_codes;
   int64_t rows;
   int64_t items_count;
   int64_t exclude_nnz;
@@ -51,19 +60,26 @@ struct TopkScoresArgs {
 
 constexpr int64_t kTopkScoresPanelBytes = 128;  // of one step, at the widest level
 constexpr int64_t kTopkScoresStateBytes = 64;   // of one user
+constexpr int64_t kTopkScoresWaitingBytes = 72;
+constexpr int64_t kTopkScoresUnscreened = 512;  // the first items, from which the bars are
 
 // Bytes that a thread needs, aligned to 64: the users' block, a panel of items with its scales, keys and states.
 inline int64_t topk_scores_scratch(const TopkScoresArgs& a) {
   const int64_t unit = a.wide_score() ? 8 : 4;
   const int64_t steps = a.bytes() ? (a.width + 1) / 2 : a.width;
-  const int64_t own = a.block * (steps * unit + kTopkScoresStateBytes + a.capacity() * a.key_bytes());
+  const int64_t codes = a.user_codes.codes == nullptr ? 0 : a.width + 4 + kTopkScoresWaitingBytes;
+  const int64_t own = a.block * (steps * unit + codes + kTopkScoresStateBytes + a.capacity() * a.key_bytes());
   const int64_t merge = a.ranges * a.keep * a.key_bytes();
   const int64_t most = own > merge ? own : merge;
-  return most + (steps + 1) * kTopkScoresPanelBytes + 4 * 64;
+  return most + (steps + 2) * kTopkScoresPanelBytes + 6 * 64;
 }
 
 // Works on the users of a block and on the items of a range.
 GNAS_KERNEL(topk_scores_unit, const TopkScoresArgs& args, int64_t block, int64_t range, void* scratch)
+// Writes the codes of some rows; *fit becomes false, and they are of no use, where a row has a NaN, an infinity or a
+// magnitude out of 1e-15 ... 1e15 as its largest.
+GNAS_KERNEL(topk_scores_codes, const float* rows, int64_t width, int64_t begin, int64_t end, const TopkCodes& to,
+            bool* fit)
 // Puts the ranges of some users together.
 GNAS_KERNEL(topk_scores_merge, const TopkScoresArgs& args, int64_t begin, int64_t end, void* scratch)
 

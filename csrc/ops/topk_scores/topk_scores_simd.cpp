@@ -1,5 +1,6 @@
 #include "core/vector.h"
 #include "ops/topk_scores/arithmetic.h"
+#include "ops/topk_scores/codes.h"
 #include "ops/topk_scores/keys.h"
 #include "ops/topk_scores/topk_scores.h"
 
@@ -26,6 +27,12 @@ struct State {
   Key<S>* keys;
 };
 
+// Items of a user that codes could not rule out, for as many scores as a register has lanes.
+struct Waiting {
+  int32_t items[Lanes<float>::count];
+  int32_t count;
+};
+
 template <class M>
 struct Work {
   using S = typename M::Score;
@@ -33,6 +40,7 @@ struct Work {
   int64_t first_user;
   int64_t end_item;
   State<S>* states;
+  Waiting* waiting;  // one a user, where codes are looked at first
 };
 
 // Is it in the user's row of what is left out?
@@ -97,6 +105,71 @@ GNAS_INLINE void take(const TopkScoresArgs& a, State<S>& state, Key<S> key, bool
   }
 }
 
+// One round of a transposition: squares of kApart lanes beside the diagonal change places.
+template <class S, int kApart>
+GNAS_INLINE void swap_squares(IntVector<S> (&v)[Lanes<S>::count]) {
+  constexpr int kLanes = Lanes<S>::count;
+  IntVector<S> upper{};
+  IntVector<S> lower{};
+  for (int lane = 0; lane < kLanes; ++lane) {
+    upper[lane] = (lane & kApart) == 0 ? lane : kLanes + lane - kApart;
+    lower[lane] = (lane & kApart) == 0 ? lane + kApart : kLanes + lane;
+  }
+  unrolled<kLanes>([&](auto i) GNAS_INLINED {
+    if constexpr ((i & kApart) == 0) {
+      const IntVector<S> first = v[i];
+      v[i] = __builtin_shuffle(first, v[i + kApart], upper);
+      v[i + kApart] = __builtin_shuffle(first, v[i + kApart], lower);
+    }
+  });
+  if constexpr (kApart > 1) swap_squares<S, kApart / 2>(v);
+}
+
+#if defined(__AVX512F__)
+// Products of some columns, those of a whole register or fewer, for an item a lane.
+template <bool kWhole>
+GNAS_INLINE void add_features(const float* const* rows, const float* user, int64_t first, int64_t count,
+                              Vector<float>& sums) {
+  constexpr int kLanes = Lanes<float>::count;
+  IntVector<float> units[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    units[lane] = IntVector<float>{};
+    if constexpr (kWhole)
+      units[lane] = Floats<float>::load_units(rows[lane] + first);
+    else
+      __builtin_memcpy(&units[lane], rows[lane] + first, static_cast<size_t>(count) * sizeof(float));
+  }
+  swap_squares<float, kLanes / 2>(units);
+  if constexpr (kWhole)
+    unrolled<kLanes>([&](auto i) GNAS_INLINED { sums = Floats<float>::add(sums, units[i], user[first + i]); });
+  else
+    for (int64_t i = 0; i < count; ++i) sums = Floats<float>::add(sums, units[i], user[first + i]);
+}
+
+// Scores in float32, summed as a tile does, of the items that wait; in ascending order, as they came.
+__attribute__((noinline)) void settle(const Work<Screened>& work, int64_t row) {
+  constexpr int kLanes = Lanes<float>::count;
+  const TopkScoresArgs& a = work.a;
+  Waiting& waiting = work.waiting[row];
+  if (waiting.count == 0) return;
+  State<float>& state = work.states[row];
+  const float* user = static_cast<const float*>(a.users) + (work.first_user + row) * a.width;
+  const float* rows[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane)  // lanes without an item are not looked at
+    rows[lane] = static_cast<const float*>(a.items) + waiting.items[lane < waiting.count ? lane : 0] * a.width;
+  Vector<float> sums{};
+  int64_t f = 0;
+  for (; f + kLanes <= a.width; f += kLanes) add_features<true>(rows, user, f, kLanes, sums);
+  if (f < a.width) add_features<false>(rows, user, f, a.width - f, sums);
+  for (int lane = 0; lane < waiting.count; ++lane) {
+    const int64_t item = waiting.items[lane];
+    if (!(sums[lane] > state.bar) || excluded(a, work.first_user + row, item)) continue;
+    take(a, state, key_of(sums[lane], item), true);
+  }
+  waiting.count = 0;
+}
+#endif
+
 // The few scores of a user and a panel that are above the filter. Items come in ascending order: one that equals the
 // bar is behind all that made it.
 template <class M>
@@ -108,11 +181,17 @@ GNAS_INLINE void offer(const Work<M>& work, int64_t row, uint32_t mask, const ty
   do {
     const int lane = __builtin_ctz(mask);
     if (first_item + lane >= work.end_item) return;
+    const int64_t item = a.allow != nullptr ? a.allow[first_item + lane] : first_item + lane;
+    if constexpr (M::kScreened) {
+      Waiting& waiting = work.waiting[row];
+      waiting.items[waiting.count++] = static_cast<int32_t>(item);
+      if (waiting.count == Lanes<float>::count) settle(work, row);
+      continue;
+    }
     S score = scores[lane];
     if constexpr (M::kScaled) score = state.scale * score;
     if (score != score) state.has_nan = true;
     if (!(score > state.bar)) continue;
-    const int64_t item = a.allow != nullptr ? a.allow[first_item + lane] : first_item + lane;
     if (excluded(a, work.first_user + row, item)) continue;
     take(a, state, key_of(score, item), M::kScaled);
   } while ((mask &= mask - 1) != 0);
@@ -146,8 +225,13 @@ GNAS_INLINE void tile(const Work<M>& work, int64_t row, const typename M::Unit* 
   constexpr int kLanes = Lanes<S>::count;
   State<S>* states = work.states + row;
   typename M::Sums sums[R][kVectors];
-  unrolled<R>([&](auto r) GNAS_INLINED {
-    unrolled<kVectors>([&](auto v) GNAS_INLINED { sums[r][v] = M::start(states[r].start); });
+  unrolled<kVectors>([&](auto v) GNAS_INLINED {
+    typename M::Sums more{};
+    if constexpr (M::kScreened) __builtin_memcpy(&more, panel + (steps + 1) * kPanel<M> + v * kLanes, sizeof more);
+    unrolled<R>([&](auto r) GNAS_INLINED {
+      sums[r][v] = M::start(states[r].start);
+      if constexpr (M::kScreened) sums[r][v] += more;
+    });
   });
   const typename M::Unit* unit = panel;
   for (int64_t step = 0; step < steps; ++step, unit += kPanel<M>, users += R) {
@@ -180,7 +264,7 @@ GNAS_INLINE int tile_of(int64_t left) { return left >= kTile ? kTile : left >= k
 
 template <class M>
 void pack_users(const TopkScoresArgs& a, int64_t first, int64_t count, int64_t steps, typename M::Unit* packed) {
-  const auto* users = static_cast<const typename M::Element*>(a.users) + first * a.width;
+  const auto* users = M::users(a) + first * a.width;
   for (int64_t row = 0; row < count;) {
     const int size = tile_of(count - row);
     for (int r = 0; r < size; ++r)
@@ -192,27 +276,7 @@ void pack_users(const TopkScoresArgs& a, int64_t first, int64_t count, int64_t s
   }
 }
 
-// One round of a transposition: squares of kApart lanes beside the diagonal change places.
-template <class S, int kApart>
-GNAS_INLINE void swap_squares(IntVector<S> (&v)[Lanes<S>::count]) {
-  constexpr int kLanes = Lanes<S>::count;
-  IntVector<S> upper{};
-  IntVector<S> lower{};
-  for (int lane = 0; lane < kLanes; ++lane) {
-    upper[lane] = (lane & kApart) == 0 ? lane : kLanes + lane - kApart;
-    lower[lane] = (lane & kApart) == 0 ? lane + kApart : kLanes + lane;
-  }
-  unrolled<kLanes>([&](auto i) GNAS_INLINED {
-    if constexpr ((i & kApart) == 0) {
-      const IntVector<S> first = v[i];
-      v[i] = __builtin_shuffle(first, v[i + kApart], upper);
-      v[i + kApart] = __builtin_shuffle(first, v[i + kApart], lower);
-    }
-  });
-  if constexpr (kApart > 1) swap_squares<S, kApart / 2>(v);
-}
-
-// Items `first` and on, side by side in the lanes: [steps][kPanel] units, then the scales.
+// Items `first` and on, side by side in the lanes: [steps][kPanel] units, then the scales, then what codes miss.
 template <class M>
 void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::Unit* panel) {
   using S = typename M::Score;
@@ -226,9 +290,10 @@ void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::U
       const int64_t at = first + v * kLanes + lane;
       const int64_t inside = at < work.end_item ? at : work.end_item - 1;  // lanes without an item are not looked at
       const int64_t item = a.allow != nullptr ? a.allow[inside] : inside;
-      rows[lane] = static_cast<const T*>(a.items) + item * width;
+      rows[lane] = M::items(a) + item * width;
       if constexpr (M::kScaled)
-        reinterpret_cast<float*>(panel + steps * kPanel<M>)[v * kLanes + lane] = a.item_scale[item];
+        reinterpret_cast<float*>(panel + steps * kPanel<M>)[v * kLanes + lane] = M::item_scale(a)[item];
+      if constexpr (M::kScreened) panel[(steps + 1) * kPanel<M> + v * kLanes + lane] = a.item_codes.slack[item];
     }
     int64_t step = 0;
     for (; step < steps; step += kLanes) {
@@ -351,6 +416,58 @@ void tell_bar(const TopkScoresArgs& a, int64_t user, S bar) {
   }
 }
 
+// Users of a block before their first item; each has room for `capacity` keys.
+template <class S>
+void begin_users(const TopkScoresArgs& a, int64_t count, State<S>* states, Key<S>* keys) {
+  constexpr S kNothing = -static_cast<S>(__builtin_inff());
+  for (int64_t row = 0; row < count; ++row) {
+    State<S>& state = states[row];
+    state = {kNothing, kNothing, 1, 0, 0, false, keys + row * a.capacity()};
+    if (!a.in_order()) continue;
+    for (int64_t c = 0; c < a.capacity(); ++c) state.keys[c] = c < 8 ? ~Key<S>{0} : Key<S>{0};
+    state.keys += 8;
+  }
+}
+
+// Items from `item` on, up to work.end_item, for all users of a block.
+template <class M>
+void scan(const Work<M>& work, int64_t item, int64_t count, int64_t steps, const typename M::Unit* users,
+          typename M::Unit* panel) {
+  for (; item < work.end_item; item += kPanel<M>) {
+    pack_panel<M>(work, item, steps, panel);
+    for (int64_t row = 0; row < count;) {
+      const int size = tile_of(count - row);
+      const typename M::Unit* from = users + row * steps;
+      if (size == kTile)
+        tile<M, kTile>(work, row, from, panel, steps, item);
+      else if (size == kSmallTile)
+        tile<M, kSmallTile>(work, row, from, panel, steps, item);
+      else
+        tile<M, 1>(work, row, from, panel, steps, item);
+      row += size;
+    }
+  }
+}
+
+// Users of a block after their last item of a range.
+template <class S>
+void end_users(const TopkScoresArgs& a, int64_t first_user, int64_t count, int64_t range, State<S>* states,
+               bool scaled) {
+  for (int64_t row = 0; row < count; ++row) {
+    State<S>& state = states[row];
+    const int64_t user = first_user + row;
+    if (a.ranges == 1) {
+      write_best<S>(a, user, state.keys, state.count, state.has_nan);
+      continue;
+    }
+    if (state.count > a.keep) keep_best(state, a.keep, scaled);
+    if (state.count == a.keep && state.bar > -static_cast<S>(__builtin_inff())) tell_bar(a, user, state.bar);
+    const int64_t place = user * a.ranges + range;
+    a.partial_count[place] = state.has_nan ? -1 : state.count;
+    __builtin_memcpy(static_cast<Key<S>*>(a.partial) + place * a.keep, state.keys, state.count * sizeof(Key<S>));
+  }
+}
+
 template <class M>
 void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
   using S = typename M::Score;
@@ -368,14 +485,9 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
     for (int64_t unit = steps; unit % Lanes<S>::count != 0; ++unit) users[unit] = 0;
   State<S>* const states = carve<State<S>>(at, count);
   Key<S>* const keys = carve<Key<S>>(at, count * a.capacity());
-  constexpr S kNothing = -static_cast<S>(__builtin_inff());
+  begin_users(a, count, states, keys);
   for (int64_t row = 0; row < count; ++row) {
     State<S>& state = states[row];
-    state = {kNothing, kNothing, 1, 0, 0, false, keys + row * a.capacity()};
-    if (a.in_order()) {
-      for (int64_t c = 0; c < a.capacity(); ++c) state.keys[c] = c < 8 ? ~Key<S>{0} : Key<S>{0};
-      state.keys += 8;
-    }
     if constexpr (M::kScaled) {
       state.scale = a.user_scale[first_user + row];
       if constexpr (M::kPerUnit == 4) {
@@ -388,7 +500,7 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
     if (a.ranges > 1) begin_at_bar(a, first_user + row, state, M::kScaled);
   }
   pack_users<M>(a, first_user, count, steps, users);
-  const Work<M> work{a, first_user, a.range_at(range + 1), states};
+  const Work<M> work{a, first_user, a.range_at(range + 1), states, nullptr};
   int64_t item = a.range_at(range);
 #if defined(__AVX512F__)
   if constexpr (M::kPerUnit == 4) {
@@ -398,34 +510,53 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
     }
   }
 #endif
-  for (; item < work.end_item; item += kPanel<M>) {
-    pack_panel<M>(work, item, steps, panel);
-    for (int64_t row = 0; row < count;) {
-      const int size = tile_of(count - row);
-      const Unit* from = users + row * steps;
-      if (size == kTile)
-        tile<M, kTile>(work, row, from, panel, steps, item);
-      else if (size == kSmallTile)
-        tile<M, kSmallTile>(work, row, from, panel, steps, item);
-      else
-        tile<M, 1>(work, row, from, panel, steps, item);
-      row += size;
-    }
-  }
-  for (int64_t row = 0; row < count; ++row) {
-    State<S>& state = states[row];
-    const int64_t user = first_user + row;
-    if (a.ranges == 1) {
-      write_best<S>(a, user, state.keys, state.count, state.has_nan);
-      continue;
-    }
-    if (state.count > a.keep) keep_best(state, a.keep, M::kScaled);
-    if (state.count == a.keep && state.bar > kNothing) tell_bar(a, user, state.bar);
-    const int64_t place = user * a.ranges + range;
-    a.partial_count[place] = state.has_nan ? -1 : state.count;
-    __builtin_memcpy(static_cast<Key<S>*>(a.partial) + place * a.keep, state.keys, state.count * sizeof(Key<S>));
-  }
+  scan(work, item, count, steps, users, panel);
+  end_users(a, first_user, count, range, states, M::kScaled);
 }
+
+#if defined(__AVX512F__)
+// float32 rows of which all but a few scores are ruled out by int8 codes: the sum of the codes' products and the most
+// that they can miss is above the bar, or the score is not. The first items are scored at once: they make the bar.
+void run_screened(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
+  using Plain = Floats<float>;
+  static_assert(sizeof(Waiting) <= kTopkScoresWaitingBytes && kPanel<Plain> == kPanel<Screened>,
+                "topk_scores_scratch has the sizes");
+  const int64_t units = (a.width + Screened::kPerUnit - 1) / Screened::kPerUnit;
+  const int64_t first_user = block * a.block;
+  const int64_t count = a.rows - first_user < a.block ? a.rows - first_user : a.block;
+  char* at = static_cast<char*>(scratch);
+  float* const panel = carve<float>(at, (a.width + 2) * kPanel<Plain>);
+  float* const users = carve<float>(at, count * a.width);
+  int32_t* const codes = carve<int32_t>(at, count * units);
+  Waiting* const waiting = carve<Waiting>(at, count);
+  State<float>* const states = carve<State<float>>(at, count);
+  Key<float>* const keys = carve<Key<float>>(at, count * a.capacity());
+  begin_users(a, count, states, keys);
+  if (a.ranges > 1)
+    for (int64_t row = 0; row < count; ++row) begin_at_bar(a, first_user + row, states[row], false);
+  const int64_t first = a.range_at(range);
+  const int64_t end = a.range_at(range + 1);
+  const int64_t screened = first + kTopkScoresUnscreened < end ? first + kTopkScoresUnscreened : end;
+  pack_users<Plain>(a, first_user, count, a.width, users);
+  scan(Work<Plain>{a, first_user, screened, states, nullptr}, first, count, a.width, users, panel);
+  for (int64_t row = 0; row < count; ++row) {
+    const int64_t user = first_user + row;
+    const int8_t* own = static_cast<const int8_t*>(a.user_codes.codes) + user * a.width;
+    int32_t sum = 0;
+    for (int64_t f = 0; f < a.width; ++f) sum += own[f];
+    State<float>& state = states[row];
+    state.scale = a.user_codes.scale[user];
+    state.start = a.user_codes.slack[user] + missed_beside(a.width) - 128 * sum;
+    set_bar(state, state.bar, true);
+    waiting[row].count = 0;
+  }
+  pack_users<Screened>(a, first_user, count, units, codes);
+  const Work<Screened> work{a, first_user, end, states, waiting};
+  scan(work, screened, count, units, codes, reinterpret_cast<int32_t*>(panel));
+  for (int64_t row = 0; row < count; ++row) settle(work, row);
+  end_users(a, first_user, count, range, states, true);
+}
+#endif
 
 template <class S>
 void merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
@@ -448,6 +579,9 @@ void merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
 }  // namespace
 
 void topk_scores_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scratch) {
+#if defined(__AVX512F__)
+  if (a.user_codes.codes != nullptr) return run_screened(a, block, range, scratch);
+#endif
   if (!a.bytes()) {
     with_types(a.dtype, false,
                [&](auto element, auto) { run_unit<Floats<decltype(element)>>(a, block, range, scratch); });
@@ -457,6 +591,10 @@ void topk_scores_unit(const TopkScoresArgs& a, int64_t block, int64_t range, voi
   if (a.vnni) return run_unit<Quads>(a, block, range, scratch);
 #endif
   run_unit<Pairs>(a, block, range, scratch);
+}
+
+void topk_scores_codes(const float* rows, int64_t width, int64_t begin, int64_t end, const TopkCodes& to, bool* fit) {
+  write_codes(rows, width, begin, end, to, fit);
 }
 
 void topk_scores_merge(const TopkScoresArgs& a, int64_t begin, int64_t end, void* scratch) {
