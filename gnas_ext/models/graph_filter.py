@@ -109,12 +109,9 @@ class GraphFilter:
         """Other histories, filtered over the same graph, [mine.rows, n_items], float32."""
         row = mine.row_index().long()
         place = mine.indices.long()
-        # Items are rows in here, as spmm wants them.
-        scores = torch.zeros(self.n_items, mine.rows)
         degree = self._degree[place]
-        scores[place, row] = degree**-self.scales.exponent
-        hop = self._hop
-        scores = spmm(hop.out, self._filtered(spmm(hop.to_users, scores)))
+        # Items are rows in here, as spmm wants them.
+        scores = spmm(self._hop.out, self._filtered(self._reached(mine, degree**-self.scales.exponent)))
         if self.vectors.shape[1]:
             shares = spmm(mine.with_weight(degree ** (-2 * self.scales.low_exponent)), self.vectors)
             scores.addmm_(self.vectors, (shares * self.gain).T)
@@ -169,6 +166,13 @@ class GraphFilter:
         history = self.history
         parts = (self.vectors, self.gain, self.series)
         return history.data.nbytes + history.indices.nbytes + history.indptr.nbytes + sum(part.nbytes for part in parts)
+
+    def _reached(self, mine: CSR, begin: Tensor) -> Tensor:
+        """B x of histories x with `begin` as their entries, [n_users, mine.rows]; by way of the touched items alone."""
+        items, place = torch.unique(mine.indices, return_inverse=True)
+        x = torch.zeros(len(items), mine.rows)
+        x[place, mine.row_index().long()] = begin
+        return spmm(self._hop.to_items.select_rows(items).t(), x)
 
     def _filtered(self, x: Tensor) -> Tensor:
         """q(B B^T) x, by the recursion of Chebyshev polynomials, [n_users, width]."""
@@ -277,11 +281,13 @@ class _Hop:
 
     Attributes:
         to_users: B, [n_users, n_items].
+        to_items: B^T.
         twice: 4 / top B^T, as a graph of its own: weights stand beside their entries.
         out: D^e B^T.
     """
 
     to_users: CSR
+    to_items: CSR
     twice: CSR
     out: CSR
 
@@ -302,4 +308,4 @@ def _hop(history: History, scales: Scales, top: float = 1.0) -> _Hop:
     assert t.weight is not None
     to_items = CSR(t.indptr, t.indices, t.weight, t.shape)
     after = to_items.with_weight(t.weight * item[to_items.row_index().long()] ** scales.exponent)
-    return _Hop(to_users, to_items.with_weight(t.weight * (4 / top)), after)
+    return _Hop(to_users, to_items, to_items.with_weight(t.weight * (4 / top)), after)

@@ -26,7 +26,10 @@ def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     # A group outside the k best groups has k better entries outside it, also among equals, because groups
     # are contiguous: a smaller group has smaller columns. So the k best groups hold the k best entries.
     whole = cols // _GROUP
-    maxima = scores[:, : whole * _GROUP].reshape(rows, whole, _GROUP).amax(2)
+    if scores.stride() == (1, rows):  # as it lies in memory, or it would be copied
+        maxima = scores.T[: whole * _GROUP].view(whole, _GROUP, rows).amax(1).T
+    else:
+        maxima = scores[:, : whole * _GROUP].reshape(rows, whole, _GROUP).amax(2)
     if whole * _GROUP < cols:
         maxima = torch.cat([maxima, scores[:, whole * _GROUP :].amax(1, keepdim=True)], dim=1)
     # In order, so that among the entries of the groups, too, the smaller place is the smaller column.

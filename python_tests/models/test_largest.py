@@ -38,6 +38,8 @@ def test_equals_a_full_sort_by_score_then_column(rows: int, cols: int, k: int, l
 def test_equals_a_full_sort_on_wide_rows(cols: int) -> None:
     scores = torch.randn(3, cols, generator=torch.Generator().manual_seed(cols)).round(decimals=1)
     assert largest(scores, 20)[1].tolist() == by_full_sort(scores, 20).tolist()
+    lying = scores.T.contiguous().T  # columns side by side in memory
+    assert largest(lying, 20)[1].tolist() == by_full_sort(scores, 20).tolist()
 
 
 def test_finds_what_stands_in_the_last_short_group() -> None:
