@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gnas_ext.models.coded import CODEWORDS, ProductTable
+from gnas_ext.models.coded import CODEWORDS, CodedModel, GroupedTable, ProductTable, Rows
 
 # Rows that k-means looks at, and its rounds: more move the codebooks by less than training does afterwards.
 _SAMPLE = 16_384
@@ -43,6 +44,25 @@ def product_table(
     books = codebooks(x, widths, weight, seed)
     # Codes are chosen for the codebook that is stored.
     return ProductTable(nearest(x, books.half().float(), widths, weight), books.half(), widths, length)
+
+
+def int8_books(table: ProductTable) -> ProductTable:
+    """The same codes for the same vectors in int8, with a scale a column: half the bytes of those in float16."""
+    books = table.books
+    scale = (books.abs().amax(0) / 127).half()
+    codes = (books / scale.float().masked_fill(scale == 0, 1)).round().clamp(-127, 127).to(torch.int8)
+    return replace(table, codebook=codes, codebook_scale=scale)
+
+
+def small_books(model: CodedModel) -> CodedModel:
+    """A model of product codes, in groups or not, with all of its codebooks in int8 (`int8_books`)."""
+    return CodedModel(_small(model.user), _small(model.item), model.prior)
+
+
+def _small(rows: Rows) -> Rows:
+    if isinstance(rows, GroupedTable):
+        return replace(rows, tables=tuple(_small(table) for table in rows.tables))
+    return int8_books(rows) if isinstance(rows, ProductTable) else rows
 
 
 def part_widths(spread: Tensor, parts: int) -> tuple[int, ...]:

@@ -111,14 +111,14 @@ def unnormalised(table: ProductTable, rows: Tensor) -> ProductTable:
         return table
     # Codebooks of rows that were brought to a length are near to rows of that length.
     weight = torch.ones(table.width)
-    return replace(table, codes=nearest(rows, table.codebook.float(), table.widths, weight), length=0.0)
+    return replace(table, codes=nearest(rows, table.books, table.widths, weight), length=0.0)
 
 
 class _Books:
     """The codebook of a table, and where the rows that pick its vectors pull them."""
 
     def __init__(self, table: ProductTable) -> None:
-        self.widths, self.books = table.widths, table.codebook.float()
+        self.widths, self.books = table.widths, table.books
         self.squares = [torch.zeros(len(self.books), width, width) for width in self.widths]
         self.pulls = [torch.zeros(len(self.books), width) for width in self.widths]
 

@@ -165,7 +165,7 @@ def _parts(table: Rows) -> tuple[Rows, ...]:
 def _tensors(table: Rows) -> dict[str, Tensor | None]:
     """What a table that is no group is made of; those with as many rows as it has first."""
     if isinstance(table, ProductTable):
-        return {"codes": table.codes, "codebook": table.codebook}
+        return {"codes": table.codes, "codebook": table.codebook, "codebook_scale": table.codebook_scale}
     if isinstance(table, PackedTable):
         return {"codes": table.rows.codes, "scale": table.rows.scale, "zero": table.rows.zero}
     if isinstance(table, Table):
@@ -186,7 +186,7 @@ def _bytes(name: str, table: Rows) -> dict[str, int]:
 
 def _row_bytes(table: Rows) -> float:
     """Bytes of a row, without what all rows share."""
-    own = [tensor for name, tensor in _tensors(table).items() if name != "codebook" and tensor is not None]
+    own = [part for name, part in _tensors(table).items() if not name.startswith("codebook") and part is not None]
     return sum(tensor.nbytes for tensor in own) / max(1, len(table))
 
 

@@ -15,7 +15,7 @@ import torch
 
 from gnas_ext.compress.distil import DistilOptions, Student, distil
 from gnas_ext.compress.lists import Lists, teach
-from gnas_ext.compress.product import product_table
+from gnas_ext.compress.product import product_table, small_books
 from gnas_ext.compress.prune import ColumnMask, Leading, Masked, Scores, compact, prune_columns
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
 from gnas_ext.compress.quantize import degree_groups, prior_table, product_quantize, quantize_groups, quantize_model
@@ -92,6 +92,7 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "bits": (32, 8, 4, 2),
     "popular_bits": (8, 4, 2),
     "rare_bits": (8, 4, 2),
+    "book_bits": (16, 8),
     "scores": ("magnitude", "learned"),
     "stochastic": (False, True),
 }
@@ -270,6 +271,7 @@ class Codes(_Checked):
         lr: learning rate, of a table's numbers.
         rare_share: share of the items, those touched least, that have `rare_bytes` instead; 0 for none.
         rare_bytes: a rare item.
+        book_bits: of a number of a codebook; in 8 a codebook takes half of the bytes, which counts where rows are few.
     """
 
     user_bytes: int
@@ -281,6 +283,7 @@ class Codes(_Checked):
     lr: float = 0.02
     rare_share: float = 0.0
     rare_bytes: int = 8
+    book_bits: int = 16
 
     @property
     def teaches(self) -> bool:
@@ -289,6 +292,10 @@ class Codes(_Checked):
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of product codes."""
+        coded = self._coded(model, context)
+        return small_books(coded) if self.book_bits == 8 and isinstance(coded, CodedModel) else coded
+
+    def _coded(self, model: FactorModel, context: Context) -> Student:
         turned = rotate(model)
         if self.solves is not None:
             coded = product_quantize(model, self.user_bytes, self.item_bytes)

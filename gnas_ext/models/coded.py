@@ -92,21 +92,25 @@ class ProductTable:
 
     Attributes:
         codes: [n, parts], uint8.
-        codebook: [256, width], float16: 256 vectors for each part, those of a part in its columns.
+        codebook: [256, width], float16, or int8 with a scale: 256 vectors for each part, those of a part in its
+            columns.
         widths: columns of each part; they add up to width.
         length: what each row is brought to, such as 1 for cosines; 0 leaves rows as they are.
+        codebook_scale: [width], float16: of each column of a codebook in int8; None of one in float16.
     """
 
     codes: Tensor
     codebook: Tensor
     widths: tuple[int, ...]
     length: float = 0.0
+    codebook_scale: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.codes.dtype != torch.uint8 or self.codebook.dtype != torch.float16:
+        scaled = self.codebook_scale is not None
+        if self.codes.dtype != torch.uint8 or self.codebook.dtype != (torch.int8 if scaled else torch.float16):
             raise TypeError(
-                f"ProductTable: expected codes in uint8 and a codebook in float16, got {self.codes.dtype} and "
-                f"{self.codebook.dtype}"
+                "ProductTable: expected codes in uint8 and a codebook in float16, or in int8 with a scale, got "
+                f"{self.codes.dtype} and {self.codebook.dtype} {'with' if scaled else 'without'} a scale"
             )
         if self.codes.dim() != 2 or self.codes.shape[1] != len(self.widths):
             raise ValueError(
@@ -117,6 +121,13 @@ class ProductTable:
             raise ValueError(
                 f"ProductTable: expected a codebook of shape [{CODEWORDS}, {sum(self.widths)}] for parts of "
                 f"{self.widths} columns, 1 or more each, got {list(self.codebook.shape)}"
+            )
+        if self.codebook_scale is not None and (
+            self.codebook_scale.dtype != torch.float16 or self.codebook_scale.shape != (self.width,)
+        ):
+            raise ValueError(
+                f"ProductTable: expected codebook_scale of shape [{self.width}] in float16, got "
+                f"{list(self.codebook_scale.shape)} in {self.codebook_scale.dtype}"
             )
         if not 0 <= self.length < float("inf"):
             raise ValueError(f"ProductTable: expected a finite length of 0 or more, got {self.length}")
@@ -129,17 +140,23 @@ class ProductTable:
         """Numbers a row."""
         return self.codebook.shape[1]
 
+    @property
+    def books(self) -> Tensor:
+        """The codebook, [256, width], float32."""
+        books = self.codebook.float()
+        return books if self.codebook_scale is None else books * self.codebook_scale.float()
+
     def float(self, index: Tensor | None = None) -> Tensor:
         """All rows, or those of an index, as float32 [n, width]."""
         codes = (self.codes if index is None else self.codes[index]).int()
-        book = self.codebook.float()
-        columns = torch.split(book, list(self.widths), 1)
+        columns = torch.split(self.books, list(self.widths), 1)
         found = torch.cat([part[codes[:, place]] for place, part in enumerate(columns)], 1)
         return functional.normalize(found).mul_(self.length) if self.length else found
 
     def size_bytes(self) -> int:
         """Bytes of the codes and the codebook, 4 for each part's width and 4 for the length."""
-        return self.codes.nbytes + self.codebook.nbytes + 4 * len(self.widths) + 4
+        scale = 0 if self.codebook_scale is None else self.codebook_scale.nbytes
+        return self.codes.nbytes + self.codebook.nbytes + scale + 4 * len(self.widths) + 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gnas_ext.recommend._tensors import Tensors
 
 SIDES = ("user", "item", "prior")
-_FIELDS = ("rows", "codes", "scale", "zero", "codebook", "length", "layout")
+_FIELDS = ("rows", "codes", "scale", "zero", "codebook", "codebook_scale", "length", "layout")
 _PLACES = ("", *(f".{number}" for number in range(GROUPS)))
 # Everything that may be there; what must be hangs on the rest.
 NAMES = tuple(
@@ -65,12 +65,14 @@ def _tensors(name: str, table: Rows) -> dict[str, Tensor]:
             found |= _tensors(f"{name}.{number}", part)
         return found
     if isinstance(table, ProductTable):
-        return {
+        found = {
             f"{name}.codes": table.codes,
             f"{name}.codebook": table.codebook,
             f"{name}.length": torch.tensor([table.length]),
             f"{name}.layout": torch.tensor(table.widths, dtype=torch.int32),
         }
+        scale = table.codebook_scale
+        return found if scale is None else {**found, f"{name}.codebook_scale": scale}
     if isinstance(table, PackedTable):
         rows = table.rows
         found = {
@@ -114,11 +116,19 @@ def _any_table(found: Tensors, name: str, rows: int) -> Rows:
         raise found.refuse(f"expected {name}.layout, one-dimensional, got {layout.ndim}")
     numbers = [int(number) for number in layout]
     if f"{name}.codebook" in found:
-        book = found.typed(f"{name}.codebook", "float16")
-        if not np.isfinite(book).all():
-            raise found.refuse(f"{name}.codebook: expected finite numbers, got NaN or infinity")
+        book = found.typed(f"{name}.codebook", "float16", "int8")
         length = float(found.vector(f"{name}.length", 1))
-        return ProductTable(torch.from_numpy(codes), torch.from_numpy(book), tuple(numbers), length)
+        scale = found.typed(f"{name}.codebook_scale", "float16") if f"{name}.codebook_scale" in found else None
+        for field, part in (("codebook", book), ("codebook_scale", scale)):
+            if part is not None and not np.isfinite(part).all():
+                raise found.refuse(f"{name}.{field}: expected finite numbers, got NaN or infinity")
+        return ProductTable(
+            torch.from_numpy(codes),
+            torch.from_numpy(book),
+            tuple(numbers),
+            length,
+            None if scale is None else torch.from_numpy(scale),
+        )
     if len(numbers) != 2:
         raise found.refuse(f"expected {name}.layout of bits and width, got {len(numbers)} numbers")
     zero = found.floats(f"{name}.zero") if f"{name}.zero" in found else None

@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 import pytest
 import torch
 
-from gnas_ext.compress.product import codebooks, nearest, part_widths, product_table
+from gnas_ext.compress.product import codebooks, int8_books, nearest, part_widths, product_table
 
 
 def cost(spread: torch.Tensor, widths: tuple[int, ...]) -> float:
@@ -56,3 +56,14 @@ def test_more_bytes_are_nearer() -> None:
 def test_codebooks_repeat() -> None:
     x = torch.randn(300, 4)
     assert torch.equal(codebooks(x, (2, 2), torch.ones(4)), codebooks(x, (2, 2), torch.ones(4)))
+
+
+def test_int8_books_are_within_half_a_step_and_half_the_bytes() -> None:
+    x = torch.randn(900, 6) * torch.tensor([1e3, 1.0, 1e-3, 0.0, 2.0, 5.0])
+    table = product_table(x, 3)
+    small = int8_books(table)
+    assert torch.equal(small.codes, table.codes)
+    # A scale in float16 is off by 2^-11 of itself at most, and by half of the least float16 below the normal ones.
+    step = table.books.abs().amax(0) / 127
+    assert ((small.books - table.books).abs() <= step * (0.5 + 127 / 2048) + 127 * 2**-25).all()
+    assert small.size_bytes() == table.size_bytes() - 256 * 6 + 2 * 6

@@ -25,6 +25,7 @@ RECIPES = {
     "codes": Recipe((Codes(4, 4),)),
     "codes_solved": Recipe((Codes(4, 4, solves=0),)),
     "codes_solved_in_groups": Recipe((Codes(4, 4, solves=1, rare_share=0.5, rare_bytes=2),)),
+    "codes_of_small_books": Recipe((Codes(4, 4, rare_share=0.5, rare_bytes=2, solves=0, book_bits=8),)),
     "codes_learned": Recipe((Codes(4, 4, epochs=1, rare_share=0.5, rare_bytes=2),)),
     "prune_distil_quantise": Recipe((Columns(8), Distil(1), Codes(3, 3))),
     "distil_prune_quantise": Recipe((Distil(1), Columns(12), Bits(4))),
@@ -51,6 +52,13 @@ def test_a_recipe_is_plain_values_and_back(name: str) -> None:
 def test_columns_that_went_are_gone(model: FactorModel, train: Interactions) -> None:
     small = Recipe((Columns(8), Bits(4))).apply(model, train)
     assert small.size_bytes() == (USERS + ITEMS) * (4 + 4) + 2 * 8 + 4 * ITEMS
+
+
+def test_books_of_8_bits_are_half_of_those_of_16_and_rank_alike(model: FactorModel, train: Interactions) -> None:
+    large, small = (Recipe((Codes(4, 4, book_bits=bits),)).apply(model, train) for bits in (16, 8))
+    assert large.size_bytes() - small.size_bytes() == 2 * (256 * WIDTH - 2 * WIDTH)
+    users = np.arange(USERS, dtype=np.int32)
+    torch.testing.assert_close(small.score(users), large.score(users), rtol=0.05, atol=0.05)
 
 
 def test_a_larger_teacher_can_be_named(model: FactorModel, train: Interactions) -> None:

@@ -39,6 +39,19 @@ def test_rows_of_a_length_have_it() -> None:
     torch.testing.assert_close(table.float()[4], expected * 2.5 / expected.norm())
 
 
+def test_a_codebook_of_int8_has_a_scale_a_column() -> None:
+    whole = product_table(9)
+    codebook = torch.arange(-128, 128, dtype=torch.int8)[:, None].expand(256, 6).contiguous()
+    scale = torch.tensor([1.0, 0.5, 0.0, 2.0, 3.0, 4.0]).half()
+    table = ProductTable(whole.codes, codebook, WIDTHS, codebook_scale=scale)
+    expected = [
+        [(int(row[part]) - 128) * float(scale[column]) for column, part in enumerate((0, 1, 1, 1, 2, 2))]
+        for row in whole.codes
+    ]
+    assert table.float().tolist() == expected
+    assert table.size_bytes() == whole.size_bytes() - 256 * 6 + 2 * 6
+
+
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_packed_rows_are_dequantised(bits: int) -> None:
     rows = quantize_rows(torch.randn(7, 5), bits, symmetric=bits != 2)
@@ -136,6 +149,12 @@ def test_what_does_not_fit_is_refused() -> None:
         ProductTable(good.codes, good.codebook, (3, 3))
     with pytest.raises(ValueError, match=r"expected a codebook of shape \[256, 7\]"):
         ProductTable(good.codes, good.codebook, (1, 3, 3))
+    with pytest.raises(TypeError, match=r"or in int8 with a scale, got torch\.uint8 and torch\.int8 without a scale"):
+        ProductTable(good.codes, good.codebook.to(torch.int8), WIDTHS)
+    with pytest.raises(TypeError, match=r"torch\.float16 with a scale"):
+        ProductTable(good.codes, good.codebook, WIDTHS, codebook_scale=torch.ones(6).half())
+    with pytest.raises(ValueError, match=r"codebook_scale of shape \[6\] in float16, got \[5\]"):
+        ProductTable(good.codes, good.codebook.to(torch.int8), WIDTHS, codebook_scale=torch.ones(5).half())
     with pytest.raises(ValueError, match="finite length"):
         ProductTable(good.codes, good.codebook, WIDTHS, float("nan"))
     with pytest.raises(ValueError, match="expected a table of 1 rows, or of 1 for all, for group 1, got 3"):

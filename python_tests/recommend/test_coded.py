@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
+from gnas_ext.compress.product import small_books
 from gnas_ext.errors import InputError
 from gnas_ext.models import CodedModel
 from gnas_ext.models.coded import in_floats
@@ -61,6 +63,19 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path: Path, name: str, change: 
         found[name] = change(found.get(name))
     with pytest.raises(InputError, match=message):
         coded_model(Tensors(tmp_path / "model.safetensors", found), SEEN, ITEMS)
+
+
+def test_codebooks_of_8_bits_are_stored_and_checked(tmp_path: Path) -> None:
+    model = small_books(make_coded())
+    found = {name: tensor.numpy() for name, tensor in coded_tensors(model, SEEN).items()}
+    assert found["user.codebook"].dtype == np.int8
+    path = tmp_path / "model.safetensors"
+    assert torch.equal(coded_model(Tensors(path, found), SEEN, ITEMS).user.float(), model.user.float())
+    with pytest.raises(InputError, match="codebook_scale: expected finite numbers"):
+        coded_model(Tensors(path, found | {"user.codebook_scale": found["user.codebook_scale"] * np.nan}), SEEN, ITEMS)
+    without = {name: array for name, array in found.items() if name != "user.codebook_scale"}
+    with pytest.raises(InputError, match=r"user: .*int8 without a scale"):
+        coded_model(Tensors(path, without), SEEN, ITEMS)
 
 
 def test_codes_answer_as_the_floats_that_they_stand_for(tmp_path: Path) -> None:
