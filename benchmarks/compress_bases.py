@@ -69,7 +69,9 @@ class Bases:
             start = time.perf_counter()
             train = self.part(which)
             models = [
-                self._trained(which, seed) if name == TRAINED else build(part, train, seed=seed).model
+                self._trained(which, seed)
+                if name == TRAINED
+                else build(part, train, epochs=int(part.get("epochs", 1)), seed=seed).model
                 for name, part in self.parts.items()
             ]
             teacher = Mixture(tuple(models), tuple(weights.values()))

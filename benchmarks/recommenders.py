@@ -91,6 +91,7 @@ FACTORS = {"family": "matrix_factorization", "dim": 64, "unseen_weight": 0.1, "r
 # Of what is distilled: options of `solve_rows`.
 HOW = ("rounds", "ridge", "top")
 TAUGHT = {"family": "distilled", "embeddings": 1.0}
+WIDE = {"family": "mixture", "wide": 1.0, "embeddings": 0.5}
 POINTS: Mapping[str, Point] = {
     "gf-cf": Point("GF-CF", {"": [GF_CF]}, {"gowalla": (0.1849, 0.1518), "yelp2018": (0.0697, 0.0571)}),
     "chebycf": Point("ChebyCF", {"": [CHEBYCF]}, {"gowalla": (0.1941, 0.1616)}),
@@ -113,10 +114,9 @@ POINTS: Mapping[str, Point] = {
     "ials": Point("iALS, 64 floats", {"": each(FACTORS, regularization=[3.1622776601683795, 10.0])}, {}),
     "embeddings": Point(
         "LightGCN, 64 floats, softmax over all items, prior",
-        {"gowalla": each(MULTINOMIAL, temperature=[0.1, 0.12]), "": [MULTINOMIAL]},
+        {"gowalla": each(MULTINOMIAL, temperature=[0.1, 0.12]), "": each(MULTINOMIAL, temperature=[0.12, 0.15])},
         {"gowalla": (0.182, 0.1547), "yelp2018": (0.0653, 0.0532)},
         3,
-        "as on gowalla",
     ),
     "rows-float32": Point(
         "No hops, 64 floats, sampled softmax, row-wise Adagrad",
@@ -129,13 +129,12 @@ POINTS: Mapping[str, Point] = {
         {},
     ),
     "mixture": Point(
-        "Turbo-CF, on Yelp2018 also GF-CF, and the embeddings",
+        "Turbo-CF and the embeddings",
         {
             "": each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.5, 1.0]}),
             "yelp2018": [
-                *each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.5, 1.0]}),
-                *each({"family": "mixture", "embeddings": 1.0}, **{"gf-cf": [0.5, 1.0]}),
-                {"family": "mixture", "embeddings": 1.0, "turbo-cf": 0.5, "gf-cf": 0.5},
+                *each({"family": "mixture", "embeddings": 1.0}, **{"turbo-cf": [0.125, 0.25, 0.5]}),
+                {"family": "mixture", "embeddings": 1.0, "gf-cf": 0.25},
             ],
         },
         {},
@@ -147,11 +146,23 @@ POINTS: Mapping[str, Point] = {
         {},
         3,
     ),
+    "wide": Point(
+        "The embeddings in 256 floats", {"": [{**MULTINOMIAL, "dim": 256}]}, {}, 3, "as 64 floats on gowalla"
+    ),
+    "wide-mixture": Point(
+        "Both embeddings and Turbo-CF, or ChebyCF on gowalla",
+        {
+            "gowalla": each(WIDE, chebycf=[0.25, 0.5]),
+            "yelp2018": each(WIDE, embeddings=[0.5, 1.0], **{"turbo-cf": [0.1, 0.2]}),
+        },
+        {},
+        3,
+    ),
     "distilled": Point(
-        "The embeddings, taught by their mixture with a filter",
+        "The embeddings, taught by a mixture with a filter",
         {
             "": each({**TAUGHT, "chebycf": 0.5}, ridge=[0.3, 1.0], top=[0.0, 0.25]),
-            "yelp2018": each({**TAUGHT, "turbo-cf": 0.5}, ridge=[0.3, 1.0], top=[0.0, 0.25]),
+            "yelp2018": each({**WIDE, "family": "distilled", "turbo-cf": 0.1}, ridge=[0.1, 0.3], top=[0.0, 0.25]),
         },
         {},
         3,
