@@ -1,6 +1,7 @@
-"""Was it luck? The best trials of a search are trained again with other seeds, and chosen among by their means.
+"""Was it luck? The best trials of a search are trained and judged again, and chosen among by their means.
 
-Among the best, the order on validation is mostly noise: one run of each says little about which is better.
+Among the best, the order on validation is mostly noise: one run of each says little about which is better. So each is
+trained with other seeds, and each of these is judged on another part of the log.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Finalist:
 
     Attributes:
         trial: of the search.
-        scores: validation NDCG, the search's own first.
+        scores: NDCG, the search's own on validation first; the others, from other parts of the log, in its unit: such
+            that the mean of all finalists is the same on each part.
     """
 
     trial: Trial
@@ -96,11 +98,12 @@ def play(
 ) -> list[Finalist]:
     """Evaluates the trials again, once an objective; all of them with the first objective, then with the next.
 
-    A round in which one was not reached, or failed, does not count for any.
+    A round in which one was not reached, or failed, does not count for any. One part of a log is harder than another,
+    so the scores of a round are brought to the mean that the trials had in the search.
 
     Args:
         trials: of the search.
-        objectives: each with a seed of its own; values as in the search.
+        objectives: each with a seed and a part of the log of its own; values as in the search.
         minutes: that are left; None for no limit.
         journal: file to which each run is appended; one that is there is gone on with, or begun anew where it is of
             other finalists, as when a search went on after its finals.
@@ -133,11 +136,15 @@ def play(
         journal.unlink()
         runs = run()
     scores = {(run.genotype["round"], run.genotype["finalist"]): run.values[0] for run in runs.complete}
-    counted = [turn for turn in rounds if all((turn, place) in scores for place in range(len(trials)))]
-    return [
-        Finalist(trial, (trial.values[0], *(scores[turn, place] for turn in counted)))
-        for place, trial in enumerate(trials)
-    ]
+    places = range(len(trials))
+    level = statistics.fmean(trial.values[0] for trial in trials)
+    counted: list[list[float]] = []
+    for turn in rounds:
+        if all((turn, place) in scores for place in places):
+            own = [scores[turn, place] for place in places]
+            unit = level / statistics.fmean(own) if any(own) else 1.0
+            counted.append([score * unit for score in own])
+    return [Finalist(trial, (trial.values[0], *(one[place] for one in counted))) for place, trial in enumerate(trials)]
 
 
 class Rerun:

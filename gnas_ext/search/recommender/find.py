@@ -91,7 +91,7 @@ def find(
     k: int = 20,
     epochs: int = 60,
     population: int = 12,
-    finalists: int = 3,
+    finalists: int = 5,
     seeds: int = 3,
     fidelities: Sequence[float] = (),
     limits: Limits | None = None,
@@ -122,7 +122,8 @@ def find(
         epochs: of training a trial at most; early stopping usually ends it sooner.
         population: how many of the best have children; see `evolve`.
         finalists: how many of the best are trained again to choose among them by their means (see `finals`).
-        seeds: with how many seeds those are trained, the search's own included; 1 for no finals.
+        seeds: with how many seeds those are trained, the search's own included; 1 for no finals. Each other seed is
+            judged on another part of the log (see `other_part`).
         fidelities: for successive halving (see `evolve`): a trial of fidelity f trains on the touches of sqrt(f) of the
             users, for sqrt(f) of the passes.
         limits: bytes and milliseconds a user that the model may cost at most: the choice is among trials that keep to
@@ -185,9 +186,11 @@ def find(
     with shared(split, ray is not None, options | {"seed": seed}) if away else nullcontext() as sent:
 
         def objective(number: int) -> Objective | SharedObjective:
-            """With a seed of its own: 0 for the search's."""
+            """With a seed and a part of the log to judge by of its own: 0 for the search's."""
             own = seed + number * _SEEDS_APART
-            return sent.seeded(own) if sent else Objective(split, **options, seed=own, on_epoch=on_epoch)
+            if sent:
+                return sent.seeded(own, number)
+            return Objective(split, **options, seed=own, window=number, on_epoch=on_epoch)
 
         where: dict[str, Any] = {
             "directions": [DIRECTIONS[goal] for goal in goals],
@@ -222,7 +225,8 @@ def find(
                 minutes=left,
                 journal=None if journal is None else _finals_journal(journal, resume),
                 on_run=None if on_rerun is None else lambda done: on_rerun(done, len(best) * (seeds - 1)),
-                context=terms | {"finalists": [trial.genotype.as_dict() for trial in best], "seed": seed},
+                context=terms
+                | {"judged by": "other parts", "finalists": [trial.genotype.as_dict() for trial in best], "seed": seed},
                 **where,
             )
     winner = choose(judged)

@@ -11,6 +11,7 @@ from gnas_ext.data.interactions import n_users
 from gnas_ext.evaluate.compare import measure
 from gnas_ext.evaluate.evaluate import evaluate
 from gnas_ext.search.recommender.build import build
+from gnas_ext.search.recommender.windows import other_part
 from gnas_ext.search.trial import Outcome
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ DIRECTIONS: Mapping[str, Direction] = {"ndcg": "maximize", "bytes": "minimize", 
 
 
 class Objective:
-    """Evaluates genotypes on the validation part of a split; test is never looked at.
+    """Evaluates genotypes on the validation part of a split, or on another one; test is never looked at.
 
     Args:
         split: training and validation.
@@ -36,6 +37,7 @@ class Objective:
         epochs, patience, seed: as in `build`.
         seconds: of training a trial at most; a trial that it cuts short says so in its attributes.
         timed: whether the attributes have "ms", milliseconds a user, also where these are no goal.
+        window: 0 for the validation part; from 1 for other parts of the log, held out likewise (see `other_part`).
         on_epoch: called after each pass of each trial.
     """
 
@@ -49,6 +51,7 @@ class Objective:
         seconds: float = math.inf,
         seed: int = 0,
         timed: bool = False,
+        window: int = 0,
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> None:
         if not goals or goals[0] != "ndcg" or any(goal not in get_args(Goal) for goal in goals):
@@ -62,6 +65,7 @@ class Objective:
         self.seed = seed
         self.timed = timed
         self.on_epoch = on_epoch
+        self._parts = other_part(split, window, seed) if window else (split.train, split.valid)
         self._samples: dict[float, tuple[Interactions, Interactions]] = {}
 
     @property
@@ -110,7 +114,7 @@ class Objective:
 
     def _sample(self, share: float) -> tuple[Interactions, Interactions]:
         """The touches of a share of the users, the same ones for all genotypes."""
-        train, valid = self.split.train, self.split.valid
+        train, valid = self._parts
         if share == 1:
             return train, valid
         if share not in self._samples:

@@ -49,9 +49,9 @@ class SharedObjective:
             self._opened = Objective(split, **self._options)
         return self._opened(genotype, fidelity)
 
-    def seeded(self, seed: int) -> SharedObjective:
-        """The same rows, with another seed."""
-        return SharedObjective(self._rows, **self._options | {"seed": seed})
+    def seeded(self, seed: int, window: int = 0) -> SharedObjective:
+        """The same rows, with another seed, judged on another part of them."""
+        return SharedObjective(self._rows, **self._options | {"seed": seed, "window": window})
 
 
 def _reopened(rows: Path | Split, options: dict[str, Any]) -> SharedObjective:

@@ -89,7 +89,9 @@ def test_each_runs_once_with_each_objective() -> None:
         on_run=done.append,
         directions=["maximize", "minimize"],
     )
-    assert [one.scores for one in finalists] == [(0.5, 14.0, 24.0), (0.25, 12.0, 22.0)]
+    # Each round is brought to the mean of the search, 0.375.
+    assert finalists[0].scores == pytest.approx((0.5, 14 * 0.375 / 13, 24 * 0.375 / 23))
+    assert finalists[1].scores == pytest.approx((0.25, 12 * 0.375 / 13, 22 * 0.375 / 23))
     assert done == [1, 2, 3, 4]
 
 
@@ -101,7 +103,14 @@ def test_a_round_that_one_failed_counts_for_none() -> None:
         journal=None,
         directions=["maximize", "minimize"],
     )
-    assert [one.scores for one in finalists] == [(0.5, 24.0), (0.25, 22.0)]
+    assert finalists[0].scores == pytest.approx((0.5, 24 * 0.375 / 23))
+    assert finalists[1].scores == pytest.approx((0.25, 22 * 0.375 / 23))
+
+
+def test_a_round_of_nothing_but_zeros_stays_so() -> None:
+    trials = [trial(0, 0.5, 1), trial(-0, 0.25, 2)]
+    finalists = play(trials, [rerun(0)], minutes=None, journal=None, directions=["maximize", "minimize"])
+    assert [one.scores for one in finalists] == [(0.5, 0.0), (0.25, 0.0)]
 
 
 def search(**options: Any) -> Found:
@@ -139,15 +148,18 @@ def test_finals_begin_anew_where_the_search_went_on_to_others(tmp_path: Path, ca
     journal, ways = tmp_path / "finals", ["maximize", "minimize"]
     first, second, third = trial(4, 0.5, 1), trial(2, 0.25, 1), trial(7, 0.75, 1)
 
-    def final(*trials: Trial, seeds: int = 1) -> list[tuple[float, ...]]:
+    def final(*trials: Trial, seeds: int = 1) -> list[int]:
         context = {"finalists": [one.genotype.as_dict() for one in trials]}
         objectives = [rerun(10 * place) for place in range(1, seeds + 1)]
         played = play(trials, objectives, minutes=None, journal=journal, context=context, directions=ways)
-        return [one.scores for one in played]
+        assert [one.scores[0] for one in played] == [one.values[0] for one in trials]
+        level, sums = mean(one.values[0] for one in trials), [sum(one.scores[1:]) for one in played]
+        assert mean(sums) == pytest.approx(seeds * level)
+        return [len(one.scores) for one in played]
 
-    assert final(first, second) == [(0.5, 14.0), (0.25, 12.0)]
-    assert final(third, first) == [(0.75, 17.0), (0.5, 14.0)]
-    assert final(third, first, seeds=2) == [(0.75, 17.0, 27.0), (0.5, 14.0, 24.0)]
+    assert final(first, second) == [2, 2]
+    assert final(third, first) == [2, 2]
+    assert final(third, first, seeds=2) == [3, 3]
     assert caplog.messages == [f"{journal}: of other finalists or seeds; these finals begin anew"] * 2
 
 
