@@ -38,8 +38,8 @@ class FinalistRow:
 
     Attributes:
         number: of the trial.
-        mean: of its NDCG@20 on validation.
-        spread: standard deviation over seeds.
+        mean: of its NDCG@20, on validation and on other parts of the log, brought to the level of validation.
+        spread: standard deviation over seeds, each judged on a part of its own.
         seeds: how many there were.
         bytes: size of the model.
     """
