@@ -98,7 +98,7 @@ POINTS: Mapping[str, Point] = {
     "turbo-cf": Point("Turbo-CF", {"gowalla": [TURBO_CF_LINEAR], "": [TURBO_CF_SECOND]}, {}),
     "rp3beta": Point(
         "RP3beta",
-        {"": each(RP3BETA, alpha=[0.4, 0.6], beta=[0.4, 0.6], neighbours=[200])},
+        {"": each(RP3BETA, alpha=[0.5, 0.8], beta=[0.3, 0.4], neighbours=[50, 100])},
         {"gowalla": (0.183, 0.152), "yelp2018": (0.067, 0.056)},
     ),
     "slim": Point(

@@ -5,8 +5,9 @@ interactive applications (RP3beta); its item–item form:
 
     W[i, j] = sum over users v of (1 / d_i)^source (1 / d_v)^user (1 / d_j)^target,   then W^power, the largest kept
 
-RP3beta is source = user = alpha, target = beta. Turbo-CF's linear filter (Park et al., 2024) is source = target =
-1 - alpha, user = 2 alpha, with its power.
+RP3beta is source = user = alpha, target = beta; `normalize` then brings each row to a sum of 1, as the implementation
+of Ferrari Dacrema et al., 2021, A troubling analysis of reproducibility and progress in recommender systems research,
+may. Turbo-CF's linear filter (Park et al., 2024) is source = target = 1 - alpha, user = 2 alpha, with its power.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from gnas_ext.graph.csr import CSR
@@ -35,6 +37,7 @@ def fit_rp3beta(
     alpha: float = 1.0,
     beta: float = 0.6,
     neighbours: int = 100,
+    normalize: bool = False,
 ) -> ItemKNN:
     """The walk of RP3beta.
 
@@ -45,12 +48,13 @@ def fit_rp3beta(
         alpha: power of each step's probability.
         beta: how much popular items are held down.
         neighbours: kept per item.
+        normalize: as in `fit_walk`.
 
     Raises:
         ValueError: neighbours below 1, or a power that is not finite.
     """
     return fit_walk(
-        train, n_users, n_items, source=alpha, user=alpha, target=beta, neighbours=neighbours, keep_self=False
+        train, n_users, n_items, source=alpha, user=alpha, target=beta, neighbours=neighbours, normalize=normalize
     )
 
 
@@ -65,6 +69,7 @@ def fit_walk(
     power: float = 1.0,
     neighbours: int = 100,
     keep_self: bool = False,
+    normalize: bool = False,
 ) -> ItemKNN:
     """The walk with a power for each node that it passes.
 
@@ -78,6 +83,7 @@ def fit_walk(
         power: of each entry of W, above 0.
         neighbours: kept per item; of equal ones those with the smaller code.
         keep_self: whether an item is among its own neighbours.
+        normalize: whether what is kept of an item is brought to a sum of 1, so that every touched item says as much.
 
     Raises:
         ValueError: neighbours below 1, power not above 0, or a power that is not finite.
@@ -98,6 +104,9 @@ def fit_walk(
     walk = spspmm_topk(to_users, to_items, min(neighbours, n_items), exclude_diagonal=not keep_self)
     assert walk.weight is not None
     weight = walk.weight if power == 1 else walk.weight**power
+    if normalize:
+        of_row = walk.row_index().long()
+        weight = weight / torch.zeros(n_items).index_add_(0, of_row, weight)[of_row]
     parts = (weight.numpy(), walk.indices.numpy(), walk.indptr.numpy())
     similarity = sparse.csr_array(parts, shape=walk.shape)
     similarity.sort_indices()

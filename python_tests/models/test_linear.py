@@ -56,6 +56,19 @@ def test_a_walk_is_the_product_of_its_steps(
     np.testing.assert_allclose(model.similarity.toarray(), walk**power, rtol=1e-4)
 
 
+def test_what_is_kept_of_a_row_has_a_sum_of_1_where_asked() -> None:
+    plain, normal = (
+        fit_walk(log(), USERS, ITEMS, source=0.3, user=0.7, target=0.4, power=1.4, neighbours=4, normalize=normalize)
+        for normalize in (False, True)
+    )
+    kept = plain.similarity.toarray()
+    sums = kept.sum(1, keepdims=True)
+    assert (sums == 0).any()  # of an item that nobody touched nothing is kept
+    np.testing.assert_allclose(normal.similarity.toarray(), kept / np.where(sums > 0, sums, 1), rtol=1e-5)
+    same = fit_rp3beta(log(), USERS, ITEMS, alpha=0.9, beta=0.2, neighbours=3, normalize=True).similarity
+    np.testing.assert_allclose(same.sum(1), (sums[:, 0] > 0).astype(float), rtol=1e-5)
+
+
 def test_rp3beta_is_a_walk_of_which_the_best_is_kept() -> None:
     matrix = touched(log())
     of_user, of_item = np.maximum(matrix.sum(1), 1), np.maximum(matrix.sum(0), 1)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 FAMILIES = ("graph_filter", "rp3beta", "walk", "slim", "ease")
 _LOW: Conditions = {"rank": [64, 128, 256, 512]}
 
-# Published points, on the grid of the space; Turbo-CF's are those of its README for Gowalla and Yelp2018.
+# Published points, on the grid of the space; Turbo-CF's are those of its README for Gowalla and Yelp2018. RP3beta's are
+# good ones on Gowalla's validation part, for none are published with its figures.
 GF_CF: Mapping[str, Any] = {
     "family": "graph_filter",
     "response": "monomial",
@@ -71,7 +72,9 @@ TURBO_CF_SECOND: Mapping[str, Any] = {
     "exponent": 0.0,
     "rank": 0,
 }
-RP3BETA: Mapping[str, Any] = {"family": "rp3beta", "alpha": 1.0, "beta": 0.6, "neighbours": 100}
+RP3BETA: Mapping[str, Any] = {"family": "rp3beta", "alpha": 0.8, "beta": 0.3, "normalize": True, "neighbours": 100}
+# What genotypes meant that were made before these genes.
+_BEFORE: Mapping[str, Any] = {"normalize": False}
 SLIM: Mapping[str, Any] = {"family": "slim", "neighbours": 100, "l1": 0.0, "l2": 100.0, "positive": False}
 EASE: Mapping[str, Any] = {"family": "ease", "l2": 100.0}
 
@@ -87,8 +90,8 @@ def training_free_space(items: int) -> SearchSpace:
         response: of a graph_filter: "monomial" lambda + square lambda^2 + cube lambda^3, "chebyshev" with order and
             flatness, or "pagerank" with hops and restart (see `models.response`).
         user_exponent, item_exponent, exponent, rank, low_weight, low_exponent: see `models.fit_graph_filter`.
-        alpha, beta: of rp3beta. source, user, target, power, keep_self: of a walk. neighbours: of both, and of slim.
-        l1, positive: of slim. l2: of slim and ease.
+        alpha, beta, normalize: of rp3beta. source, user, target, power, keep_self: of a walk.
+        neighbours: of both, and of slim. l1, positive: of slim. l2: of slim and ease.
     """
     families = [name for name in FAMILIES if name != "ease" or items <= MAX_ITEMS]
     graph = {"family": ["graph_filter"]}
@@ -115,6 +118,7 @@ def training_free_space(items: int) -> SearchSpace:
         "low_exponent": share(_LOW),
         "alpha": Float(0.2, 2.0, levels=19, when={"family": ["rp3beta"]}),
         "beta": share({"family": ["rp3beta"]}),
+        "normalize": Categorical([False, True], when={"family": ["rp3beta"]}),
         "source": Float(0.0, 1.4, levels=15, when=walk),
         "user": Float(0.0, 1.4, levels=15, when=walk),
         "target": Float(0.0, 1.4, levels=15, when=walk),
@@ -157,7 +161,7 @@ def build_training_free(genotype: Mapping[str, Any], train: Interactions, seed: 
             refuse_if_large(items)
         except InputError as error:
             raise InputError(f"gene 'family': {error}") from None
-    found = training_free_space(items).genotype(genotype)
+    found = training_free_space(items).genotype({**_BEFORE, **genotype})
     options: dict[str, Any] = {name: value for name, value in found.items() if name != "family"}
     match found["family"]:
         case "graph_filter":

@@ -46,7 +46,7 @@ def test_every_genotype_can_be_built() -> None:
 @pytest.mark.parametrize(
     ("genotype", "fit", "options"),
     [
-        (module.RP3BETA, fit_rp3beta, {"alpha": 1.0, "beta": 0.6, "neighbours": 100}),
+        (module.RP3BETA, fit_rp3beta, {"alpha": 0.8, "beta": 0.3, "normalize": True, "neighbours": 100}),
         (module.SLIM, fit_slim, {"neighbours": 100, "l2": 100.0}),
         (module.EASE, fit_ease, {"l2": 100.0}),
         (
