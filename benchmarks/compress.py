@@ -82,12 +82,13 @@ def even(size: int) -> list[Recipe]:
     return [Recipe((codes,)) for codes in (Codes(size, size), *found)]
 
 
-def grouped(user: int, popular: int, rare: int) -> list[Recipe]:
-    """The latter with more bytes for the quarter of the items that is touched most than for the others."""
-    hows = ((1, 0.1, 0.25), (1, 0.1, 0.5), (1, 0.3, 0.1), (1, 0.1, 0.7), (1, 0.03, 0.5), (2, 0.1, 0.5))
+def grouped(*sizes: tuple[int, int, int]) -> list[Recipe]:
+    """The latter with so many bytes a user, a popular item (the quarter that is touched most), and a rare one."""
+    hows = ((0.1, 0.25), (0.1, 0.5), (0.3, 0.1), (0.3, 0.25))
     return [
-        Recipe((Codes(user, popular, solves=solves, ridge=ridge, top=top, rare_share=0.75, rare_bytes=rare),))
-        for solves, ridge, top in hows
+        Recipe((Codes(user, popular, 1, ridge, top, rare_share=0.75, rare_bytes=rare, book_bits=8),))
+        for user, popular, rare in sizes
+        for ridge, top in hows
     ]
 
 
@@ -95,8 +96,8 @@ def grouped(user: int, popular: int, rare: int) -> list[Recipe]:
 POINTS: Mapping[str, Point] = {
     "3.9x": Point("≥ 3.9×", 3.9, 0, 0.002, 16, [*even(64), Recipe((Columns(59), Solve(1, 1.0, 0.0), Bits(8)))]),
     "8x": Point("≥ 8×", 8, 0, 0.01, 8, even(30)),
-    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped(22, 32, 12)),
-    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped(17, 23, 8)),
+    "12x": Point("≥ 12×", 12, 0, 0.01, 4, grouped((23, 32, 13), (24, 32, 12), (22, 38, 12), (23, 32, 12))),
+    "16x": Point("≥ 16×", 16, 0, 0.03, 4, grouped((18, 25, 8), (17, 25, 9), (17, 27, 8))),
     "32-bytes": Point("32 bytes a node", 0, 32, None, 8, even(30)),
 }
 

@@ -5,12 +5,13 @@ The cheap option: what training with the quantiser in sight (`compress.distil` w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 from torch import Tensor
 
-from gnas_ext.compress.product import product_table
+from gnas_ext.compress.product import nearest, product_table
 from gnas_ext.compress.rotate import importance, rotate, row_length
 from gnas_ext.errors import InputError
 from gnas_ext.models.coded import CodedModel, GroupedTable, PackedTable, pack_groups
@@ -137,8 +138,13 @@ def product_quantize(model: FactorModel, user_parts: int, item_parts: int, seed:
 
 
 def prior_table(prior: Tensor) -> Rows:
-    """A prior, float32 [n_items], in a byte an item."""
-    return product_table(prior[:, None], 1)
+    """A prior, float32 [n_items], in a byte an item.
+
+    Codewords are found among its different values, each counted once: a log popularity has few, and those of the most
+    popular items, which many lists have, would be lost among so many rare ones.
+    """
+    table = product_table(torch.unique(prior)[:, None], 1)
+    return replace(table, codes=nearest(prior[:, None], table.books, table.widths, torch.ones(1)))
 
 
 def _check(x: Tensor) -> None:

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gnas_ext.compress import degree_groups, product_quantize, quantize_groups, quantize_model, quantize_table
+from gnas_ext.compress import (
+    degree_groups,
+    prior_table,
+    product_quantize,
+    quantize_groups,
+    quantize_model,
+    quantize_table,
+)
 from gnas_ext.errors import InputError
 from gnas_ext.models import CodedModel, FactorModel, Table
 from gnas_ext.ops.quantize_rows import dequantize_rows, quantize_rows
@@ -122,6 +129,16 @@ def test_a_model_of_few_bits_keeps_its_prior() -> None:
     assert model.prior is not None
     assert torch.equal(small.prior.float()[:, 0], model.prior)
     assert small.size_bytes() == (6 + 9) * (8 + 4) + 2 * 8 + 9 * 4
+
+
+def test_a_prior_keeps_its_most_popular_items() -> None:
+    """A few large values among very many small ones."""
+    degree = torch.cat([torch.randint(1, 40, (20_000,)), torch.arange(100, 1500, 3)])
+    prior = degree.float().log()
+    found = prior_table(prior).float()[:, 0]
+    assert float((found - prior).abs().max()) < 0.02
+    few = torch.arange(1, 41).float().log().repeat(100)
+    torch.testing.assert_close(prior_table(few).float()[:, 0], few, rtol=0, atol=2e-3)  # but for float16
 
 
 def test_product_codes_keep_the_length_of_rows_and_nearly_the_scores() -> None:
