@@ -150,9 +150,8 @@ void run(const char* op, TopkScoresArgs a, int64_t chunk) {
   Memory codes;
   if (worth_screening(a)) {
     const int64_t of_items = (codes_bytes(a.items_count, a.width) + 63) / 64 * 64;
-    codes = memory(of_items + codes_bytes(a.rows, a.width));
-    GNAS_CHECK(codes != nullptr, op, ": not enough memory");
-    a.item_codes = codes_of(a.items, a.items_count, a.width, codes.get());
+    codes = memory(of_items + codes_bytes(a.rows, a.width));  // without it, all scores are computed
+    if (codes != nullptr) a.item_codes = codes_of(a.items, a.items_count, a.width, codes.get());
     if (a.item_codes.codes != nullptr)
       a.user_codes = codes_of(a.users, a.rows, a.width, static_cast<char*>(codes.get()) + of_items);
   }
