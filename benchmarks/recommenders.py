@@ -150,10 +150,13 @@ POINTS: Mapping[str, Point] = {
         "The embeddings in 256 floats", {"": [{**MULTINOMIAL, "dim": 256}]}, {}, 3, "as 64 floats on gowalla"
     ),
     "wide-mixture": Point(
-        "Both embeddings and Turbo-CF, or ChebyCF on gowalla",
+        "Both embeddings, or the wide ones, and Turbo-CF; ChebyCF on gowalla",
         {
             "gowalla": each(WIDE, chebycf=[0.25, 0.5]),
-            "yelp2018": each(WIDE, embeddings=[0.5, 1.0], **{"turbo-cf": [0.1, 0.2]}),
+            "yelp2018": [
+                *each({"family": "mixture", "wide": 1.0}, **{"turbo-cf": [0.05, 0.1]}),
+                *each(WIDE, **{"turbo-cf": [0.1, 0.2]}),
+            ],
         },
         {},
         3,
@@ -162,7 +165,9 @@ POINTS: Mapping[str, Point] = {
         "The embeddings, taught by a mixture with a filter",
         {
             "": each({**TAUGHT, "chebycf": 0.5}, ridge=[0.3, 1.0], top=[0.0, 0.25]),
-            "yelp2018": each({**WIDE, "family": "distilled", "turbo-cf": 0.1}, ridge=[0.1, 0.3], top=[0.0, 0.25]),
+            "yelp2018": each(
+                {**WIDE, "family": "distilled", "turbo-cf": 0.1}, rounds=[2], ridge=[0.01, 0.03, 0.1], top=[0.25, 0.5]
+            ),
         },
         {},
         3,
