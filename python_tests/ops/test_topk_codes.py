@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from gnas_ext import _C, CSR, ops
 from gnas_ext.ops import reference
+from python_tests.emulated import EMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(EMULATED, reason="CUDA has no codes")
 
 ROWS, ITEMS = 300, 3000
 
