@@ -2,8 +2,8 @@
 
     python -m benchmarks.compress --data ../shared/data --sets gowalla --points 16x --seeds 0
 
-The base is the point `distilled` of `benchmarks.recommenders`, made as there: trained, then taught by its mixture with
-a filter. A point is a number of bytes with its candidates: recipes of `gnas_ext.compress`, whose students have the
+The base is the point `distilled` of `benchmarks.recommenders`, made as there: trained, then taught by a mixture with a
+filter. A point is a number of bytes with its candidates: recipes of `gnas_ext.compress`, whose students have the
 base's own teacher. Each is applied to the base of training alone and ranked on validation; the best NDCG@20 within the
 bytes is taken, applied to the base of training and validation, and ranked on test, once. The choice is made with the
 first seed. Beside it stand a float32 model of about as many bytes, trained and taught alike; the largest weights of the
@@ -214,7 +214,7 @@ def compare(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequenc
 
 
 def untrained(recipe: Recipe) -> Recipe:
-    """The nearest codes where a recipe has better ones: of one size, no more bytes in all."""
+    """The nearest codes where a recipe has better ones: of one size, about as many bytes in all."""
     return Recipe(
         tuple(
             Codes(step.user_bytes, int(step.item_bytes + step.rare_share * (step.rare_bytes - step.item_bytes)))

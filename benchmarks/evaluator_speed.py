@@ -1,7 +1,11 @@
 """How much faster is a full-rank evaluation than RecBole's?
 
-    pip install --target rivals --no-deps recbole==1.2.1  # and what it imports, for it asks for an old ray
+    R="recbole==1.2.1 colorlog==4.7.2 colorama==0.4.4 absl-py cloudpickle joblib narwhals pandas python-dateutil"
+    R="$R pytz scikit-learn six tabulate tensorboard texttable thop threadpoolctl tqdm tzdata"
+    pip install --target rivals --no-deps $R
     PYTHONPATH=rivals python -m benchmarks.evaluator_speed --data ../shared/data/gowalla
+
+By name, for RecBole asks for a ray that is years old; its evaluator needs none.
 
 Recall and NDCG at 20 of all test users of a log from two tables of 64 random floats: `evaluate` beside what RecBole's
 trainer does of a batch (scores by matmul, -inf on the padding and on what was seen, its `Collector`), and its
@@ -22,18 +26,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gnas_ext.data.interactions import n_items, n_users
+from benchmarks.ranking_speed import K, random_tables
 from gnas_ext.data.split_files import read_split
 from gnas_ext.evaluate import SeenItems, evaluate
 from gnas_ext.evaluate.evaluate import judged_users
-from gnas_ext.models.factors import FactorModel, Table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.data.interactions import Interactions
+    from gnas_ext.models.factors import FactorModel
 
-K, WIDTH = 20, 64
 CONFIG = {
     "eval_args": {"mode": "full"},
     "topk": [K],
@@ -47,9 +50,8 @@ class RecBole:
     """Its evaluation of two tables; items begin at 1, for 0 is its padding."""
 
     def __init__(self, model: FactorModel, train: Interactions, test: Interactions, block: int) -> None:
-        self.user = model.user.float()
-        item = model.item.float()
-        self.item = torch.cat([torch.zeros(1, WIDTH), item])
+        self.user = model.user.rows
+        self.item = torch.cat([torch.zeros(1, model.item.width), model.item.rows])
         users = judged_users(model.n_users, train, test)
         seen, held = (SeenItems.from_interactions(part, model.n_users) for part in (train, test))
         self.batches = [
@@ -86,9 +88,7 @@ def main() -> None:
     vars(np)["float"] = float  # a name that numpy 1.24 dropped, and that its NDCG asks for
     split = read_split(*(given.data / f"{part}.txt" for part in ("train", "valid", "test")))
     train, test = split.train_and_valid, split.test
-    generator = torch.Generator().manual_seed(0)
-    user, item = (torch.randn(rows(train), WIDTH, generator=generator) for rows in (n_users, n_items))
-    model = FactorModel(Table(user), Table(item))
+    model = random_tables(train)
     rival = RecBole(model, train, test, given.block)
     rival()  # its imports
     took: dict[str, list[float]] = {"ours": [], "RecBole": []}

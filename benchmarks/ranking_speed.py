@@ -33,17 +33,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gnas_ext.data.interactions import Interactions
+
 K, BLOCK, WIDTH = 20, 1024, 64
 SIDES = ("ours", "torch")
+
+
+def random_tables(train: Interactions) -> FactorModel:
+    """Rows of 64 floats for the users and items of a log."""
+    generator = torch.Generator().manual_seed(0)
+    user, item = (torch.randn(rows(train), WIDTH, generator=generator) for rows in (n_users, n_items))
+    return FactorModel(Table(user), Table(item))
 
 
 def sides(data: Path) -> dict[str, Callable[[], NDArray[np.int32]]]:
     """What ranks all users of a data set, by name."""
     train = read_split(*(data / f"{part}.txt" for part in ("train", "valid", "test"))).train_and_valid
-    generator = torch.Generator().manual_seed(0)
-    user, item = (torch.randn(rows(train), WIDTH, generator=generator) for rows in (n_users, n_items))
-    seen = SeenItems.from_interactions(train, n_users(train))
-    model, everyone = FactorModel(Table(user), Table(item)), np.arange(len(user), dtype=np.int32)
+    model = random_tables(train)
+    user, item, everyone = model.user.rows, model.item.rows, np.arange(model.n_users, dtype=np.int32)
+    seen = SeenItems.from_interactions(train, model.n_users)
 
     def ours() -> NDArray[np.int32]:
         return top_k(model, everyone, K, seen)

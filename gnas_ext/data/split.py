@@ -68,8 +68,8 @@ def temporal_split(log: Log, valid: float = 0.1, test: float = 0.2) -> Split:
     order = np.argsort(log_time, kind="stable")
     time = log_time[order]
     n = len(time)
-    test_from = _cut(time, n - _count(test, n)) if test else n
-    valid_from = _cut(time, max(test_from - _count(valid, n), 0)) if valid else test_from
+    test_from = cut_in_time(time, n - _count(test, n)) if test else n
+    valid_from = cut_in_time(time, max(test_from - _count(valid, n), 0)) if valid else test_from
     parts = np.split(order, [valid_from, test_from])
     for name, share, part in zip(("training", "validation", "test"), (1, valid, test), parts, strict=True):
         if share and not len(part):
@@ -186,8 +186,8 @@ def _count(share: float, n: int) -> int:
     return max(math.ceil(share * n - 1e-6), 1)
 
 
-def _cut(time: NDArray[np.int64], at: int) -> int:
-    """The first row of the time at row `at`."""
+def cut_in_time(time: NDArray[np.int64], at: int) -> int:
+    """The first row of the time at row `at`, of rows in order of time: a cut there keeps those of one time together."""
     return int(np.searchsorted(time, time[min(at, len(time) - 1)], side="left"))
 
 

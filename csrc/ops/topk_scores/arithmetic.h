@@ -156,6 +156,12 @@ struct Pairs : Codes {
 struct Quads : Codes {
   static constexpr int kPerUnit = 4;
 
+  // Where a user's sums begin.
+  static GNAS_INLINE int32_t start_of(const int8_t* user, int64_t width) {
+    int32_t sum = 0;
+    for (int64_t f = 0; f < width; ++f) sum += user[f];
+    return -128 * sum;
+  }
   static GNAS_INLINE Sums load_units(const int8_t* from) {
     Sums codes;
     __builtin_memcpy(&codes, from, sizeof codes);

@@ -1,8 +1,10 @@
 #include "core/vector.h"
 #include "ops/topk_scores/arithmetic.h"
 #include "ops/topk_scores/codes.h"
-#include "ops/topk_scores/keys.h"
+#include "ops/topk_scores/settle.h"
+#include "ops/topk_scores/squares.h"
 #include "ops/topk_scores/topk_scores.h"
+#include "ops/topk_scores/users.h"
 
 namespace gnas::GNAS_ISA {
 namespace {
@@ -15,161 +17,6 @@ constexpr int kSmallTile = 4;
 template <class M>
 constexpr int kPanel = kVectors * Lanes<typename M::Score>::count;  // items a panel
 
-// What is known of a user so far.
-template <class S>
-struct State {
-  S filter;  // scores (of int8 rows: before the user's scale) that are not above cannot be among the best
-  S bar;     // the worst of the best k, once there are k
-  float scale;
-  int32_t start;  // where the sums begin
-  int64_t count;  // keys
-  bool has_nan;
-  Key<S>* keys;
-};
-
-// Items of a user that codes could not rule out, for as many scores as a register has lanes.
-struct Waiting {
-  int32_t items[Lanes<float>::count];
-  int32_t count;
-};
-
-template <class M>
-struct Work {
-  using S = typename M::Score;
-  const TopkScoresArgs& a;
-  int64_t first_user;
-  int64_t end_item;
-  State<S>* states;
-  Waiting* waiting;  // one a user, where codes are looked at first
-};
-
-// Is it in the user's row of what is left out?
-template <class I>
-bool contains(const TopkScoresArgs& a, int64_t user, int64_t item) {
-  const I* indptr = static_cast<const I*>(a.exclude_indptr);
-  const I* indices = static_cast<const I*>(a.exclude_indices);
-  int64_t low = indptr[user];
-  int64_t high = indptr[user + 1];
-  const int64_t end = high;
-  while (low < high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (static_cast<int64_t>(indices[middle]) < item)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < end && static_cast<int64_t>(indices[low]) == item;
-}
-
-GNAS_INLINE bool excluded(const TopkScoresArgs& a, int64_t user, int64_t item) {
-  if (a.exclude_indptr == nullptr) return false;
-  return a.wide_index ? contains<int64_t>(a, user, item) : contains<int32_t>(a, user, item);
-}
-
-// A number that is not above whatever, times the user's scale, rounds to more than the bar.
-GNAS_INLINE float before_scale(float bar, float scale) {
-  constexpr float kMost = 3.4e38f;
-  if (!(scale > 0)) return scale == 0 && bar >= 0 ? kMost : -__builtin_inff();
-  const double exact = (static_cast<double>(bar) - 1e-44) / static_cast<double>(scale);
-  const double lower = exact - (exact < 0 ? -exact : exact) * 1e-6 - 1e-44;
-  return lower > static_cast<double>(kMost) && bar < __builtin_inff() ? kMost : static_cast<float>(lower);
-}
-
-template <class S>
-void set_bar(State<S>& state, S bar, bool scaled) {
-  state.bar = state.filter = bar;
-  if constexpr (sizeof(S) == 4)
-    if (scaled) state.filter = before_scale(bar, state.scale);
-}
-
-// Keeps the best, and a bar for what comes.
-template <class S>
-__attribute__((noinline)) void keep_best(State<S>& state, int64_t keep, bool scaled) {
-  select_largest(state.keys, state.count, keep);
-  Key<S> worst = state.keys[0];
-  for (int64_t c = 1; c < keep; ++c)
-    if (state.keys[c] < worst) worst = state.keys[c];
-  state.count = keep;
-  set_bar(state, score_of(worst), scaled);
-}
-
-template <class S>
-GNAS_INLINE void take(const TopkScoresArgs& a, State<S>& state, Key<S> key, bool scaled) {
-  if (a.in_order()) {
-    insert(state.keys, a.keep, key);
-    state.count += state.count < a.keep;
-    if (state.count == a.keep) set_bar(state, score_of(state.keys[a.keep - 1]), scaled);
-  } else {
-    state.keys[state.count++] = key;
-    if (state.count == a.capacity()) keep_best(state, a.keep, scaled);
-  }
-}
-
-// One round of a transposition: squares of kApart lanes beside the diagonal change places.
-template <class S, int kApart>
-GNAS_INLINE void swap_squares(IntVector<S> (&v)[Lanes<S>::count]) {
-  constexpr int kLanes = Lanes<S>::count;
-  IntVector<S> upper{};
-  IntVector<S> lower{};
-  for (int lane = 0; lane < kLanes; ++lane) {
-    upper[lane] = (lane & kApart) == 0 ? lane : kLanes + lane - kApart;
-    lower[lane] = (lane & kApart) == 0 ? lane + kApart : kLanes + lane;
-  }
-  unrolled<kLanes>([&](auto i) GNAS_INLINED {
-    if constexpr ((i & kApart) == 0) {
-      const IntVector<S> first = v[i];
-      v[i] = __builtin_shuffle(first, v[i + kApart], upper);
-      v[i + kApart] = __builtin_shuffle(first, v[i + kApart], lower);
-    }
-  });
-  if constexpr (kApart > 1) swap_squares<S, kApart / 2>(v);
-}
-
-#if defined(__AVX512F__)
-// Products of some columns, those of a whole register or fewer, for an item a lane.
-template <bool kWhole>
-GNAS_INLINE void add_features(const float* const* rows, const float* user, int64_t first, int64_t count,
-                              Vector<float>& sums) {
-  constexpr int kLanes = Lanes<float>::count;
-  IntVector<float> units[kLanes];
-  for (int lane = 0; lane < kLanes; ++lane) {
-    units[lane] = IntVector<float>{};
-    if constexpr (kWhole)
-      units[lane] = Floats<float>::load_units(rows[lane] + first);
-    else
-      __builtin_memcpy(&units[lane], rows[lane] + first, static_cast<size_t>(count) * sizeof(float));
-  }
-  swap_squares<float, kLanes / 2>(units);
-  if constexpr (kWhole)
-    unrolled<kLanes>([&](auto i) GNAS_INLINED { sums = Floats<float>::add(sums, units[i], user[first + i]); });
-  else
-    for (int64_t i = 0; i < count; ++i) sums = Floats<float>::add(sums, units[i], user[first + i]);
-}
-
-// Scores in float32, summed as a tile does, of the items that wait; in ascending order, as they came.
-__attribute__((noinline)) void settle(const Work<Screened>& work, int64_t row) {
-  constexpr int kLanes = Lanes<float>::count;
-  const TopkScoresArgs& a = work.a;
-  Waiting& waiting = work.waiting[row];
-  if (waiting.count == 0) return;
-  State<float>& state = work.states[row];
-  const float* user = static_cast<const float*>(a.users) + (work.first_user + row) * a.width;
-  const float* rows[kLanes];
-  for (int lane = 0; lane < kLanes; ++lane)  // lanes without an item are not looked at
-    rows[lane] = static_cast<const float*>(a.items) + waiting.items[lane < waiting.count ? lane : 0] * a.width;
-  Vector<float> sums{};
-  int64_t f = 0;
-  for (; f + kLanes <= a.width; f += kLanes) add_features<true>(rows, user, f, kLanes, sums);
-  if (f < a.width) add_features<false>(rows, user, f, a.width - f, sums);
-  for (int lane = 0; lane < waiting.count; ++lane) {
-    const int64_t item = waiting.items[lane];
-    if (!(sums[lane] > state.bar) || excluded(a, work.first_user + row, item)) continue;
-    take(a, state, key_of(sums[lane], item), true);
-  }
-  waiting.count = 0;
-}
-#endif
-
 // The few scores of a user and a panel that are above the filter. Items come in ascending order: one that equals the
 // bar is behind all that made it.
 template <class M>
@@ -181,19 +28,19 @@ GNAS_INLINE void offer(const Work<M>& work, int64_t row, uint32_t mask, const ty
   do {
     const int lane = __builtin_ctz(mask);
     if (first_item + lane >= work.end_item) return;
-    const int64_t item = a.allow != nullptr ? a.allow[first_item + lane] : first_item + lane;
+    const auto item = [&]()
+                          GNAS_INLINED { return a.allow != nullptr ? a.allow[first_item + lane] : first_item + lane; };
     if constexpr (M::kScreened) {
       Waiting& waiting = work.waiting[row];
-      waiting.items[waiting.count++] = static_cast<int32_t>(item);
+      waiting.items[waiting.count++] = static_cast<int32_t>(item());
       if (waiting.count == Lanes<float>::count) settle(work, row);
-      continue;
+    } else {
+      S score = scores[lane];
+      if constexpr (M::kScaled) score = state.scale * score;
+      if (score != score) state.has_nan = true;
+      if (!(score > state.bar) || excluded(a, work.first_user + row, item())) continue;
+      take(a, state, key_of(score, item()), M::kScaled);
     }
-    S score = scores[lane];
-    if constexpr (M::kScaled) score = state.scale * score;
-    if (score != score) state.has_nan = true;
-    if (!(score > state.bar)) continue;
-    if (excluded(a, work.first_user + row, item)) continue;
-    take(a, state, key_of(score, item), M::kScaled);
   } while ((mask &= mask - 1) != 0);
 }
 
@@ -372,61 +219,12 @@ void items_of_one(const Work<Quads>& work, const int8_t* user, int64_t item) {
 }
 #endif
 
-// Writes what is left of a user's keys, the best first.
-template <class S>
-void write_best(const TopkScoresArgs& a, int64_t user, Key<S>* keys, int64_t count, bool has_nan) {
-  S* values = static_cast<S*>(a.values) + user * a.k;
-  int64_t* columns = a.columns + user * a.k;
-  if (has_nan) count = 0;
-  if (count > a.keep) {
-    select_largest(keys, count, a.keep);
-    count = a.keep;
-  }
-  sort_descending(keys, count);
-  const S padding = has_nan ? static_cast<S>(__builtin_nanf("")) : -static_cast<S>(__builtin_inff());
-  for (int64_t c = 0; c < a.k; ++c) {
-    values[c] = c < count ? score_of(keys[c]) : padding;
-    columns[c] = c < count ? item_of(keys[c]) : -1;
-  }
-}
-
 // Where the next array of a thread's memory begins.
 template <class T>
 T* carve(char*& at, int64_t count) {
   T* const found = reinterpret_cast<T*>(at);
   at += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 64;
   return found;
-}
-
-// A range that is begun later need not collect k items anew: what k items of another one reach, an item of this one
-// must reach too; as much is enough, for it may be the smaller item. So what is kept of a range depends on who was
-// first, but never the best of all.
-template <class S>
-void begin_at_bar(const TopkScoresArgs& a, int64_t user, State<S>& state, bool scaled) {
-  const uint64_t order = __atomic_load_n(a.bars + user, __ATOMIC_RELAXED);
-  if (order != 0) set_bar(state, score_below<S>(order), scaled);
-}
-
-template <class S>
-void tell_bar(const TopkScoresArgs& a, int64_t user, S bar) {
-  const uint64_t order = order_of(bar);
-  uint64_t known = __atomic_load_n(a.bars + user, __ATOMIC_RELAXED);
-  while (known < order &&
-         !__atomic_compare_exchange_n(a.bars + user, &known, order, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-  }
-}
-
-// Users of a block before their first item; each has room for `capacity` keys.
-template <class S>
-void begin_users(const TopkScoresArgs& a, int64_t count, State<S>* states, Key<S>* keys) {
-  constexpr S kNothing = -static_cast<S>(__builtin_inff());
-  for (int64_t row = 0; row < count; ++row) {
-    State<S>& state = states[row];
-    state = {kNothing, kNothing, 1, 0, 0, false, keys + row * a.capacity()};
-    if (!a.in_order()) continue;
-    for (int64_t c = 0; c < a.capacity(); ++c) state.keys[c] = c < 8 ? ~Key<S>{0} : Key<S>{0};
-    state.keys += 8;
-  }
 }
 
 // Items from `item` on, up to work.end_item, for all users of a block.
@@ -446,25 +244,6 @@ void scan(const Work<M>& work, int64_t item, int64_t count, int64_t steps, const
         tile<M, 1>(work, row, from, panel, steps, item);
       row += size;
     }
-  }
-}
-
-// Users of a block after their last item of a range.
-template <class S>
-void end_users(const TopkScoresArgs& a, int64_t first_user, int64_t count, int64_t range, State<S>* states,
-               bool scaled) {
-  for (int64_t row = 0; row < count; ++row) {
-    State<S>& state = states[row];
-    const int64_t user = first_user + row;
-    if (a.ranges == 1) {
-      write_best<S>(a, user, state.keys, state.count, state.has_nan);
-      continue;
-    }
-    if (state.count > a.keep) keep_best(state, a.keep, scaled);
-    if (state.count == a.keep && state.bar > -static_cast<S>(__builtin_inff())) tell_bar(a, user, state.bar);
-    const int64_t place = user * a.ranges + range;
-    a.partial_count[place] = state.has_nan ? -1 : state.count;
-    __builtin_memcpy(static_cast<Key<S>*>(a.partial) + place * a.keep, state.keys, state.count * sizeof(Key<S>));
   }
 }
 
@@ -491,10 +270,7 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
     if constexpr (M::kScaled) {
       state.scale = a.user_scale[first_user + row];
       if constexpr (M::kPerUnit == 4) {
-        const auto* codes = static_cast<const int8_t*>(a.users) + (first_user + row) * a.width;
-        int32_t sum = 0;
-        for (int64_t f = 0; f < a.width; ++f) sum += codes[f];
-        state.start = -128 * sum;
+        state.start = M::start_of(M::users(a) + (first_user + row) * a.width, a.width);
       }
     }
     if (a.ranges > 1) begin_at_bar(a, first_user + row, state, M::kScaled);
@@ -541,12 +317,10 @@ void run_screened(const TopkScoresArgs& a, int64_t block, int64_t range, void* s
   scan(Work<Plain>{a, first_user, screened, states, nullptr}, first, count, a.width, users, panel);
   for (int64_t row = 0; row < count; ++row) {
     const int64_t user = first_user + row;
-    const int8_t* own = static_cast<const int8_t*>(a.user_codes.codes) + user * a.width;
-    int32_t sum = 0;
-    for (int64_t f = 0; f < a.width; ++f) sum += own[f];
     State<float>& state = states[row];
     state.scale = a.user_codes.scale[user];
-    state.start = a.user_codes.slack[user] + missed_beside(a.width) - 128 * sum;
+    state.start = Screened::start_of(Screened::users(a) + user * a.width, a.width);
+    state.start += a.user_codes.slack[user] + missed_beside(a.width);
     set_bar(state, state.bar, true);
     waiting[row].count = 0;
   }

@@ -49,7 +49,7 @@ class SharedObjective:
             self._opened = Objective(split, **self._options)
         return self._opened(genotype, fidelity)
 
-    def seeded(self, seed: int, window: int = 0) -> SharedObjective:
+    def seeded(self, seed: int, window: int) -> SharedObjective:
         """The same rows, with another seed, judged on another part of them."""
         return SharedObjective(self._rows, **self._options | {"seed": seed, "window": window})
 

@@ -73,10 +73,10 @@ TURBO_CF_SECOND: Mapping[str, Any] = {
     "rank": 0,
 }
 RP3BETA: Mapping[str, Any] = {"family": "rp3beta", "alpha": 0.8, "beta": 0.3, "normalize": True, "neighbours": 100}
-# What genotypes meant that were made before these genes.
-_BEFORE: Mapping[str, Any] = {"normalize": False}
 SLIM: Mapping[str, Any] = {"family": "slim", "neighbours": 100, "l1": 0.0, "l2": 100.0, "positive": False}
 EASE: Mapping[str, Any] = {"family": "ease", "l2": 100.0}
+# What genotypes meant that were made before these genes.
+_BEFORE: Mapping[str, Any] = {"normalize": False}
 
 
 def training_free_space(items: int) -> SearchSpace:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gnas_ext.data.split import draw
+from gnas_ext.data.split import cut_in_time, draw
 
 if TYPE_CHECKING:
     from gnas_ext.data.interactions import Interactions, Split
@@ -53,9 +53,7 @@ def _earlier(train: Interactions, valid: Interactions, number: int) -> Parts:
     for _ in range(number):
         assert train.timestamp is not None
         order = np.argsort(train.timestamp, kind="stable")
-        time = train.timestamp[order]
-        # Rows of one time stay together.
-        cut = int(np.searchsorted(time, time[max(0, len(time) - size)]))
+        cut = cut_in_time(train.timestamp[order], max(0, len(order) - size))
         if cut < 2 * size:
             break
         train, valid = train.select(np.sort(order[:cut])), train.select(np.sort(order[cut:]))
