@@ -5,7 +5,7 @@
 Ours and the rival are built and rank some of the users, by turns, in one run; medians of the turns are scaled to all
 users. The rival is what the authors' code does: `scipy.sparse.linalg.svds` for the vectors, torch's CSR products for
 every hop of the polynomial, dense products for the low-pass part, `torch.topk`. Lists of both are compared. What both
-must do is timed by itself: the dense product of the low-pass part.
+make is timed by itself: the dense product of the low-pass part.
 """
 
 from __future__ import annotations
