@@ -25,11 +25,11 @@ import torch
 
 from gnas_ext.graph.csr import CSR
 from gnas_ext.models.history import touched
-from gnas_ext.models.largest import largest
 from gnas_ext.models.lowpass import beyond, low_pass
 from gnas_ext.models.matrix import interaction_matrix
 from gnas_ext.models.response import lowered, split_constant
 from gnas_ext.ops.spmm import spmm
+from gnas_ext.ops.topk_scores import topk_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,9 @@ _MARGIN = 1.02
 _LEAST = 1e-3
 # So many columns of users and of items fit in the last cache together, and spmm is fastest on them.
 _AT_ONCE = 64
+# Beside vectors there are more, for topk_scores rules out scores of many users only; no more than fit in so many bytes.
+_WITH_VECTORS = 504
+_BLOCK_BYTES = 96 << 20
 
 
 @dataclass(frozen=True)
@@ -107,32 +110,26 @@ class GraphFilter:
 
     def score_history(self, mine: CSR) -> Tensor:
         """Other histories, filtered over the same graph, [mine.rows, n_items], float32."""
-        row = mine.row_index().long()
-        place = mine.indices.long()
-        degree = self._degree[place]
-        # Items are rows in here, as spmm wants them.
-        scores = spmm(self._hop.out, self._filtered(self._reached(mine, degree**-self.scales.exponent)))
+        scores = self._polynomial(mine)
         if self.vectors.shape[1]:
-            shares = spmm(mine.with_weight(degree ** (-2 * self.scales.low_exponent)), self.vectors)
-            scores.addmm_(self.vectors, (shares * self.gain).T)
-        if self.constant:
-            scores[place, row] += self.constant
+            scores.addmm_(self.vectors, self._shares(mine).T)
         result: Tensor = scores.T
         return result
 
     def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
-        """The k best items of each user, from blocks of scores that fit in the last cache."""
+        """The k best items of each user: of the vectors, only the products that may matter are made."""
+        most = _WITH_VECTORS if self.vectors.shape[1] else _AT_ONCE
+        most = max(_AT_ONCE, min(most, _BLOCK_BYTES // (4 * max(1, self.n_items)), len(users)))
+        bias = torch.empty(self.n_items, most)
         found = []
-        for first in range(0, max(1, len(users)), _AT_ONCE):
-            scores = self.score(users[first : first + _AT_ONCE])
-            if exclude is not None:
-                begin, end = exclude.indptr[[first, first + len(scores)]].tolist()
-                row = torch.repeat_interleave(exclude.degree()[first : first + len(scores)])
-                scores[row, exclude.indices[begin:end].long()] = -torch.inf
-            values, items = largest(scores, min(k, self.n_items))
-            if values[:, :1].isnan().any():
-                raise ValueError("GraphFilter: a score is NaN")
-            found.append((values, items.masked_fill_(values == -torch.inf, -1)))
+        for first in range(0, max(1, len(users)), most):
+            mine = touched(self.history, users[first : first + most])
+            for begin in range(0, mine.rows, _AT_ONCE):
+                some = _rows(mine, begin, _AT_ONCE)
+                bias[:, begin : begin + some.rows] = self._polynomial(some)
+            seen = None if exclude is None else _rows(exclude, first, mine.rows)
+            added = bias[:, : mine.rows].T
+            found.append(topk_scores(self._shares(mine), self.vectors, min(k, self.n_items), seen, bias=added))
         return torch.cat([values for values, _ in found]), torch.cat([items for _, items in found])
 
     def paths(self, items: NDArray[np.int32], item: int) -> tuple[CSR, Tensor]:
@@ -166,6 +163,20 @@ class GraphFilter:
         history = self.history
         parts = (self.vectors, self.gain, self.series)
         return history.data.nbytes + history.indices.nbytes + history.indptr.nbytes + sum(part.nbytes for part in parts)
+
+    def _polynomial(self, mine: CSR) -> Tensor:
+        """What the polynomial makes of histories, [n_items, mine.rows]: items are rows, as spmm wants them."""
+        place = mine.indices.long()
+        begin = self._degree[place] ** -self.scales.exponent
+        scores = spmm(self._hop.out, self._filtered(self._reached(mine, begin)))
+        if self.constant:
+            scores[place, mine.row_index().long()] += self.constant
+        return scores
+
+    def _shares(self, mine: CSR) -> Tensor:
+        """How much of each vector histories have, times its gain, [mine.rows, rank]."""
+        degree = self._degree[mine.indices.long()]
+        return spmm(mine.with_weight(degree ** (-2 * self.scales.low_exponent)), self.vectors) * self.gain
 
     def _reached(self, mine: CSR, begin: Tensor) -> Tensor:
         """B x of histories x with `begin` as their entries, [n_users, mine.rows]; by way of the touched items alone."""
@@ -273,6 +284,13 @@ def fit_graph_filter(
         vectors,
         gain[:rank].contiguous(),
     )
+
+
+def _rows(graph: CSR, first: int, count: int) -> CSR:
+    """Some rows that follow each other, as many as there are; no weights."""
+    indptr = graph.indptr[first : first + count + 1]
+    begin, end = indptr[[0, -1]].tolist()
+    return CSR(indptr - begin, graph.indices[begin:end], None, (len(indptr) - 1, graph.cols))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Where the distance of two polynomials is looked at: much closer than their degrees can wiggle.
 _LOOKS = 2001
+# Of the largest coefficient: what is smaller is rounding, and would cost hops all the same.
+_DUST = 1e-12
 
 
 def monomial(coefficients: Sequence[float], top: float = 1.0) -> Chebyshev:
@@ -74,16 +76,20 @@ def plateau(order: int, flatness: float, top: float = 1.0) -> Chebyshev:
 def split_constant(response: Chebyshev) -> tuple[float, Chebyshev]:
     """h(0) and r, where h(lambda) = h(0) + lambda r(lambda).
 
-    Where nothing passes over the graph h(0) is all there is; and r is a degree below h, which saves a hop.
+    Where nothing passes over the graph h(0) is all there is; and r is a degree below h, which saves a hop. Degrees
+    whose coefficients are zero but for rounding, as of a monomial with zeros at its end, are left out.
     """
     top = response.domain[1]
+    dust = _DUST * float(np.abs(response.coef).max())
     constant = float(response(0.0))
+    if abs(constant) <= dust:
+        constant = 0.0
     degree = response.degree()
     if degree < 1:
         return constant, Chebyshev([0.0], domain=[0.0, top])
     # Nodes of an interpolation on [0, top] are never 0, and a polynomial is interpolated exactly.
     rest = Chebyshev.interpolate(lambda x: (response(x) - constant) / x, degree - 1, domain=[0.0, top])
-    return constant, rest
+    return constant, rest.trim(dust / top)
 
 
 def lowered(rest: Chebyshev, top: float, tolerance: float) -> Chebyshev:

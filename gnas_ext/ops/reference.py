@@ -233,10 +233,11 @@ def topk_scores(
     k: int,
     exclude: CSR | None = None,
     allow: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Like `ops.topk_scores`, by all scores (users x items in memory), in float64; of int8 rows in int64."""
     if isinstance(users, Tensor) and isinstance(items, Tensor):
-        scores = users.double() @ items.double().T
+        scores = users.double() @ items.double().T + (0 if bias is None else bias.double())
         scores = scores if users.dtype == torch.float64 else scores.float()
     else:
         assert not isinstance(users, Tensor)

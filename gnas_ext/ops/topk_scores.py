@@ -28,13 +28,15 @@ def topk_scores(
     exclude: CSR | None = None,
     allow: Tensor | None = None,
     chunk: int | None = None,
+    bias: Tensor | None = None,
 ) -> Best:
-    """The k items with the largest scores for each user; the score is the dot product of their rows.
+    """The k items with the largest scores for each user; the score is the dot product of their rows, plus a bias.
 
-    Users × items is never in memory: a block of users meets a few items at a time, and only what is above the user's
-    k-th best so far leaves the registers. Where hundreds of float32 users meet thousands of items on a CPU with
-    AVX512-VNNI, int8 codes of the rows come first: most scores are shown by them not to be above, and only the others
-    are computed. The result is the same in every bit; the codes take width + 8 bytes a user and an item meanwhile.
+    Users × items is never in memory, but for a bias, which is the caller's: a block of users meets a few items at a
+    time, and only what is above the user's k-th best so far leaves the registers. Where hundreds of float32 users meet
+    thousands of items on a CPU with AVX512-VNNI, int8 codes of the rows come first: most scores are shown by them not
+    to be above, and only the others are computed. The result is the same in every bit; the codes take width + 8 bytes a
+    user and an item meanwhile.
 
     Args:
         users: [n, width], float32, float64, bfloat16 or float16; or QuantizedRows of 8 bits, symmetric.
@@ -46,6 +48,8 @@ def topk_scores(
             None: all.
         chunk: how many users a thread works on at a time; by default as many as fit in its cache. The results do not
             depend on it, the memory does: about chunk * (4 * width + 16 * k) bytes a thread.
+        bias: [n, items], what is added to each score: what another model says, say. float32 (float64 beside float64
+            rows); not beside QuantizedRows. Of any strides: nothing is copied. -inf is "never", as in a score.
 
     Returns:
         values [n, k], float32 (float64 for float64), the largest first, and columns [n, k], int64. Of equal scores the
@@ -60,9 +64,9 @@ def topk_scores(
         IndexError: a number in `allow` is not that of an item.
 
     Sums run in float32 (float64 for float64), in the order of the columns, whatever the batch: results repeat exactly
-    at any number of threads. Of int8 rows the sum is the exact whole number, at most 131,071 columns wide, and the
-    score is user scale * (item scale * sum) in float32: the same at every instruction set. There is no gradient: which
-    items are chosen is a choice; the scores of those can be computed anew where one is needed.
+    at any number of threads; the bias is added last. Of int8 rows the sum is the exact whole number, at most 131,071
+    columns wide, and the score is user scale * (item scale * sum) in float32: the same at every instruction set. There
+    is no gradient: which items are chosen is a choice; the scores of those can be computed anew where one is needed.
     """
     left, right = _parts(users), _parts(items)
     if isinstance(users, QuantizedRows) != isinstance(items, QuantizedRows):
@@ -85,7 +89,8 @@ def topk_scores(
             f"{list(exclude.shape)}"
         )
     seen = (None, None) if exclude is None else (exclude.indptr, exclude.indices)
-    arguments = (*left, *right, *seen, _numbers(allow, right[0]), k, chunk or 0)
+    other = None if bias is None else bias.detach()
+    arguments = (*left, *right, *seen, _numbers(allow, right[0]), k, chunk or 0, other)
     _check(*arguments)
     best: Best = torch.ops.gnas_ext.topk_scores(*arguments)
     if k > 0 and best[0].device.type == "cpu" and not torch.compiler.is_compiling():
@@ -139,6 +144,7 @@ def _check(
     allow: Tensor | None,
     k: int,
     chunk: int,
+    bias: Tensor | None = None,
 ) -> None:
     """What topk_scores refuses."""
     for name, side, scale in (("users", users, user_scale), ("items", items, item_scale)):
@@ -162,11 +168,25 @@ def _check(
         raise ValueError(f"topk_scores: users and items differ in width: {list(users.shape)} and {list(items.shape)}")
     if items.shape[0] > _MOST_ITEMS:
         raise ValueError(f"topk_scores: expected at most {_MOST_ITEMS} items, got {items.shape[0]}")
-    for name, other in (("items", items), ("exclude", exclude_indptr)):
+    if bias is not None:
+        if user_scale is not None:
+            raise TypeError("topk_scores: expected no bias beside QuantizedRows: use dequantize_rows on them")
+        score = _score_type(users)
+        if bias.dtype != score:
+            raise TypeError(f"topk_scores: expected bias in {score} beside {users.dtype} rows, got {bias.dtype}")
+        if bias.shape != (users.shape[0], items.shape[0]):
+            raise ValueError(
+                f"topk_scores: expected bias of shape [{users.shape[0]}, {items.shape[0]}], got {list(bias.shape)}"
+            )
+    for name, other in (("items", items), ("exclude", exclude_indptr), ("bias", bias)):
         if other is not None and other.device != users.device:
             raise ValueError(f"topk_scores: {name} is on {other.device}, users on {users.device}: move one with .to()")
     if isinstance(k, int) and k < 0:
         raise ValueError(f"topk_scores: expected k of 0 or more, got {k}")
+
+
+def _score_type(users: Tensor) -> torch.dtype:
+    return torch.float64 if users.dtype == torch.float64 else torch.float32
 
 
 def _topk_scores_out(
@@ -179,12 +199,12 @@ def _topk_scores_out(
     allow: Tensor | None,
     k: int,
     chunk: int,
+    bias: Tensor | None = None,
 ) -> Best:
     """The contract of topk_scores: what is refused, and what comes out. The fake kernel is this function."""
-    _check(users, user_scale, items, item_scale, exclude_indptr, exclude_indices, allow, k, chunk)
-    score = torch.float64 if users.dtype == torch.float64 else torch.float32
+    _check(users, user_scale, items, item_scale, exclude_indptr, exclude_indices, allow, k, chunk, bias)
     shape = (users.shape[0], k)
-    return users.new_empty(shape, dtype=score), users.new_empty(shape, dtype=torch.int64)
+    return users.new_empty(shape, dtype=_score_type(users)), users.new_empty(shape, dtype=torch.int64)
 
 
 torch.library.register_fake("gnas_ext::topk_scores", _topk_scores_out)

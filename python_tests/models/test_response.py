@@ -48,7 +48,15 @@ def test_constant_and_rest_make_the_response(coefficients: list[float], top: flo
     constant, rest = split_constant(response)
     x = LOOK * top
     np.testing.assert_allclose(constant + x * rest(x), response(x), atol=1e-8)
-    assert rest.degree() == max(0, len(coefficients) - 2)
+    assert rest.degree() <= max(0, len(coefficients) - 2)
+
+
+@pytest.mark.parametrize("top", [0.3, 1.0, 1.7])
+@pytest.mark.parametrize(("coefficients", "hops"), [([0, 1, 0, 0], 0), ([0.5, 1, 2, 0, 0, 0], 1), ([1, 0, 0], 0)])
+def test_zeros_at_the_end_of_a_monomial_cost_no_hops(coefficients: list[float], hops: int, top: float) -> None:
+    constant, rest = split_constant(monomial(coefficients, top))
+    assert rest.degree() == hops
+    assert constant == pytest.approx(coefficients[0]) and (constant == 0) == (coefficients[0] == 0)
 
 
 @settings(deadline=None)

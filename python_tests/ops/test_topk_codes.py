@@ -42,24 +42,35 @@ def seen(rows: int, cols: int) -> CSR:
 
 
 def outcome(
-    users: torch.Tensor, items: torch.Tensor, k: int, exclude: CSR | None, allow: torch.Tensor | None, chunk: int | None
+    users: torch.Tensor,
+    items: torch.Tensor,
+    k: int,
+    exclude: CSR | None,
+    allow: torch.Tensor | None,
+    chunk: int | None,
+    bias: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor] | str:
     """What comes back, or what is said of a score that is NaN."""
     try:
-        return ops.topk_scores(users, items, k, exclude, allow, chunk=chunk)
+        return ops.topk_scores(users, items, k, exclude, allow, chunk, bias)
     except ValueError as error:
         return str(error)
 
 
 def check(
-    users: torch.Tensor, items: torch.Tensor, k: int, exclude: CSR | None = None, allow: torch.Tensor | None = None
+    users: torch.Tensor,
+    items: torch.Tensor,
+    k: int,
+    exclude: CSR | None = None,
+    allow: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
 ) -> None:
     """Neither codes nor how the work is cut change a bit."""
     _C.set_vnni(False)
-    expected = outcome(users, items, k, exclude, allow, None)
+    expected = outcome(users, items, k, exclude, allow, None, bias)
     _C.set_vnni(True)
     for chunk in (None, 17):
-        found = outcome(users, items, k, exclude, allow, chunk)
+        found = outcome(users, items, k, exclude, allow, chunk, bias)
         if isinstance(expected, str) or isinstance(found, str):
             assert found == expected
         else:
@@ -78,6 +89,9 @@ def test_any_k_and_catalogue(k: int, items: int) -> None:
     users, rows = normal(4, ROWS, 32), normal(5, items, 32)
     check(users, rows, k, seen(ROWS, items))
     check(users, rows, k, None, torch.arange(items)[items // 3 :])
+    for bias in (5 * normal(12, ROWS, items), normal(13, items, ROWS).T):
+        check(users, rows, k, seen(ROWS, items), None, bias)
+        check(users, rows, k, None, torch.arange(items)[items // 3 :], bias)
 
 
 def test_many_equal_scores_beside_all_scores_and_a_stable_sort() -> None:
@@ -98,9 +112,10 @@ def test_many_equal_scores_beside_all_scores_and_a_stable_sort() -> None:
     item_unit=st.sampled_from([1.0, 1e-14, 1e-40, 1e14, 1e20]),
     sign=st.sampled_from([0.0, 1.0, -1.0]),
     k=st.integers(1, 16),
+    bias_unit=st.sampled_from([0.0, 1e-3, 1.0, 30.0]),
 )
 def test_rows_of_any_magnitude(
-    seed: int, power: float, user_unit: float, item_unit: float, sign: float, k: int
+    seed: int, power: float, user_unit: float, item_unit: float, sign: float, k: int, bias_unit: float
 ) -> None:
     """Few large entries among small ones, rows of zeros, scores that are all above or all below zero, overflow."""
     users, items = normal(seed, 256, 20), normal(seed + 1, 2100, 20)
@@ -110,7 +125,11 @@ def test_rows_of_any_magnitude(
     users[seed % 256] = 0
     items[:: 1 + seed % 5] *= 0.01
     items[seed % 2100] = 0
-    check(users * user_unit, items * item_unit, k)
+    users, items = users * user_unit, items * item_unit
+    check(users, items, k)
+    bias = normal(seed + 2, 256, 2100) * bias_unit * user_unit * item_unit
+    bias[seed % 256, seed % 2100] = -torch.inf
+    check(users, items, k, bias=bias)
 
 
 def test_a_score_that_the_codes_round_down_is_found() -> None:
@@ -120,9 +139,11 @@ def test_a_score_that_the_codes_round_down_is_found() -> None:
     items = torch.full((4096, width), 10.45 / 127)
     items[3000:] = 10.499 / 127
     users[:, 0] = items[:, 0] = 1
-    check(users, items, 20)
-    _, columns = ops.topk_scores(users, items, 20)
-    assert columns.tolist() == [list(range(3000, 3020))] * 256
+    bias = torch.zeros(256, 4096)
+    for one in (None, bias, bias - 1, bias + 3):
+        check(users, items, 20, bias=one)
+        _, columns = ops.topk_scores(users, items, 20, bias=one)
+        assert columns.tolist() == [list(range(3000, 3020))] * 256
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -131,6 +152,13 @@ def test_what_is_not_finite_is_treated_as_without_codes(side: int, number: float
     rows = [normal(8, ROWS, 16), normal(9, ITEMS, 16).abs()]
     rows[side][7, 3] = number
     check(rows[0], rows[1], 5)
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+def test_a_bias_that_is_not_finite(number: float) -> None:
+    bias = normal(8, ROWS, ITEMS)
+    bias[7, 2345] = bias[8, :20] = number
+    check(normal(8, ROWS, 16), normal(9, ITEMS, 16), 5, bias=bias)
 
 
 def test_threads_do_not_change_a_bit() -> None:

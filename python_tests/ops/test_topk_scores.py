@@ -75,6 +75,46 @@ def test_is_a_product_a_mask_and_a_stable_sort(backend: torch.device, dtype: tor
             check(users, items, 7, some_of(rows, cols), None)
 
 
+def laid_out(bias: torch.Tensor) -> list[torch.Tensor]:
+    """The same numbers: a user's side by side, an item's side by side, apart, and one for all."""
+    wide = torch.full((2 * bias.shape[0], 3 * bias.shape[1] + 1), torch.nan, dtype=bias.dtype, device=bias.device)
+    apart = wide[::2, 1::3]
+    apart.copy_(bias)
+    return [bias, bias.T.contiguous().T, apart]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_bias_is_added_whatever_its_strides(backend: torch.device, dtype: torch.dtype) -> None:
+    score = torch.float64 if dtype == torch.float64 else torch.float32
+    for width in (0, 3, 17):
+        for rows, cols in SHAPES:
+            users, items = whole(1, rows, width).to(dtype), whole(2, cols, width).to(dtype)
+            bias = 4 * whole(3, rows, cols).to(score)
+            bias[:, ::5] = -torch.inf
+            allow = torch.arange(cols // 2, cols)
+            for exclude, allowed in ((None, None), (some_of(rows, cols), None), (some_of(rows, cols), allow)):
+                expected_values, expected_columns = reference.topk_scores(users, items, 7, exclude, allowed, bias)
+                seen, there = (None if x is None else x.to(backend) for x in (exclude, allowed))
+                for one in laid_out(bias.to(backend)):
+                    values, columns = ops.topk_scores(users.to(backend), items.to(backend), 7, seen, there, bias=one)
+                    assert torch.equal(columns.cpu(), expected_columns)
+                    assert torch.equal(values.cpu(), expected_values)
+            one = bias[:1].expand(rows, cols)
+            expected = reference.topk_scores(users, items, 7, bias=one)
+            assert torch.equal(ops.topk_scores(users, items, 7, bias=one)[1], expected[1])
+
+
+def test_a_bias_that_is_nan_is_refused_with_the_user(backend: torch.device) -> None:
+    bias = torch.zeros(9, 5000, device=backend)
+    bias[4, 3210] = torch.nan
+    users, items = torch.ones(9, 3, device=backend), torch.ones(5000, 3, device=backend)
+    if backend.type == "cpu":
+        with pytest.raises(ValueError, match="topk_scores: a score of user 4 is NaN"):
+            ops.topk_scores(users, items, 3, bias=bias)
+    values, _ = torch.ops.gnas_ext.topk_scores(users, None, items, None, None, None, None, 3, 0, bias)
+    assert values.isnan().any(1).tolist() == [user == 4 for user in range(9)]
+
+
 @pytest.mark.usefixtures("vnni")
 def test_int8_is_bit_equal_to_int64(backend: torch.device) -> None:
     if backend.type != "cpu":
@@ -294,6 +334,7 @@ def test_says_what_was_expected_and_what_came() -> None:
     affine = QuantizedRows(rows.codes, rows.scale, rows.scale, 8, 4)
     four_bits = QuantizedRows(torch.zeros(3, 2, dtype=torch.uint8), torch.ones(3), None, 4, 4)
     wide = QuantizedRows(torch.zeros(1, 131_072, dtype=torch.int8), torch.ones(1), None, 8, 131_072)
+    half, bias = x.bfloat16(), torch.ones(3, 3)
     cases: list[tuple[type[Exception], str, tuple[Any, ...]]] = [
         (ValueError, r"expected users of shape \[rows, width\], got \[4\]", (x[0], x, 1)),
         (TypeError, "expected items in float32, float64, bfloat16 or float16, or as QuantizedRows, got torch.int64",
@@ -312,6 +353,12 @@ def test_says_what_was_expected_and_what_came() -> None:
         (IndexError, "allow names item 3, but there are 3", (x, x, 1, None, torch.tensor([3]))),
         (IndexError, "allow names item -1, but there are 3", (x, x, 1, None, torch.tensor([-1]))),
         (ValueError, "items is on meta, users on cpu", (x, x.to("meta"), 1)),
+        (ValueError, "bias is on meta, users on cpu", (x, x, 1, None, None, None, bias.to("meta"))),
+        (ValueError, r"expected bias of shape \[3, 3\], got \[3, 2\]", (x, x, 1, None, None, None, bias[:, :2])),
+        (TypeError, "bias in torch.float64 beside torch.float64 rows", (x.double(), x.double(), 1, None, None, None, bias)),
+        (TypeError, "bias in torch.float32 beside torch.bfloat16 rows, got torch.bfloat16",
+         (half, half, 1, None, None, None, half[:, :3])),
+        (TypeError, "expected no bias beside QuantizedRows", (rows, rows, 1, None, None, None, bias)),
     ]  # fmt: skip
     for kind, message, arguments in cases:
         with pytest.raises(kind, match=message):
@@ -328,6 +375,9 @@ def test_raw_calls_are_refused_where_memory_would_be_at_risk() -> None:
         ((codes, scale, codes, None, None, None, None, 1, 0), "scales of both sides, or of none"),
         ((codes, scale[:2], codes, scale, None, None, None, 1, 0), r"expected scale of shape \[3\]"),
         ((x, None, x, None, None, None, None, -1, 0), "k and chunk of 0 or more"),
+        ((x, None, x, None, None, None, None, 1, 0, x), r"expected bias of shape \[3, 3\]"),
+        ((x, None, x, None, None, None, None, 1, 0, x[:, :3].double()), "in the scores' dtype"),
+        ((codes, scale, codes, scale, None, None, None, 1, 0, x[:, :3]), "no bias beside int8 rows"),
         ((x, None, x, None, torch.tensor([0, 1]), torch.tensor([0]), None, 1, 0), r"exclude_indptr of shape \[4\]"),
         ((x, None, x, None, torch.tensor([0, 0, 0, 0]), None, None, 1, 0), "both exclude_indptr and exclude_indices"),
     ]

@@ -5,7 +5,8 @@
 //     sum x y <= s t (sum q p + h (sum |q| + sum |p|) + h^2 width)
 //
 // h is a half, and a little, for the scale and the quotient are rounded. The score itself is rounded too: by at most
-// width 2^-24 of the sum of magnitudes, which is no more than 127.5^2 width in units of s t.
+// width 2^-24 of the sum of magnitudes, which is no more than 127.5^2 width in units of s t. So is what the sum of codes
+// becomes when it is multiplied by s and t, where it has to be, for a bias: three times.
 //
 // Included by topk_scores_simd.cpp only, hence the namespaces.
 #pragma once
@@ -21,7 +22,7 @@ constexpr double kOff = 0.5 + 4e-5;  // 127 quotients of three roundings
 // What a score may have beyond the sum of products, but for the slack of its two rows.
 GNAS_INLINE int32_t missed_beside(int64_t width) {
   const double columns = static_cast<double>(width);
-  return static_cast<int32_t>(kOff * kOff * columns + columns * columns * (127.5 * 127.5 * 1.01 / 0x1p24)) + 2;
+  return static_cast<int32_t>(kOff * kOff * columns + columns * (columns + 4) * (127.5 * 127.5 * 1.02 / 0x1p24)) + 2;
 }
 
 void write_codes(const float* rows, int64_t width, int64_t begin, int64_t end, const TopkCodes& to, bool* fit) {

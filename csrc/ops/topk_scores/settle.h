@@ -24,9 +24,13 @@ struct Work {
   int64_t end_item;
   State<S>* states;
   Waiting* waiting;  // one a user, where codes are looked at first
+  S* bias;           // a panel's for each user, or null
 };
 
 #if defined(__AVX512F__)
+// Without a bias, sums of codes are compared before they are multiplied by the user's scale.
+GNAS_INLINE bool scaled_bar(const TopkScoresArgs& a) { return a.bias == nullptr; }
+
 // Products of some columns, those of a whole register or fewer, for an item a lane.
 template <bool kWhole>
 GNAS_INLINE void add_features(const float* const* rows, const float* user, int64_t first, int64_t count,
@@ -62,10 +66,15 @@ __attribute__((noinline)) void settle(const Work<Screened>& work, int64_t row) {
   int64_t f = 0;
   for (; f + kLanes <= a.width; f += kLanes) add_features<true>(rows, user, f, kLanes, sums);
   if (f < a.width) add_features<false>(rows, user, f, a.width - f, sums);
+  if (a.bias != nullptr) {
+    const float* bias = static_cast<const float*>(a.bias) + (work.first_user + row) * a.bias_row;
+    for (int lane = 0; lane < waiting.count; ++lane) sums[lane] += bias[waiting.items[lane] * a.bias_item];
+  }
   for (int lane = 0; lane < waiting.count; ++lane) {
     const int64_t item = waiting.items[lane];
+    if (sums[lane] != sums[lane]) state.has_nan = true;  // by its bias: rows that have codes are finite
     if (!(sums[lane] > state.bar) || excluded(a, work.first_user + row, item)) continue;
-    take(a, state, key_of(sums[lane], item), true);
+    take(a, state, key_of(sums[lane], item), scaled_bar(a));
   }
   waiting.count = 0;
 }

@@ -97,6 +97,13 @@ __device__ S larger(S a, S b) {
   return b > a ? b : a;  // a where b is NaN
 }
 
+// What is added to the score of a user of the round and of the item at a place; beyond the last of either, theirs.
+template <class S>
+__device__ S bias_at(const TopkScoresArgs& a, const Round& r, int user, int64_t at) {
+  const int64_t row = r.first_user + (user < r.users ? user : r.users - 1);
+  return static_cast<const S*>(a.bias)[row * a.bias_row + item_at(a, at) * a.bias_item];
+}
+
 template <class T, int kUserQuads, int kItemQuads, int kUserWarps>
 __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a, Round r, bool sample) {
   using Of = Tile<T, kUserQuads, kItemQuads, kUserWarps>;
@@ -191,6 +198,15 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
       if constexpr (U::kScaled) user_scale = scales.user[own_user + Of::user(i)];
 #pragma unroll
       for (int j = 0; j < Of::kOwnItems; ++j) scores[i][j] = U::score(sums[i][j], user_scale, item_scale[j]);
+    }
+    if constexpr (!U::kScaled) {
+      if (a.bias != nullptr) {
+#pragma unroll
+        for (int i = 0; i < Of::kOwnUsers; ++i)
+#pragma unroll
+          for (int j = 0; j < Of::kOwnItems; ++j)
+            scores[i][j] += bias_at<S>(a, r, tile_user + own_user + Of::user(i), begin + Of::item(j));
+      }
     }
     if (sample) {
 #pragma unroll
@@ -344,7 +360,9 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocks<T, kUsers>)
     const bool inside = at < a.catalogue;
 #pragma unroll
     for (int u = 0; u < kUsers; ++u) {
-      const S score = U::score(sums[u], user_scale[u], item_scale);
+      S score = U::score(sums[u], user_scale[u], item_scale);
+      if constexpr (!U::kScaled)
+        if (a.bias != nullptr) score += bias_at<S>(a, r, first + u, at);
       if (sample) {
         S most = inside && score == score ? score : kNever<S>;
         for (int apart = 1; apart < kRowGroup; apart *= 2)

@@ -187,7 +187,8 @@ void run(const char* op, TopkScoresArgs a, int64_t chunk) {
 
 Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Tensor& items,
                  const OptionalTensor& item_scale, const OptionalTensor& exclude_indptr,
-                 const OptionalTensor& exclude_indices, const OptionalTensor& allow, int64_t k, int64_t chunk) {
+                 const OptionalTensor& exclude_indices, const OptionalTensor& allow, int64_t k, int64_t chunk,
+                 const OptionalTensor& bias) {
   const char* op = "topk_scores";
   GNAS_CHECK(user_scale.has_value() == item_scale.has_value(), op, ": expected scales of both sides, or of none");
   check_side(op, "users", users, user_scale);
@@ -211,6 +212,17 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
                ": expected allow of shape [count], int64, got ", shape_of(*allow));
     GNAS_CHECK(same_device(*allow, users), op, ": allow and users are on different devices");
   }
+  const ScalarType score = user_scale ? ScalarType::Float : accumulator(element_type(op, users));
+  if (bias) {
+    GNAS_CHECK(!user_scale, op, ": expected no bias beside int8 rows");
+    GNAS_CHECK(bias->dim() == 2 && bias->size(0) == users.size(0) && bias->size(1) == items.size(0) &&
+                   bias->scalar_type() == score,
+               op, ": expected bias of shape [", users.size(0), ", ", items.size(0), "] in the scores' dtype, got ",
+               shape_of(*bias));
+    GNAS_CHECK(same_device(*bias, users), op, ": bias and users are on different devices");
+    // Of one row or one column the stride is any number.
+    GNAS_CHECK(bias->stride(0) >= 0 && bias->stride(1) >= 0, op, ": expected bias without negative strides");
+  }
   const Tensor left = as_contiguous(users);
   const Tensor right = as_contiguous(items);
   const OptionalTensor allowed = as_contiguous(allow);
@@ -221,6 +233,9 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
   args.exclude_indptr = pointer(exclude_indptr);
   args.exclude_indices = pointer(exclude_indices);
   args.allow = static_cast<const int64_t*>(pointer(allowed));
+  args.bias = pointer(bias);
+  args.bias_row = bias ? bias->stride(0) : 0;
+  args.bias_item = bias ? bias->stride(1) : 0;
   args.rows = users.size(0);
   args.items_count = items.size(0);
   args.exclude_nnz = exclude_indices ? exclude_indices->size(0) : 0;
@@ -230,7 +245,7 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
   args.keep = k < args.catalogue ? k : args.catalogue;
   args.dtype = user_scale ? Dtype::f32 : element_type(op, users);
   args.block = args.ranges = 1;
-  Tensor values = output_like(users, {args.rows, k}, user_scale ? ScalarType::Float : accumulator(args.dtype));
+  Tensor values = output_like(users, {args.rows, k}, score);
   Tensor columns = output_like(users, {args.rows, k}, ScalarType::Long);
   args.values = values.data_ptr();
   args.columns = static_cast<int64_t*>(columns.data_ptr());
@@ -267,10 +282,11 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CUDA, m) {
 #else
 STABLE_TORCH_LIBRARY_FRAGMENT(gnas_ext, m) {
-  // Values and columns of the k largest entries of each row of users @ items.T, the largest first. `allow`: ascending.
+  // Values and columns of the k largest entries of each row of users @ items.T + bias, the largest first. `allow`:
+  // ascending.
   m.def(
       "topk_scores(Tensor users, Tensor? user_scale, Tensor items, Tensor? item_scale, Tensor? exclude_indptr, Tensor? "
-      "exclude_indices, Tensor? allow, SymInt k, SymInt chunk) -> (Tensor, Tensor)");
+      "exclude_indices, Tensor? allow, SymInt k, SymInt chunk, Tensor? bias=None) -> (Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(gnas_ext, CPU, m) {

@@ -16,14 +16,17 @@ struct TopkCodes {
   int32_t* slack;  // [rows]: the half of the sum of the codes' magnitudes, and a little
 };
 
-// Score (i, j) is the product of row i of users and row j of items: a float, or of int8 rows the exact whole number
-// times item_scale[j] times user_scale[i], in float32 and in this order. Larger scores come first, of equal ones the
-// smaller item. -inf means never.
+// Score (i, j) is the product of row i of users and row j of items: a float, to which the bias is added, or of int8 rows
+// the exact whole number times item_scale[j] times user_scale[i], in float32 and in this order. Larger scores come
+// first, of equal ones the smaller item. -inf means never.
 struct TopkScoresArgs {
   const void* users;            // [rows, width], floats of a dtype, or int8
   const void* items;            // [items, width], likewise
   const float* user_scale;      // [rows], or null: the rows are floats
   const float* item_scale;      // [items], or null
+  const void* bias;             // [rows, items] of the scores' type, apart by its strides; or null, as beside int8
+  int64_t bias_row;             // elements from one row to the next
+  int64_t bias_item;
   const void* exclude_indptr;   // [rows + 1], index type; or null: nothing is left out
   const void* exclude_indices;  // index type, ascending in each row
   const int64_t* allow;         // [catalogue]: the items that take part, ascending, checked; or null: all
@@ -68,10 +71,11 @@ inline int64_t topk_scores_scratch(const TopkScoresArgs& a) {
   const int64_t unit = a.wide_score() ? 8 : 4;
   const int64_t steps = a.bytes() ? (a.width + 1) / 2 : a.width;
   const int64_t codes = a.user_codes.codes == nullptr ? 0 : a.width + 4 + kTopkScoresWaitingBytes;
-  const int64_t own = a.block * (steps * unit + codes + kTopkScoresStateBytes + a.capacity() * a.key_bytes());
+  const int64_t bias = a.bias == nullptr ? 0 : kTopkScoresPanelBytes;
+  const int64_t own = a.block * (steps * unit + codes + bias + kTopkScoresStateBytes + a.capacity() * a.key_bytes());
   const int64_t merge = a.ranges * a.keep * a.key_bytes();
   const int64_t most = own > merge ? own : merge;
-  return most + (steps + 2) * kTopkScoresPanelBytes + 6 * 64;
+  return most + (steps + 2) * kTopkScoresPanelBytes + 7 * 64;
 }
 
 // Works on the users of a block and on the items of a range.

@@ -1,5 +1,6 @@
 #include "core/vector.h"
 #include "ops/topk_scores/arithmetic.h"
+#include "ops/topk_scores/bias.h"
 #include "ops/topk_scores/codes.h"
 #include "ops/topk_scores/settle.h"
 #include "ops/topk_scores/squares.h"
@@ -65,7 +66,7 @@ __attribute__((noinline)) void offer_all(const Work<M>& work, int64_t row, const
 }
 
 // Sums of R users by a panel of items stay in registers, and so do nearly all scores: few are above the filter.
-template <class M, int R>
+template <class M, int R, bool kBias>
 GNAS_INLINE void tile(const Work<M>& work, int64_t row, const typename M::Unit* users, const typename M::Unit* panel,
                       int64_t steps, int64_t first_item) {
   using S = typename M::Score;
@@ -95,6 +96,10 @@ GNAS_INLINE void tile(const Work<M>& work, int64_t row, const typename M::Unit* 
     const Vector<S> filter = splat<S>(states[r].filter);
     unrolled<kVectors>([&](auto v) GNAS_INLINED {
       scores[r][v] = M::scores(sums[r][v], scale + v * kLanes);
+      if constexpr (kBias) {
+        if constexpr (M::kScreened) scores[r][v] *= splat<S>(states[r].scale);
+        scores[r][v] += load(work.bias + (row + r) * kPanel<M> + v * kLanes);
+      }
       found[v].look(scores[r][v], filter);
     });
   });
@@ -228,23 +233,32 @@ T* carve(char*& at, int64_t count) {
 }
 
 // Items from `item` on, up to work.end_item, for all users of a block.
-template <class M>
-void scan(const Work<M>& work, int64_t item, int64_t count, int64_t steps, const typename M::Unit* users,
+template <class M, bool kBias>
+void scan_with(const Work<M>& work, int64_t item, int64_t count, int64_t steps, const typename M::Unit* users,
           typename M::Unit* panel) {
   for (; item < work.end_item; item += kPanel<M>) {
     pack_panel<M>(work, item, steps, panel);
+    if constexpr (kBias) pack_bias<kPanel<M>>(work, item, count);
     for (int64_t row = 0; row < count;) {
       const int size = tile_of(count - row);
       const typename M::Unit* from = users + row * steps;
       if (size == kTile)
-        tile<M, kTile>(work, row, from, panel, steps, item);
+        tile<M, kTile, kBias>(work, row, from, panel, steps, item);
       else if (size == kSmallTile)
-        tile<M, kSmallTile>(work, row, from, panel, steps, item);
+        tile<M, kSmallTile, kBias>(work, row, from, panel, steps, item);
       else
-        tile<M, 1>(work, row, from, panel, steps, item);
+        tile<M, 1, kBias>(work, row, from, panel, steps, item);
       row += size;
     }
   }
+}
+
+template <class M>
+void scan(const Work<M>& work, int64_t item, int64_t count, int64_t steps, const typename M::Unit* users,
+          typename M::Unit* panel) {
+  if constexpr (M::kScreened || !M::kScaled)
+    if (work.bias != nullptr) return scan_with<M, true>(work, item, count, steps, users, panel);
+  scan_with<M, false>(work, item, count, steps, users, panel);
 }
 
 template <class M>
@@ -276,7 +290,8 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
     if (a.ranges > 1) begin_at_bar(a, first_user + row, state, M::kScaled);
   }
   pack_users<M>(a, first_user, count, steps, users);
-  const Work<M> work{a, first_user, a.range_at(range + 1), states, nullptr};
+  S* const bias = a.bias == nullptr ? nullptr : carve<S>(at, count * kPanel<M>);
+  const Work<M> work{a, first_user, a.range_at(range + 1), states, nullptr, bias};
   int64_t item = a.range_at(range);
 #if defined(__AVX512F__)
   if constexpr (M::kPerUnit == 4) {
@@ -314,21 +329,22 @@ void run_screened(const TopkScoresArgs& a, int64_t block, int64_t range, void* s
   const int64_t end = a.range_at(range + 1);
   const int64_t screened = first + kTopkScoresUnscreened < end ? first + kTopkScoresUnscreened : end;
   pack_users<Plain>(a, first_user, count, a.width, users);
-  scan(Work<Plain>{a, first_user, screened, states, nullptr}, first, count, a.width, users, panel);
+  float* const bias = a.bias == nullptr ? nullptr : carve<float>(at, count * kPanel<Plain>);
+  scan(Work<Plain>{a, first_user, screened, states, nullptr, bias}, first, count, a.width, users, panel);
   for (int64_t row = 0; row < count; ++row) {
     const int64_t user = first_user + row;
     State<float>& state = states[row];
     state.scale = a.user_codes.scale[user];
     state.start = Screened::start_of(Screened::users(a) + user * a.width, a.width);
     state.start += a.user_codes.slack[user] + missed_beside(a.width);
-    set_bar(state, state.bar, true);
+    set_bar(state, state.bar, scaled_bar(a));
     waiting[row].count = 0;
   }
   pack_users<Screened>(a, first_user, count, units, codes);
-  const Work<Screened> work{a, first_user, end, states, waiting};
+  const Work<Screened> work{a, first_user, end, states, waiting, bias};
   scan(work, screened, count, units, codes, reinterpret_cast<int32_t*>(panel));
   for (int64_t row = 0; row < count; ++row) settle(work, row);
-  end_users(a, first_user, count, range, states, true);
+  end_users(a, first_user, count, range, states, scaled_bar(a));
 }
 #endif
 

@@ -21,8 +21,15 @@ def topk_scores(index: torch.dtype, dtype: torch.dtype, device: torch.device) ->
     return [
         (users, None, items, None, *graph, None, 5, 0),
         (users, None, items, None, None, None, allow, 100, 7),
+        (users, None, items, None, *graph, allow, 4, 0, _bias(users, items)),
         (codes, scale, more, other, *graph, allow, 3, 0),
     ]
+
+
+def _bias(users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+    """As a product of items by users leaves it: a user's numbers are apart."""
+    dtype = torch.float64 if users.dtype == torch.float64 else torch.float32
+    return torch.rand(len(items), len(users), dtype=dtype, device=users.device).T
 
 
 def corrupt(indptr: torch.Tensor, indices: torch.Tensor, _: object, x: torch.Tensor) -> Any:
