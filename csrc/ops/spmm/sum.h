@@ -74,23 +74,131 @@ GNAS_INLINE void sum_block(const Graph<T, I>& g, int64_t column, int64_t head, c
   put<T, I, N>(g, p, column, sum[0]);
 }
 
-// Fewer columns than a register has lanes; a head of -1 for columns of several.
+// The weight of an edge that has one, or none.
+template <Weights kWeights, class T, class I>
+GNAS_INLINE Accumulator<T> one_weight(const Graph<T, I>& g, int64_t e, int64_t head) {
+  if constexpr (kWeights == Weights::none) return 1;
+  if constexpr (kWeights == Weights::entry) return widen(g.weight[e]);
+  return g.weight_of(e, head);
+}
+
+// One column or two: a register would be all but empty. Two sums take turns, for one would wait for itself.
+template <class T, class I, Weights kWeights, int kColumns>
+GNAS_INLINE void sum_few(const Graph<T, I>& g, int64_t column, int64_t head, const Piece<T, I>& p) {
+  using A = Accumulator<T>;
+  A sum[2][kColumns] = {};
+  const auto take = [&](int64_t e, A(&into)[kColumns]) GNAS_INLINED {
+    const T* row = g.row_of(e) + column;
+    prefetch(g.row_ahead(e) + column * sizeof(T));
+    const A w = one_weight<kWeights>(g, e, head);
+    unrolled<kColumns>([&](auto f) GNAS_INLINED { into[f] += w * widen(row[f]); });
+  };
+  int64_t e = p.begin;
+  for (; e + 2 <= p.end; e += 2) {
+    take(e, sum[0]);
+    take(e + 1, sum[1]);
+  }
+  if (e < p.end) take(e, sum[0]);
+  for (int f = 0; f < kColumns; ++f) put_one(g, p, column + f, sum[0][f] + sum[1][f]);
+}
+
+// Fewer columns than a register has lanes, of several heads.
 template <class T, class I>
-void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
+void sum_heads(const Graph<T, I>& g, int64_t column, int64_t until, const Piece<T, I>& p) {
   using A = Accumulator<T>;
   A sum[Lanes<A>::count] = {};
   const int64_t count = until - column;
   for (int64_t e = p.begin; e < p.end; ++e) {
     const T* row = g.row_of(e) + column;
     prefetch(g.row_ahead(e) + column * sizeof(T));
-    if (g.heads > 1 && head < 0) {  // columns of several heads
-      for (int64_t f = 0; f < count; ++f) sum[f] += g.weight_of(e, (column + f) / g.dim) * widen(row[f]);
-      continue;
-    }
-    const A w = g.weight_of(e, head);
-    for (int64_t f = 0; f < count; ++f) sum[f] += w * widen(row[f]);
+    for (int64_t f = 0; f < count; ++f) sum[f] += g.weight_of(e, (column + f) / g.dim) * widen(row[f]);
   }
   for (int64_t f = 0; f < count; ++f) put_one(g, p, column + f, sum[f]);
+}
+
+// A part of a register, or all of it.
+template <class A, int kCount>
+struct Part {
+  typedef A Vector __attribute__((vector_size(kCount * sizeof(A))));
+};
+
+template <int kCount, class T>
+GNAS_INLINE typename Part<Accumulator<T>, kCount>::Vector load_part(const T* from) {
+  if constexpr (std::is_same_v<T, Accumulator<T>>) {
+    typename Part<T, kCount>::Vector part;
+    std::memcpy(&part, from, sizeof part);
+    return part;
+  } else {
+    return load(from);
+  }
+}
+
+// No more columns than a register, or the half of one, has lanes. All of it is read where the matrix goes on for so
+// long: what stands in the other lanes is not looked at.
+template <class T, class I, Weights kWeights, int kCount>
+GNAS_INLINE void sum_part(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
+  using A = Accumulator<T>;
+  using V = typename Part<A, kCount>::Vector;
+  const int64_t count = until - column;
+  const int64_t last = (g.a.cols - 1) * g.a.x_stride + g.a.width - kCount;
+  V sum[2]{};
+  const auto take = [&](int64_t e, V& into) GNAS_INLINED {
+    const T* row = g.row_of(e) + column;
+    prefetch(g.row_ahead(e) + column * sizeof(T));
+    const A w = one_weight<kWeights>(g, e, head);
+    if (__builtin_expect(row - g.x <= last, 1)) {
+      into += w * load_part<kCount>(row);
+      return;
+    }
+    T few[kCount]{};
+    std::memcpy(few, row, count * sizeof(T));
+    into += w * load_part<kCount>(few);
+  };
+  int64_t e = p.begin;
+  for (; e + 2 <= p.end; e += 2) {
+    take(e, sum[0]);
+    take(e + 1, sum[1]);
+  }
+  if (e < p.end) take(e, sum[0]);
+  A all[kCount];
+  const V both = sum[0] + sum[1];
+  std::memcpy(all, &both, sizeof all);
+  if (p.value == nullptr && g.a.hop_weight == nullptr) {
+    T* const to = static_cast<T*>(g.a.out) + p.row * g.a.out_stride + column;
+    for (int64_t f = 0; f < count; ++f) narrow(static_cast<A>(p.scale * all[f]), to + f);
+    return;
+  }
+  for (int64_t f = 0; f < count; ++f) put_one(g, p, column + f, all[f]);
+}
+
+// Calls f with how many columns a kernel is for that takes so many: one or two, or up to the lanes of a part of a
+// register; halves are widened a register at a time.
+template <class T, class F>
+GNAS_INLINE void for_columns(int64_t count, const F& f) {
+  constexpr int kLanes = Lanes<Accumulator<T>>::count;
+  constexpr bool kParts = std::is_same_v<T, Accumulator<T>>;
+  if (count == 1) return f(std::integral_constant<int, 1>{});
+  if (count == 2) return f(std::integral_constant<int, 2>{});
+  if constexpr (kParts && kLanes > 4)
+    if (count <= 4) return f(std::integral_constant<int, 4>{});
+  if constexpr (kParts && kLanes > 8)
+    if (count <= 8) return f(std::integral_constant<int, 8>{});
+  f(std::integral_constant<int, kLanes>{});
+}
+
+// Fewer columns than a register has lanes.
+template <class T, class I, Weights kWeights, int kColumns>
+GNAS_INLINE void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
+  if constexpr (kColumns <= 2)
+    sum_few<T, I, kWeights, kColumns>(g, column, head, p);
+  else
+    sum_part<T, I, kWeights, kColumns>(g, column, until, head, p);
+}
+template <class T, class I, Weights kWeights>
+void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
+  for_columns<T>(until - column, [&](auto columns) GNAS_INLINED {
+    sum_narrow<T, I, kWeights, columns>(g, column, until, head, p);
+  });
 }
 
 // The columns from `column` to `until`, at least a register's worth. The last block is moved back so that it is full:
@@ -106,7 +214,10 @@ GNAS_INLINE void sum_columns(const Graph<T, I>& g, int64_t column, int64_t until
       continue;
     }
     if (left < kLanes && g.a.hop_weight != nullptr) {  // a hop must not count a column twice
-      sum_narrow<T, I>(g, column, until, head, p);
+      if constexpr (kWeights == Weights::lanes)
+        sum_heads<T, I>(g, column, until, p);
+      else
+        sum_narrow<T, I, kWeights>(g, column, until, head, p);
       return;
     }
     column = left < kLanes ? until - kLanes : column;
@@ -123,12 +234,12 @@ void sum_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
     for (int64_t head = 0; head < g.heads; ++head) {
       const int64_t column = head * g.dim;
       if (g.dim < kLanes)
-        sum_narrow<T, I>(g, column, column + g.dim, head, p);
+        sum_narrow<T, I, Weights::looked_up>(g, column, column + g.dim, head, p);
       else
         sum_columns<T, I, Weights::looked_up>(g, column, column + g.dim, head, p);
     }
   } else if (width < kLanes) {
-    sum_narrow<T, I>(g, 0, width, 0, p);
+    sum_narrow<T, I, Weights::looked_up>(g, 0, width, 0, p);
   } else if (g.heads > 1) {
     sum_columns<T, I, Weights::lanes>(g, 0, width, -1, p);
   } else if (g.weight == nullptr) {
@@ -139,6 +250,14 @@ void sum_piece(const Graph<T, I>& g, const Piece<T, I>& p) {
     sum_columns<T, I, Weights::looked_up>(g, 0, width, 0, p);
   }
 }
+
+// A row of fewer columns than a register has lanes, as `for_columns` has them.
+template <class T, class I, Weights kWeights, int kColumns>
+struct NarrowSum {
+  GNAS_INLINE void operator()(const Graph<T, I>& g, const Piece<T, I>& p) const {
+    sum_narrow<T, I, kWeights, kColumns>(g, 0, g.a.width, 0, p);
+  }
+};
 
 // A row whose columns are N registers, no more and no less.
 template <class T, class I, Weights kWeights, int N>
@@ -153,6 +272,10 @@ struct WholeSum {
 template <class T, class I, Weights kWeights, class Walk>
 bool with_whole_sum_of(const Graph<T, I>& g, const Walk& walk) {
   constexpr int kLanes = Lanes<Accumulator<T>>::count;
+  if (g.a.width < kLanes) {
+    for_columns<T>(g.a.width, [&](auto columns) { walk(NarrowSum<T, I, kWeights, columns>{}); });
+    return true;
+  }
   switch (g.a.width % kLanes == 0 ? g.a.width / kLanes : 0) {
     case 1:
       walk(WholeSum<T, I, kWeights, 1>{});
