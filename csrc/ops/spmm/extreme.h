@@ -49,24 +49,33 @@ GNAS_INLINE void extreme_block(const Graph<T, I>& g, int64_t column, int64_t hea
   });
 }
 
+// Fewer columns than a register has lanes.
 template <class T, class I>
 void extreme_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, Accumulator<T> sign,
                     const Piece<T, I>& p) {
   using A = Accumulator<T>;
-  for (int64_t f = column; f < until; ++f) {
-    A best = 0;
-    int64_t winner = -1;
-    for (int64_t e = p.begin; e < p.end; ++e) {
-      const A value = g.weight_of(e, head) * widen(g.row_of(e)[f]);
-      const bool leads = best == best && (sign * value > sign * best || value != value);
-      if (winner < 0 || leads) {
-        best = value;
-        winner = e;
-      }
+  constexpr int kLanes = Lanes<A>::count;
+  const int64_t count = until - column;
+  Vector<A> best{};
+  IntVector<A> winner = IntVector<A>{} - 1;
+  for (int64_t e = p.begin; e < p.end; ++e) {
+    prefetch(g.row_ahead(e) + column * sizeof(T));
+    const A w = sign * g.weight_of(e, head);
+    const Vector<A> value = w * part_of<kLanes>(g, e, column, count);
+    if (e == p.begin) {
+      best = value;
+      winner = IntVector<A>{};
+      continue;
     }
-    put_one(g, p, f, best);
-    if (p.arg != nullptr) p.arg[f] = static_cast<I>(winner);
+    const IntVector<A> take = ~(value <= best) & (best == best);
+    best = take ? value : best;
+    winner = take ? IntVector<A>{} + static_cast<typename Lanes<A>::Integer>(e - p.begin) : winner;
   }
+  if (p.begin < p.end) best = sign * best;
+  put_part<kLanes>(g, p, column, count, best);
+  if (p.arg == nullptr) return;
+  for (int64_t f = 0; f < count; ++f)
+    p.arg[column + f] = static_cast<I>(winner[f] + (p.begin < p.end ? p.begin : 0));
 }
 
 template <class T, class I>

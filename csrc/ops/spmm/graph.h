@@ -133,5 +133,51 @@ GNAS_INLINE void put_one(const Graph<T, I>& g, const Piece<T, I>& p, int64_t col
   finish(g, p.row, column, static_cast<A>(p.scale * value), load_at, store_at);
 }
 
+// A part of a register, or all of it.
+template <class A, int kCount>
+struct PartOf {
+  typedef A Vector __attribute__((vector_size(kCount * sizeof(A))));
+};
+template <class A, int kCount>
+using Part = typename PartOf<A, kCount>::Vector;
+
+template <int kCount, class T>
+GNAS_INLINE Part<Accumulator<T>, kCount> load_part(const T* from) {
+  if constexpr (std::is_same_v<T, Accumulator<T>>) {
+    Part<T, kCount> part;
+    std::memcpy(&part, from, sizeof part);
+    return part;
+  } else {
+    return load(from);
+  }
+}
+
+// `count` columns of an edge's row. All lanes are read where the matrix goes on for so long; what stands in those
+// beyond is not looked at.
+template <int kCount, class T, class I>
+GNAS_INLINE Part<Accumulator<T>, kCount> part_of(const Graph<T, I>& g, int64_t e, int64_t column, int64_t count) {
+  const T* row = g.row_of(e) + column;
+  const int64_t last = (g.a.cols - 1) * g.a.x_stride + g.a.width - kCount;
+  if (__builtin_expect(row - g.x <= last, 1)) return load_part<kCount>(row);
+  T few[kCount]{};
+  std::memcpy(few, row, count * sizeof(T));
+  return load_part<kCount>(few);
+}
+
+// Writes `count` results that begin at `column`.
+template <int kCount, class T, class I>
+GNAS_INLINE void put_part(const Graph<T, I>& g, const Piece<T, I>& p, int64_t column, int64_t count,
+                          Part<Accumulator<T>, kCount> value) {
+  using A = Accumulator<T>;
+  A all[kCount];
+  std::memcpy(all, &value, sizeof all);
+  if (p.value == nullptr && g.a.hop_weight == nullptr) {
+    T* const to = static_cast<T*>(g.a.out) + p.row * g.a.out_stride + column;
+    for (int64_t f = 0; f < count; ++f) narrow(static_cast<A>(p.scale * all[f]), to + f);
+    return;
+  }
+  for (int64_t f = 0; f < count; ++f) put_one(g, p, column + f, all[f]);
+}
+
 }  // namespace
 }  // namespace gnas::GNAS_ISA

@@ -116,43 +116,15 @@ void sum_heads(const Graph<T, I>& g, int64_t column, int64_t until, const Piece<
   for (int64_t f = 0; f < count; ++f) put_one(g, p, column + f, sum[f]);
 }
 
-// A part of a register, or all of it.
-template <class A, int kCount>
-struct Part {
-  typedef A Vector __attribute__((vector_size(kCount * sizeof(A))));
-};
-
-template <int kCount, class T>
-GNAS_INLINE typename Part<Accumulator<T>, kCount>::Vector load_part(const T* from) {
-  if constexpr (std::is_same_v<T, Accumulator<T>>) {
-    typename Part<T, kCount>::Vector part;
-    std::memcpy(&part, from, sizeof part);
-    return part;
-  } else {
-    return load(from);
-  }
-}
-
-// No more columns than a register, or the half of one, has lanes. All of it is read where the matrix goes on for so
-// long: what stands in the other lanes is not looked at.
+// No more columns than a register, or a part of one, has lanes.
 template <class T, class I, Weights kWeights, int kCount>
 GNAS_INLINE void sum_part(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
   using A = Accumulator<T>;
-  using V = typename Part<A, kCount>::Vector;
   const int64_t count = until - column;
-  const int64_t last = (g.a.cols - 1) * g.a.x_stride + g.a.width - kCount;
-  V sum[2]{};
-  const auto take = [&](int64_t e, V& into) GNAS_INLINED {
-    const T* row = g.row_of(e) + column;
+  Part<A, kCount> sum[2]{};
+  const auto take = [&](int64_t e, Part<A, kCount>& into) GNAS_INLINED {
     prefetch(g.row_ahead(e) + column * sizeof(T));
-    const A w = one_weight<kWeights>(g, e, head);
-    if (__builtin_expect(row - g.x <= last, 1)) {
-      into += w * load_part<kCount>(row);
-      return;
-    }
-    T few[kCount]{};
-    std::memcpy(few, row, count * sizeof(T));
-    into += w * load_part<kCount>(few);
+    into += one_weight<kWeights>(g, e, head) * part_of<kCount>(g, e, column, count);
   };
   int64_t e = p.begin;
   for (; e + 2 <= p.end; e += 2) {
@@ -160,15 +132,7 @@ GNAS_INLINE void sum_part(const Graph<T, I>& g, int64_t column, int64_t until, i
     take(e + 1, sum[1]);
   }
   if (e < p.end) take(e, sum[0]);
-  A all[kCount];
-  const V both = sum[0] + sum[1];
-  std::memcpy(all, &both, sizeof all);
-  if (p.value == nullptr && g.a.hop_weight == nullptr) {
-    T* const to = static_cast<T*>(g.a.out) + p.row * g.a.out_stride + column;
-    for (int64_t f = 0; f < count; ++f) narrow(static_cast<A>(p.scale * all[f]), to + f);
-    return;
-  }
-  for (int64_t f = 0; f < count; ++f) put_one(g, p, column + f, all[f]);
+  put_part<kCount>(g, p, column, count, sum[0] + sum[1]);
 }
 
 // Calls f with how many columns a kernel is for that takes so many: one or two, or up to the lanes of a part of a
