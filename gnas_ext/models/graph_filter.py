@@ -186,11 +186,11 @@ class GraphFilter:
         return spmm(self._hop.to_items.select_rows(items).t(), x)
 
     def _filtered(self, x: Tensor) -> Tensor:
-        """q(B B^T) x, by the recursion of Chebyshev polynomials, [n_users, width]."""
+        """q(B B^T) x, by the recursion of Chebyshev polynomials, [n_users, width]; may be written to x."""
         series = self.series.tolist()
-        total: Tensor = x * series[0]
         if len(series) == 1:
-            return total
+            return x if series[0] == 1 else x.mul_(series[0])
+        total: Tensor = x * series[0]
         hop = self._hop
         # Twice the stretched product: 4 / top stands in the weights of the way back.
         before, now = x, spmm(hop.to_users, spmm(hop.twice, x)).mul_(0.5).sub_(x)
