@@ -56,7 +56,8 @@ def test_constant_and_rest_make_the_response(coefficients: list[float], top: flo
 def test_zeros_at_the_end_of_a_monomial_cost_no_hops(coefficients: list[float], hops: int, top: float) -> None:
     constant, rest = split_constant(monomial(coefficients, top))
     assert rest.degree() == hops
-    assert constant == pytest.approx(coefficients[0]) and (constant == 0) == (coefficients[0] == 0)
+    assert constant == pytest.approx(coefficients[0])
+    assert (constant == 0) == (coefficients[0] == 0)
 
 
 @settings(deadline=None)

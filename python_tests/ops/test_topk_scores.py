@@ -94,7 +94,8 @@ def test_a_bias_is_added_whatever_its_strides(backend: torch.device, dtype: torc
             allow = torch.arange(cols // 2, cols)
             for exclude, allowed in ((None, None), (some_of(rows, cols), None), (some_of(rows, cols), allow)):
                 expected_values, expected_columns = reference.topk_scores(users, items, 7, exclude, allowed, bias)
-                seen, there = (None if x is None else x.to(backend) for x in (exclude, allowed))
+                seen = None if exclude is None else exclude.to(backend)
+                there = None if allowed is None else allowed.to(backend)
                 for one in laid_out(bias.to(backend)):
                     values, columns = ops.topk_scores(users.to(backend), items.to(backend), 7, seen, there, bias=one)
                     assert torch.equal(columns.cpu(), expected_columns)
@@ -355,7 +356,8 @@ def test_says_what_was_expected_and_what_came() -> None:
         (ValueError, "items is on meta, users on cpu", (x, x.to("meta"), 1)),
         (ValueError, "bias is on meta, users on cpu", (x, x, 1, None, None, None, bias.to("meta"))),
         (ValueError, r"expected bias of shape \[3, 3\], got \[3, 2\]", (x, x, 1, None, None, None, bias[:, :2])),
-        (TypeError, "bias in torch.float64 beside torch.float64 rows", (x.double(), x.double(), 1, None, None, None, bias)),
+        (TypeError, "bias in torch.float64 beside torch.float64 rows",
+         (x.double(), x.double(), 1, None, None, None, bias)),
         (TypeError, "bias in torch.float32 beside torch.bfloat16 rows, got torch.bfloat16",
          (half, half, 1, None, None, None, half[:, :3])),
         (TypeError, "expected no bias beside QuantizedRows", (rows, rows, 1, None, None, None, bias)),
