@@ -64,6 +64,54 @@ struct Cursor {
   int64_t head = 0;
 };
 
+// A matrix of rows that are narrower than a register, read a register at a time. Its end is there once more, for what
+// would be read beyond it.
+template <class T>
+struct NarrowRows {
+  static constexpr int kLanes = Lanes<Accumulator<T>>::count;
+
+  NarrowRows(const T* rows, int64_t count, int64_t row_stride, int64_t width)
+      : from(rows), stride(row_stride), whole((count - 1) * row_stride + width - kLanes) {
+    for (int64_t lane = whole < 0 ? -whole : 0; lane < kLanes; ++lane) end[lane] = rows[whole + lane];
+  }
+  GNAS_INLINE Vector<Accumulator<T>> operator[](int64_t row) const {
+    const int64_t at = row * stride;
+    return load(at <= whole ? from + at : end + (at - whole));  // no branch
+  }
+
+  const T* from;
+  int64_t stride;
+  int64_t whole;
+  T end[2 * kLanes]{};
+};
+
+// Dots of rows narrower than a register, a register's worth at a time, while there are so many.
+template <class T, class I>
+void narrow_dots(const Arrays<T, I>& g, Cursor<T, I>& at, int64_t until) {
+  using A = Accumulator<T>;
+  constexpr int kLanes = Lanes<A>::count;
+  const NarrowRows<T> left(g.a, g.s.rows, g.s.a_stride, g.dim);
+  const NarrowRows<T> right(g.b, g.s.cols, g.s.b_stride, g.dim);
+  IntVector<A> inside{};
+  for (int lane = 0; lane < kLanes; ++lane) inside[lane] = lane < g.dim ? -1 : 0;
+  while (until - at.edge >= kLanes) {
+    Vector<A> sum[kLanes];
+    const int64_t first = at.edge;
+    unrolled<kLanes>([&](auto k) GNAS_INLINED {
+      at.settle();
+      __builtin_prefetch(reinterpret_cast<const void*>(g.row_ahead(at.edge)));
+      const Vector<A> product = left[at.row] * right[g.indices[at.edge]];
+      sum[k] = bit_copy<Vector<A>>(bit_copy<IntVector<A>>(product) & inside);
+      ++at.edge;
+    });
+    const Vector<A> total = add_lanes_of_all<A>(sum);
+    if (g.edge == nullptr)
+      store_as(g.s.more ? total + load(g.out + first) : total, g.out + first);
+    else
+      for (int k = 0; k < kLanes; ++k) g.put(static_cast<int64_t>(g.edge[first + k]), total[k]);
+  }
+}
+
 // The products of one head of one edge, added up lane by lane, and a prefetch of what a later edge needs. N: how many
 // registers a head fills, no more and no less; 0 where the compiler does not know.
 template <class T, class I, int N = 0>
@@ -147,6 +195,7 @@ template <class T, class I>
 void dots(const Arrays<T, I>& g, Cursor<T, I> at, int64_t until) {
   constexpr int kLanes = Lanes<Accumulator<T>>::count;
   const int64_t heads = g.s.heads;
+  if (g.select == nullptr && heads == 1 && g.dim > 0 && g.dim < kLanes) narrow_dots(g, at, until);
   if (g.dim >= kLanes && g.select == nullptr) {
     // For the types that most models have, for the size of the library.
     constexpr bool kCommon = std::is_same_v<T, float> || std::is_same_v<T, bf16>;
