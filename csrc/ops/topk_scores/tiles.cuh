@@ -104,7 +104,8 @@ __device__ S bias_at(const TopkScoresArgs& a, const Round& r, int user, int64_t 
   return static_cast<const S*>(a.bias)[row * a.bias_row + item_at(a, at) * a.bias_item];
 }
 
-template <class T, int kUserQuads, int kItemQuads, int kUserWarps>
+// kBias: with a bias. Kernels of their own, for its addresses would push what the others need out of the registers.
+template <class T, int kUserQuads, int kItemQuads, int kUserWarps, bool kBias>
 __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a, Round r, bool sample) {
   using Of = Tile<T, kUserQuads, kItemQuads, kUserWarps>;
   using U = Units<T>;
@@ -199,14 +200,12 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
 #pragma unroll
       for (int j = 0; j < Of::kOwnItems; ++j) scores[i][j] = U::score(sums[i][j], user_scale, item_scale[j]);
     }
-    if constexpr (!U::kScaled) {
-      if (a.bias != nullptr) {
+    if constexpr (kBias) {
 #pragma unroll
-        for (int i = 0; i < Of::kOwnUsers; ++i)
+      for (int i = 0; i < Of::kOwnUsers; ++i)
 #pragma unroll
-          for (int j = 0; j < Of::kOwnItems; ++j)
-            scores[i][j] += bias_at<S>(a, r, tile_user + own_user + Of::user(i), begin + Of::item(j));
-      }
+        for (int j = 0; j < Of::kOwnItems; ++j)
+          scores[i][j] += bias_at<S>(a, r, tile_user + own_user + Of::user(i), begin + Of::item(j));
     }
     if (sample) {
 #pragma unroll
@@ -268,7 +267,7 @@ constexpr int kRowGroup = 16;  // items of which the sample keeps the largest sc
 template <class T, int kUsers>
 constexpr int kRowBlocks = sizeof(T) == 1 && kUsers == 1 ? 7 : 4;
 
-template <class T, int kUsers>
+template <class T, int kUsers, bool kBias>
 __global__ void __launch_bounds__(kRowThreads, kRowBlocks<T, kUsers>)
     rows_kernel(TopkScoresArgs a, Round r, bool sample) {
   using U = Units<T>;
@@ -361,8 +360,7 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocks<T, kUsers>)
 #pragma unroll
     for (int u = 0; u < kUsers; ++u) {
       S score = U::score(sums[u], user_scale[u], item_scale);
-      if constexpr (!U::kScaled)
-        if (a.bias != nullptr) score += bias_at<S>(a, r, first + u, at);
+      if constexpr (kBias) score += bias_at<S>(a, r, first + u, at);
       if (sample) {
         S most = inside && score == score ? score : kNever<S>;
         for (int apart = 1; apart < kRowGroup; apart *= 2)

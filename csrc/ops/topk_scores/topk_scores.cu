@@ -159,19 +159,26 @@ int64_t place(const TopkScoresArgs& a, const Plan& plan, void* scratch, Round& r
   return at;
 }
 
-template <class T>
+template <class T, bool kBias>
 void launch_scores(const TopkScoresArgs& a, const Plan& plan, const Round& r, bool sample, cudaStream_t stream) {
   const unsigned blocks = static_cast<unsigned>(up(r.users, plan.shape.users) * (sample ? r.sample_splits : r.splits));
   const auto with = [&](auto kernel, int threads) { cuda::launch(kernel, blocks, threads, stream, a, r, sample); };
-  if (plan.shape.users == kOne.users) return with(rows_kernel<T, kOne.users>, kRowThreads);
-  if (plan.shape.users == kFew.users) return with(rows_kernel<T, kFew.users>, kRowThreads);
+  if (plan.shape.users == kOne.users) return with(rows_kernel<T, kOne.users, kBias>, kRowThreads);
+  if (plan.shape.users == kFew.users) return with(rows_kernel<T, kFew.users, kBias>, kRowThreads);
   if constexpr (sizeof(T) == 8) {
-    with(tiles_kernel<T, 1, 1, 4>, kTileThreads);
+    with(tiles_kernel<T, 1, 1, 4, kBias>, kTileThreads);
   } else if (plan.shape.users == kSome.users) {
-    with(tiles_kernel<T, 1, 2, 2>, kTileThreads);
+    with(tiles_kernel<T, 1, 2, 2, kBias>, kTileThreads);
   } else {
-    with(tiles_kernel<T, 2, 2, 4>, kTileThreads);
+    with(tiles_kernel<T, 2, 2, 4, kBias>, kTileThreads);
   }
+}
+
+template <class T>
+void launch_scores(const TopkScoresArgs& a, const Plan& plan, const Round& r, bool sample, cudaStream_t stream) {
+  if constexpr (!Units<T>::kScaled)
+    if (a.bias != nullptr) return launch_scores<T, true>(a, plan, r, sample, stream);
+  launch_scores<T, false>(a, plan, r, sample, stream);
 }
 
 template <class T>
