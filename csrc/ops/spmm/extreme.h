@@ -56,6 +56,7 @@ void extreme_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t
   using A = Accumulator<T>;
   constexpr int kLanes = Lanes<A>::count;
   const int64_t count = until - column;
+  if (count == 0) return;
   Vector<A> best{};
   IntVector<A> winner = IntVector<A>{} - 1;
   for (int64_t e = p.begin; e < p.end; ++e) {

@@ -141,6 +141,7 @@ template <class T, class F>
 GNAS_INLINE void for_columns(int64_t count, const F& f) {
   constexpr int kLanes = Lanes<Accumulator<T>>::count;
   constexpr bool kParts = std::is_same_v<T, Accumulator<T>>;
+  if (count == 0) return;
   if (count == 1) return f(std::integral_constant<int, 1>{});
   if (count == 2) return f(std::integral_constant<int, 2>{});
   if constexpr (kParts && kLanes > 4)
