@@ -117,19 +117,38 @@ class GraphFilter:
         return result
 
     def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
-        """The k best items of each user: of the vectors, only the products that may matter are made."""
+        """The k best items of each user, as `models.base.Ranker` has it."""
+        return self.best_of(touched(self.history, users), k, exclude)
+
+    def best_of(self, mine: CSR, k: int, exclude: CSR | None, allow: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The k best items for each history: of the vectors, only the products that may matter are made.
+
+        Args:
+            mine: histories, as `score_history` takes them.
+            k: how many.
+            exclude: row i is what history i does not get, [mine.rows, n_items]; None for nothing.
+            allow: bool, [n_items]: the only items that may be chosen; None for all.
+
+        Returns:
+            As `ops.topk_scores` has it. Scores are those of `score_history` but for rounding: their sums run otherwise.
+
+        Raises:
+            ValueError: a score is NaN.
+        """
         most = _WITH_VECTORS if self.vectors.shape[1] else _AT_ONCE
-        most = max(_AT_ONCE, min(most, _BLOCK_BYTES // (4 * max(1, self.n_items)), len(users)))
+        most = max(_AT_ONCE, min(most, _BLOCK_BYTES // (4 * max(1, self.n_items))))
+        most = min(most, max(1, mine.rows))
         bias = torch.empty(self.n_items, most)
         found = []
-        for first in range(0, max(1, len(users)), most):
-            mine = touched(self.history, users[first : first + most])
-            for begin in range(0, mine.rows, _AT_ONCE):
-                some = _rows(mine, begin, _AT_ONCE)
+        for first in range(0, max(1, mine.rows), most):
+            block = _rows(mine, first, most)
+            for begin in range(0, block.rows, _AT_ONCE):
+                some = _rows(block, begin, _AT_ONCE)
                 bias[:, begin : begin + some.rows] = self._polynomial(some)
-            seen = None if exclude is None else _rows(exclude, first, mine.rows)
-            added = bias[:, : mine.rows].T
-            found.append(topk_scores(self._shares(mine), self.vectors, min(k, self.n_items), seen, bias=added))
+            seen = None if exclude is None else _rows(exclude, first, block.rows)
+            added = bias[:, : block.rows].T
+            k = min(k, self.n_items)
+            found.append(topk_scores(self._shares(block), self.vectors, k, seen, allow, bias=added))
         return torch.cat([values for values, _ in found]), torch.cat([items for _, items in found])
 
     def paths(self, items: NDArray[np.int32], item: int) -> tuple[CSR, Tensor]:

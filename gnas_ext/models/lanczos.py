@@ -63,8 +63,8 @@ def leading(
         generator: draws the vectors that the search begins with.
 
     Returns:
-        values, falling, [rank], and orthonormal vectors, [side, rank], float32. The basis takes three times their
-        memory; above a gigabyte, half as much again as theirs.
+        values, falling, [rank], and orthonormal vectors, [side, rank], float32. Meanwhile there is a basis of three
+        times as many vectors, and 96 at least; or half as many again, where that would be above a gigabyte.
 
     Raises:
         ValueError: the side is too small, or a product is not finite.
@@ -76,7 +76,7 @@ def leading(
     kept = rank + block
     most = min(side - block, max(3 * rank, _LEAST_BASIS) + 4 * block)  # what is drawn needs room beside it
     if 4 * side * most > _ROOMY_BYTES:
-        most = min(most, max(3 * rank // 2, _LEAST_BASIS) + 4 * block)
+        most = min(most, 3 * rank // 2 + 4 * block)
     basis = torch.empty(side, most)
     inner = torch.zeros(most, most, dtype=torch.float64)  # the matrix, as the basis has it
     now = torch.linalg.qr(torch.randn(side, block, generator=generator)).Q

@@ -1,7 +1,7 @@
 """What is smooth on the graph? Its leading singular vectors.
 
 They are the eigenvectors of B B^T or B^T B, whichever is smaller, which `lanczos` finds by products with the graph. A
-small graph, and one of which nearly all is asked for, is decomposed in full by LAPACK.
+small matrix, and one of which half or more is asked for, is decomposed in full by LAPACK.
 
 A block of vectors at a time has a limit: of a value that comes more often than that, as in a graph of many parts that
 do not touch, only some copies may be found. `beyond` says what was left, so that nobody has to believe that nothing
@@ -10,7 +10,7 @@ was.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from scipy import sparse
@@ -55,7 +55,8 @@ def low_pass(graph: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -
         seed: of the first vectors. The same seed gives the same vectors where LAPACK repeats itself.
 
     Raises:
-        ValueError: rank below 1.
+        ValueError: rank below 1, or a weight is not finite.
+        RuntimeError: the tolerance is not reached, as `lanczos.leading` has it.
     """
     if rank < 1:
         raise ValueError(f"low_pass: expected a rank of 1 or more, got {rank}")
@@ -64,7 +65,7 @@ def low_pass(graph: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -
     assert graph.weight is not None
     if not graph.weight.any():
         return LowPass(torch.zeros(rank), torch.eye(graph.cols, rank))
-    if side < smallest_side(rank) or graph.rows * graph.cols <= _DENSE:
+    if graph.rows * graph.cols <= _DENSE:
         _, singular, right = torch.linalg.svd(torch.from_numpy(_matrix(graph).toarray()), full_matrices=False)
         values, vectors = singular[:rank] ** 2, right[:rank].T.contiguous()
     else:
@@ -74,23 +75,38 @@ def low_pass(graph: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -
 
 
 def _leading(graph: CSR, rank: int, tolerance: float, seed: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    back = _turned(graph)
-    if graph.cols <= graph.rows:
-        return leading(lambda x: spmm(back, spmm(graph, x)), graph.cols, rank, tolerance=tolerance, generator=generator)
-    values, left = leading(
-        lambda x: spmm(graph, spmm(back, x)), graph.rows, rank, tolerance=tolerance, generator=generator
-    )
-    right = spmm(back, left)
+    """From the smaller side: eigenvectors of B^T B, or of B B^T, which B^T takes to the others."""
+    wide, back = graph.cols > graph.rows, _turned(graph)
+    side = min(graph.shape)
+    if side < max(smallest_side(rank), 2 * rank):
+        values, found = (part.flip(-1)[..., :rank].float() for part in torch.linalg.eigh(_small_square(graph)))
+        values, found = values.clamp(min=0), found.contiguous()
+    else:
+        first, second = (back, graph) if wide else (graph, back)
+        generator = torch.Generator().manual_seed(seed)
+        values, found = leading(
+            lambda x: spmm(second, spmm(first, x)), side, rank, tolerance=tolerance, generator=generator
+        )
+    if not wide:
+        return values, found
+    right = spmm(back, found)
     if values[-1] > _THIN * values[0]:
         return values, right / values.sqrt()
     return values, torch.linalg.svd(right, full_matrices=False).U  # those of nothing are still orthonormal
 
 
+def _small_square(graph: CSR) -> Tensor:
+    """B B^T or B^T B, whichever is smaller, float64."""
+    matrix: Any = _matrix(graph).astype("float64")
+    square = matrix @ matrix.T if graph.cols > graph.rows else matrix.T @ matrix
+    return torch.from_numpy(square.toarray())
+
+
 def beyond(graph: CSR, low: LowPass, *, seed: int = 0) -> float:
     """About the largest eigenvalue of P on what is orthogonal to the vectors.
 
-    Below the last of `values` where `low_pass` missed nothing.
+    Below the last of `values` where `low_pass` missed nothing. The first of `values`, which no eigenvalue is above,
+    where it is not found.
 
     Args:
         graph: B, as `low_pass` had it.
@@ -98,25 +114,37 @@ def beyond(graph: CSR, low: LowPass, *, seed: int = 0) -> float:
         seed: of the first vectors.
     """
     assert graph.weight is not None
-    if len(low.values) >= min(graph.shape) or not graph.weight.any():
+    side = min(graph.shape)
+    if len(low.values) >= side or not graph.weight.any():
         return 0.0
-    v = low.vectors
+    wide, v = graph.cols > graph.rows, low.vectors
 
     def without(x: Tensor) -> Tensor:
-        return x - v @ (v.T @ x)
+        return x - v.to(x.dtype) @ (v.T.to(x.dtype) @ x)
 
-    if graph.cols < smallest_side(1) or graph.rows * graph.cols <= _DENSE:
-        dense = torch.from_numpy(_matrix(graph).toarray())
-        return float(torch.linalg.svdvals(without(dense.T))[0] ** 2)
+    # Of B (I - V V^T) B^T or of (I - V V^T) B^T B (I - V V^T), whichever is smaller: the others are the same.
+    if side < smallest_side(1) or graph.rows * graph.cols <= _DENSE:
+        square = _small_square(graph)
+        if wide:
+            image = spmm(graph, v).double()
+            rest = square - image @ image.T
+        else:
+            rest = without(without(square).T)
+        return max(0.0, float(torch.linalg.eigvalsh(rest)[-1]))
     back = _turned(graph)
-    values, _ = leading(
-        lambda x: without(spmm(back, spmm(graph, without(x)))),
-        graph.cols,
-        1,
-        tolerance=_LOOSE,
-        dust=_DUST * float(low.values[0]),
-        generator=torch.Generator().manual_seed(seed),
-    )
+    try:
+        values, _ = leading(
+            (lambda x: spmm(graph, without(spmm(back, x))))
+            if wide
+            else (lambda x: without(spmm(back, spmm(graph, without(x))))),
+            side,
+            1,
+            tolerance=_LOOSE,
+            dust=_DUST * float(low.values[0]),
+            generator=torch.Generator().manual_seed(seed),
+        )
+    except RuntimeError:
+        return float(low.values[0])
     return float(values[0])
 
 

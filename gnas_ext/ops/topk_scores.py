@@ -47,7 +47,8 @@ def topk_scores(
         allow: the only items that may be chosen: bool [items], or their numbers, int32 or int64, in any order.
             None: all.
         chunk: how many users a thread works on at a time; by default as many as fit in its cache. The results do not
-            depend on it, the memory does: about chunk * (4 * width + 16 * k) bytes a thread.
+            depend on it, the memory does: about chunk * (4 * width + 16 * k) bytes a thread, and
+            128 * chunk for a bias.
         bias: [n, items], what is added to each score: what another model says, say. float32 (float64 beside float64
             rows); not beside QuantizedRows. Of any strides: nothing is copied. -inf is "never", as in a score.
 

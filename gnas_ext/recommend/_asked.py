@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.graph.csr import CSR
     from gnas_ext.models.factors import Table
+    from gnas_ext.models.graph_filter import GraphFilter
 
 # Rows whose lengths are found at once, for they are float32 meanwhile.
 _AT_ONCE = 1 << 16
@@ -48,6 +49,44 @@ class Asked:
         if self.allow is not None:
             found[:, ~self.allow] = -torch.inf
         return found
+
+    def size_bytes(self) -> int:
+        """Nothing of its own."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class AskedHistories:
+    """Histories that are asked about, ranked by a graph filter as it ranks its users: with the same scores.
+
+    Attributes:
+        model: the filter.
+        mine: the histories, [n, n_items].
+        allow: as `Asked` has it.
+    """
+
+    model: GraphFilter
+    mine: CSR
+    allow: Tensor | None
+
+    @property
+    def n_users(self) -> int:
+        """How many histories there are."""
+        return self.mine.rows
+
+    @property
+    def n_items(self) -> int:
+        """Items of the filter."""
+        return self.model.n_items
+
+    def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+        """The k best items of some histories."""
+        return self.model.best_of(self.mine.select_rows(torch.from_numpy(users).long()), k, exclude, self.allow)
+
+    def score(self, users: NDArray[np.int32]) -> Tensor:
+        """Their scores; -inf for what may not be recommended."""
+        mine = self.mine.select_rows(torch.from_numpy(users).long())
+        return Asked(lambda _: self.model.score_history(mine), len(users), self.n_items, self.allow).score(users)
 
     def size_bytes(self) -> int:
         """Nothing of its own."""

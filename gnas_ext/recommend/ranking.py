@@ -12,7 +12,9 @@ import torch
 from gnas_ext.evaluate.rank import top_k_scores
 from gnas_ext.models.coded import in_floats
 from gnas_ext.models.factors import FactorModel
-from gnas_ext.recommend._asked import Asked, AskedRows, Shelf
+from gnas_ext.models.graph_filter import GraphFilter
+from gnas_ext.models.history import touched
+from gnas_ext.recommend._asked import Asked, AskedHistories, AskedRows, Shelf
 from gnas_ext.recommend.fold import FactorFold, fold_of, history_graph
 from gnas_ext.recommend.similar import similar_items
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.evaluate.seen import SeenItems
+    from gnas_ext.graph.csr import CSR
     from gnas_ext.models.base import HistoryModel, Model
     from gnas_ext.models.factors import Table
 
@@ -85,6 +88,9 @@ class Ranking:
         if isinstance(self.model, FactorModel):
             rows = self.model.user.select(torch.from_numpy(codes).long())
             return self._of_rows(rows, self.seen.select(codes), k, exclude_seen, allow)
+        if isinstance(self.model, GraphFilter):
+            mine = self.seen.select(codes) if exclude_seen else None
+            return _of_histories(self.model, touched(self.model.history, codes), mine, k, allow)
         seen = self.seen if exclude_seen else None
         if allow is None:
             return top_k_scores(self.model, codes, k, seen)
@@ -95,6 +101,8 @@ class Ranking:
         graph, fold = history_graph(mine, self.model.n_items), self.fold
         if isinstance(fold, FactorFold):
             return self._of_rows(fold.rows(graph), mine, k, exclude_seen, allow)
+        if isinstance(fold, GraphFilter):
+            return _of_histories(fold, graph, mine if exclude_seen else None, k, allow)
         asked = Asked(lambda _: fold.score_history(graph), 1, self.model.n_items, allow)
         return top_k_scores(asked, np.zeros(1, np.int32), k, mine if exclude_seen else None)
 
@@ -115,3 +123,7 @@ class Ranking:
     def _of_rows(self, rows: Table, mine: SeenItems, k: int, exclude_seen: bool, allow: Tensor | None) -> Pair:
         asked = AskedRows(rows, self.shelf, allow)
         return top_k_scores(asked, np.arange(len(rows), dtype=np.int32), k, mine if exclude_seen else None)
+
+
+def _of_histories(model: GraphFilter, mine: CSR, seen: SeenItems | None, k: int, allow: Tensor | None) -> Pair:
+    return top_k_scores(AskedHistories(model, mine, allow), np.arange(mine.rows, dtype=np.int32), k, seen)

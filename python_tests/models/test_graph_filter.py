@@ -121,7 +121,7 @@ def test_vectors_save_products_within_the_tolerance() -> None:
 
 
 def test_copies_of_a_value_that_the_vectors_lack_do_not_spoil_the_polynomial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 parts that do not touch have a largest value of 1 each; ARPACK finds a few of them."""
+    """30 parts that do not touch have a largest value of 1 each; a search by products finds some of them."""
     monkeypatch.setattr(lowpass, "_DENSE", 0)
     rng = np.random.default_rng(0)
     part = np.repeat(np.arange(30), 40)
@@ -159,10 +159,16 @@ def test_settings_that_make_no_filter_are_refused(settings: dict[str, Any], mess
         fit_graph_filter(log(), USERS, ITEMS, response=LINEAR, **settings)
 
 
-@pytest.mark.parametrize("at_once", [7, 64])
-def test_lists_are_those_of_the_scores(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+@pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize(("at_once", "with_vectors"), [(7, 504), (7, 14), (4, 10), (64, 504)])
+def test_lists_are_those_of_the_scores(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, with_vectors: int, rank: int
+) -> None:
     monkeypatch.setattr(graph_filter, "_AT_ONCE", at_once)
-    model = fit_graph_filter(log(), USERS, ITEMS, response=CHEBY, rank=4, low_weight=0.2)
+    monkeypatch.setattr(graph_filter, "_WITH_VECTORS", with_vectors)
+    low = {"rank": rank, "low_weight": 0.2} if rank else {}
+    model = fit_graph_filter(log(), USERS, ITEMS, response=CHEBY, **low)  # type: ignore[arg-type]
+    assert model.best(ALL[:0], 5, None)[1].shape == (0, 5)
     seen = SeenItems.from_interactions(log(), USERS)
     users = ALL[::-2].copy()
     items, scores = top_k_scores(model, users, 50, seen)

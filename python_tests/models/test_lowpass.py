@@ -41,6 +41,22 @@ def test_values_and_span_are_those_of_the_full_decomposition(dense: torch.Tensor
     assert beyond(graph, low) == pytest.approx(singular[rank] ** 2, rel=2e-2)
 
 
+@pytest.mark.parametrize("shape", [(40, 9000), (9000, 40), (300, 3000), (3000, 300)])
+@pytest.mark.parametrize("rank", [1, 12, 35])
+def test_one_side_is_far_smaller(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], rank: int) -> None:
+    monkeypatch.setattr(lowpass, "_DENSE", 0)
+    generator = torch.Generator().manual_seed(0)
+    dense = torch.rand(*shape, generator=generator) * (torch.rand(*shape, generator=generator) < 0.05)
+    graph = graph_of(dense)
+    low = low_pass(graph, rank, tolerance=1e-5)
+    singular = np.linalg.svd(dense.numpy().astype(np.float64), compute_uv=False)
+    np.testing.assert_allclose(low.values, singular[:rank] ** 2, rtol=1e-4)
+    torch.testing.assert_close(low.vectors.T @ low.vectors, torch.eye(rank), atol=1e-5, rtol=0)
+    missed = dense.T @ (dense @ low.vectors) - low.vectors * low.values
+    assert float((missed.norm(dim=0) / low.values).max()) < 1e-4
+    assert beyond(graph, low) == pytest.approx(singular[rank] ** 2, rel=2e-2)
+
+
 @pytest.mark.usefixtures("way")
 def test_vectors_are_orthonormal_and_point_up(dense: torch.Tensor) -> None:
     vectors = low_pass(graph_of(dense), 12).vectors

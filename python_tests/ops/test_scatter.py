@@ -89,7 +89,7 @@ def test_matches_the_reference_with_two_threads(
 ) -> None:
     index, size = drawn(name)[0].to(backend), drawn(name)[1]
     plan = ops.ScatterPlan(index, size) if planned else None
-    for width, reduce in product((5, 40), REDUCES):
+    for width, reduce in product((1, 5, 40), REDUCES):
         src = features(len(index), width, dtype).to(backend)
         check(ops.scatter(src, index, size, reduce, plan), name, width, dtype, reduce)
 
@@ -100,10 +100,11 @@ def test_results_do_not_depend_on_the_threads(backend: torch.device, name: str, 
     if backend.type != "cpu":
         pytest.skip("threads are the CPU's")
     index, size = drawn(name)
-    src = features(len(index), 40, dtype)
+    src, numbers = features(len(index), 40, dtype), features(len(index), 1, dtype)
 
     def everything() -> list[torch.Tensor]:
         found = [ops.scatter(src, index, size, reduce, plan) for reduce in REDUCES for plan in (None, PLANS[name])]
+        found += [ops.scatter(numbers, index, size, reduce) for reduce in REDUCES]
         return [*found, *sort_index(index, size), ops.gather_rows(src[:size], index)]
 
     PLANS = {name: ops.ScatterPlan(index, size)}
@@ -116,9 +117,10 @@ def test_results_do_not_depend_on_the_threads(backend: torch.device, name: str, 
 @pytest.mark.parametrize("name", LARGE)
 def test_without_a_plan_rows_add_up_in_the_order_of_the_entries(name: str) -> None:
     index, size = drawn(name)
-    src = features(len(index), 40, torch.float32)
-    one_by_one = torch.zeros(size, 40).index_add_(0, index, src)  # with one thread, in order
-    assert torch.equal(ops.scatter(src, index, size), one_by_one)
+    for width in (1, 40):
+        src = features(len(index), width, torch.float32)
+        one_by_one = torch.zeros(size, width).index_add_(0, index, src)  # with one thread, in order
+        assert torch.equal(ops.scatter(src, index, size), one_by_one)
 
 
 @settings(deadline=None, max_examples=100)

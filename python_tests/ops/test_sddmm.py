@@ -77,6 +77,36 @@ def test_nan_stays_on_its_edges(backend: torch.device) -> None:
     assert torch.equal(got.isnan(), csr.indices == 3)
 
 
+@pytest.mark.parametrize("width", [1, 3, 8, 15])
+def test_what_stands_beside_a_narrow_row_does_not_matter(backend: torch.device, width: int) -> None:
+    csr = graphs.make("random").to(backend)
+    a, b = (side.to(backend) for side in sides(csr, width, torch.float32))
+    expected = ops.sddmm(csr, a, b)
+    for number in (torch.nan, torch.inf):
+        a[5] = b[3] = number
+        got = ops.sddmm(csr, a, b)
+        touched = (csr.indices == 3) | (csr.row_index() == 5)
+        assert torch.equal(got[~touched], expected[~touched])
+        assert not got[touched].isfinite().any()
+
+
+@pytest.mark.parametrize("width", [1, 3])  # narrower than a register at every level
+def test_a_narrow_dot_does_not_depend_on_where_its_edge_stands(backend: torch.device, width: int) -> None:
+    one = CSR(torch.tensor([0, 35]), torch.zeros(35, dtype=torch.int64), None, (1, 1)).to(backend)
+    a, b = (torch.randn(1, width, generator=torch.Generator().manual_seed(n)).to(backend) for n in (0, 1))
+    assert len(set(ops.sddmm(one, a, b).tolist())) == 1
+
+
+def test_places_of_narrow_dots(backend: torch.device) -> None:
+    csr = graphs.make("random")
+    for width in (1, 6, 15):
+        a, b = sides(csr, width, torch.float64)
+        edge = torch.randperm(csr.nnz, generator=torch.Generator().manual_seed(6))
+        tensors = [t.to(backend) for t in (csr.indptr, csr.indices, edge, a, b)]
+        got = torch.ops.gnas_ext.sddmm(*tensors, None, 0, None, None, None).cpu()
+        torch.testing.assert_close(got[edge], (a[csr.row_index()] * b[csr.indices]).sum(1))
+
+
 def test_place_and_select_name_the_edge(backend: torch.device) -> None:
     """out[edge[e]] sums over the columns where select[row of e] is edge[e], and over no others."""
     csr = graphs.make("random")

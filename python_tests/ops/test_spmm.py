@@ -58,6 +58,42 @@ def test_matches_the_reference_where_cuts_divide_rows(backend: torch.device, gra
             kept_spmm(csr, x, reduce).check(got, (width, has_weight, index, reduce))
 
 
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_narrower_than_a_register(backend: torch.device, dtype: torch.dtype) -> None:
+    """Each width, for they are taken in parts of a register; the last rows of x, which nothing follows, among them."""
+    graph = graphs.make("one_hub")
+    assert int(graph.indices.max()) == graph.cols - 1
+    for width, has_weight in product(range(2, 16), (False, True)):
+        csr = weighted(graph, dtype) if has_weight else graph
+        x = features(graph.cols, width, dtype)
+        for reduce in REDUCES:
+            kept_spmm(csr, x, reduce).check(
+                ops.spmm(csr.to(backend), x.to(backend), reduce), (width, has_weight, reduce)
+            )
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 9, 15])
+@pytest.mark.parametrize("reduce", ["max", "min"])
+def test_the_first_of_equals_and_the_first_nan_win_in_narrow_rows(
+    backend: torch.device, width: int, reduce: Reduce
+) -> None:
+    csr = graphs.make("random")
+    x = features(csr.cols, width).sign()
+    x[csr.cols // 2] = torch.nan
+    csr, x = csr.to(backend), x.to(backend)
+    out, arg = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, None, None, x, reduce)
+    for row in range(csr.rows):
+        begin, end = csr.indptr[row : row + 2].tolist()
+        for f in range(width if end > begin else 0):
+            values = x[csr.indices[begin:end].long(), f]
+            bad = values.isnan().nonzero()
+            best = values.max() if reduce == "max" else values.min()
+            first = int(bad[0]) if len(bad) else int((values == best).nonzero()[0])
+            assert int(arg[row, f]) == begin + first
+            torch.testing.assert_close(out[row, f], values[first], equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_matches_the_reference_where_rows_are_taken_in_pieces(backend: torch.device, dtype: torch.dtype) -> None:
     for index, has_weight, width in (

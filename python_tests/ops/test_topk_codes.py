@@ -162,15 +162,17 @@ def test_a_bias_that_is_not_finite(number: float) -> None:
 
 
 def test_threads_do_not_change_a_bit() -> None:
-    users, items = normal(10, 1000, 48), normal(11, 9000, 48)
+    users, items, bias = normal(10, 1000, 48), normal(11, 9000, 48), normal(12, 9000, 1000).T
     before = torch.get_num_threads()
     try:
-        found = []
+        found, biased = [], []
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
             found.append(ops.topk_scores(users, items, 20))
+            biased.append(ops.topk_scores(users, items, 20, bias=bias))
     finally:
         torch.set_num_threads(before)
-    for values, columns in found[1:]:
-        assert torch.equal(columns, found[0][1])
-        assert torch.equal(values, found[0][0])
+    for first, *others in (found, biased):
+        for values, columns in others:
+            assert torch.equal(columns, first[1])
+            assert torch.equal(values, first[0])

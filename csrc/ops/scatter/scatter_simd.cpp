@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "core/vector.h"
 #include "ops/scatter/scatter.h"
 
@@ -50,8 +48,8 @@ void run_numbers(const ScatterArgs& a, ScatterPart& part) {
   auto* count = static_cast<int64_t*>(a.count);
   const auto first = static_cast<uint64_t>(part.row_begin);
   const auto rows = static_cast<uint64_t>(part.row_end) - first;
-  std::fill(sum + part.row_begin, sum + part.row_end, A{0});
-  if (count != nullptr) std::fill(count + part.row_begin, count + part.row_end, int64_t{0});
+  std::memset(sum + part.row_begin, 0, rows * sizeof(A));
+  if (count != nullptr) std::memset(count + part.row_begin, 0, rows * sizeof(int64_t));
   A other = 0;
   int64_t outside = 0;
   int64_t found = 0;

@@ -85,7 +85,8 @@ struct NarrowRows {
   T end[2 * kLanes]{};
 };
 
-// Dots of rows narrower than a register, a register's worth at a time, while there are so many.
+// Dots of rows narrower than a register, a register's worth at a time. The last ones, too, are added up that way: a dot
+// does not depend on where its edge stands.
 template <class T, class I>
 void narrow_dots(const Arrays<T, I>& g, Cursor<T, I>& at, int64_t until) {
   using A = Accumulator<T>;
@@ -94,22 +95,28 @@ void narrow_dots(const Arrays<T, I>& g, Cursor<T, I>& at, int64_t until) {
   const NarrowRows<T> right(g.b, g.s.cols, g.s.b_stride, g.dim);
   IntVector<A> inside{};
   for (int lane = 0; lane < kLanes; ++lane) inside[lane] = lane < g.dim ? -1 : 0;
+  const auto products = [&]() GNAS_INLINED {
+    at.settle();
+    __builtin_prefetch(reinterpret_cast<const void*>(g.row_ahead(at.edge)));
+    const Vector<A> product = left[at.row] * right[g.indices[at.edge]];
+    ++at.edge;
+    return bit_copy<Vector<A>>(bit_copy<IntVector<A>>(product) & inside);
+  };
   while (until - at.edge >= kLanes) {
     Vector<A> sum[kLanes];
     const int64_t first = at.edge;
-    unrolled<kLanes>([&](auto k) GNAS_INLINED {
-      at.settle();
-      __builtin_prefetch(reinterpret_cast<const void*>(g.row_ahead(at.edge)));
-      const Vector<A> product = left[at.row] * right[g.indices[at.edge]];
-      sum[k] = bit_copy<Vector<A>>(bit_copy<IntVector<A>>(product) & inside);
-      ++at.edge;
-    });
+    unrolled<kLanes>([&](auto k) GNAS_INLINED { sum[k] = products(); });
     const Vector<A> total = add_lanes_of_all<A>(sum);
     if (g.edge == nullptr)
       store_as(g.s.more ? total + load(g.out + first) : total, g.out + first);
     else
       for (int k = 0; k < kLanes; ++k) g.put(static_cast<int64_t>(g.edge[first + k]), total[k]);
   }
+  Vector<A> sum[kLanes]{};
+  const int64_t first = at.edge;
+  for (int k = 0; at.edge < until; ++k) sum[k] = products();
+  const Vector<A> total = add_lanes_of_all<A>(sum);
+  for (int64_t e = first; e < until; ++e) g.put(g.place(e), total[static_cast<int>(e - first)]);
 }
 
 // The products of one head of one edge, added up lane by lane, and a prefetch of what a later edge needs. N: how many
