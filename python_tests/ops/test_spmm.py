@@ -82,7 +82,7 @@ def test_the_first_of_equals_and_the_first_nan_win_in_narrow_rows(
     x = features(csr.cols, width).sign()
     x[csr.cols // 2] = torch.nan
     csr, x = csr.to(backend), x.to(backend)
-    out, arg = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, None, None, x, reduce)
+    out, arg = torch.ops.gnas_ext.spmm_arg(csr.indptr, csr.indices, None, x, reduce, None, None, None)
     for row in range(csr.rows):
         begin, end = csr.indptr[row : row + 2].tolist()
         for f in range(width if end > begin else 0):
