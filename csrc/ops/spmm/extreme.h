@@ -75,8 +75,7 @@ void extreme_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t
   if (p.begin < p.end) best = sign * best;
   put_part<kLanes>(g, p, column, count, best);
   if (p.arg == nullptr) return;
-  for (int64_t f = 0; f < count; ++f)
-    p.arg[column + f] = static_cast<I>(winner[f] + (p.begin < p.end ? p.begin : 0));
+  for (int64_t f = 0; f < count; ++f) p.arg[column + f] = static_cast<I>(winner[f] + (p.begin < p.end ? p.begin : 0));
 }
 
 template <class T, class I>

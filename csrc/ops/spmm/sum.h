@@ -161,9 +161,8 @@ GNAS_INLINE void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until,
 }
 template <class T, class I, Weights kWeights>
 void sum_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t head, const Piece<T, I>& p) {
-  for_columns<T>(until - column, [&](auto columns) GNAS_INLINED {
-    sum_narrow<T, I, kWeights, columns>(g, column, until, head, p);
-  });
+  for_columns<T>(until - column,
+                 [&](auto columns) GNAS_INLINED { sum_narrow<T, I, kWeights, columns>(g, column, until, head, p); });
 }
 
 // The columns from `column` to `until`, at least a register's worth. The last block is moved back so that it is full:

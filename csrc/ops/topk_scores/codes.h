@@ -5,8 +5,8 @@
 //     sum x y <= s t (sum q p + h (sum |q| + sum |p|) + h^2 width)
 //
 // h is a half, and a little, for the scale and the quotient are rounded. The score itself is rounded too: by at most
-// width 2^-24 of the sum of magnitudes, which is no more than 127.5^2 width in units of s t. So is what the sum of codes
-// becomes when it is multiplied by s and t, where it has to be, for a bias: three times.
+// width 2^-24 of the sum of magnitudes, which is no more than 127.5^2 width in units of s t. So is what the sum of
+// codes becomes when it is multiplied by s and t, where it has to be, for a bias: three times.
 //
 // Included by topk_scores_simd.cpp only, hence the namespaces.
 #pragma once

@@ -235,7 +235,7 @@ T* carve(char*& at, int64_t count) {
 // Items from `item` on, up to work.end_item, for all users of a block.
 template <class M, bool kBias>
 void scan_with(const Work<M>& work, int64_t item, int64_t count, int64_t steps, const typename M::Unit* users,
-          typename M::Unit* panel) {
+               typename M::Unit* panel) {
   for (; item < work.end_item; item += kPanel<M>) {
     pack_panel<M>(work, item, steps, panel);
     if constexpr (kBias) pack_bias<kPanel<M>>(work, item, count);
