@@ -1,4 +1,5 @@
 #include "core/bounds.h"
+#include "core/narrow_rows.h"
 #include "core/partition.h"
 #include "core/vector.h"
 #include "ops/sddmm/sddmm.h"
@@ -64,27 +65,6 @@ struct Cursor {
   int64_t head = 0;
 };
 
-// A matrix of rows that are narrower than a register, read a register at a time. Its end is there once more, for what
-// would be read beyond it.
-template <class T>
-struct NarrowRows {
-  static constexpr int kLanes = Lanes<Accumulator<T>>::count;
-
-  NarrowRows(const T* rows, int64_t count, int64_t row_stride, int64_t width)
-      : from(rows), stride(row_stride), whole((count - 1) * row_stride + width - kLanes) {
-    for (int64_t lane = whole < 0 ? -whole : 0; lane < kLanes; ++lane) end[lane] = rows[whole + lane];
-  }
-  GNAS_INLINE Vector<Accumulator<T>> operator[](int64_t row) const {
-    const int64_t at = row * stride;
-    return load(at <= whole ? from + at : end + (at - whole));  // no branch
-  }
-
-  const T* from;
-  int64_t stride;
-  int64_t whole;
-  T end[2 * kLanes]{};
-};
-
 // Dots of rows narrower than a register, a register's worth at a time. The last ones, too, are added up that way: a dot
 // does not depend on where its edge stands.
 template <class T, class I>
@@ -98,7 +78,8 @@ void narrow_dots(const Arrays<T, I>& g, Cursor<T, I>& at, int64_t until) {
   const auto products = [&]() GNAS_INLINED {
     at.settle();
     __builtin_prefetch(reinterpret_cast<const void*>(g.row_ahead(at.edge)));
-    const Vector<A> product = left[at.row] * right[g.indices[at.edge]];
+    const Vector<A> product = left.template at<kLanes>(at.row * g.s.a_stride) *
+                              right.template at<kLanes>(static_cast<int64_t>(g.indices[at.edge]) * g.s.b_stride);
     ++at.edge;
     return bit_copy<Vector<A>>(bit_copy<IntVector<A>>(product) & inside);
   };

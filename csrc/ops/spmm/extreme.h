@@ -8,6 +8,21 @@
 namespace gnas::GNAS_ISA {
 namespace {
 
+// The edge at `offset` of a piece against the best so far. The first one takes every lane, so that the others need no
+// test for an empty one.
+template <class A>
+GNAS_INLINE void challenge(Vector<A>& best, IntVector<A>& winner, Vector<A> value, int64_t offset) {
+  if (offset == 0) {
+    best = value;
+    winner = IntVector<A>{};
+    return;
+  }
+  // Not "not greater": false where either is NaN. So a NaN takes the lead, unless one holds it.
+  const IntVector<A> take = ~(value <= best) & (best == best);
+  best = take ? value : best;
+  winner = take ? IntVector<A>{} + static_cast<typename Lanes<A>::Integer>(offset) : winner;
+}
+
 template <class T, class I, int N>
 GNAS_INLINE void extreme_block(const Graph<T, I>& g, int64_t column, int64_t head, Accumulator<T> sign,
                                const Piece<T, I>& p) {
@@ -16,25 +31,13 @@ GNAS_INLINE void extreme_block(const Graph<T, I>& g, int64_t column, int64_t hea
   Vector<A> best[N] = {};
   IntVector<A> winner[N];
   unrolled<N>([&](auto v) { winner[v] = IntVector<A>{} - 1; });
-  // The first edge takes every lane, so that the others need no test for an empty one.
   for (int64_t e = p.begin; e < p.end; ++e) {
     const T* row = g.row_of(e) + column;
     const uintptr_t ahead = g.row_ahead(e) + column * sizeof(T);
     const A w = sign * g.weight_of(e, head);
-    const auto offset = static_cast<typename Lanes<A>::Integer>(e - p.begin);
-    const bool first = e == p.begin;
     unrolled<N>([&](auto v) __attribute__((always_inline)) {
       if constexpr (v * kLanes * static_cast<int>(sizeof(T)) % kLine == 0) prefetch(ahead + v * kLanes * sizeof(T));
-      const Vector<A> value = w * load(row + v * kLanes);
-      if (first) {
-        best[v] = value;
-        winner[v] = IntVector<A>{};
-        return;
-      }
-      // Not "not greater": false where either is NaN. So a NaN takes the lead, unless one holds it.
-      const IntVector<A> take = ~(value <= best[v]) & (best[v] == best[v]);
-      best[v] = take ? value : best[v];
-      winner[v] = take ? IntVector<A>{} + offset : winner[v];
+      challenge<A>(best[v], winner[v], w * load(row + v * kLanes), e - p.begin);
     });
   }
   if (p.begin < p.end) unrolled<N>([&](auto v) { best[v] = sign * best[v]; });  // no -0 in rows without edges
@@ -62,15 +65,7 @@ void extreme_narrow(const Graph<T, I>& g, int64_t column, int64_t until, int64_t
   for (int64_t e = p.begin; e < p.end; ++e) {
     prefetch(g.row_ahead(e) + column * sizeof(T));
     const A w = sign * g.weight_of(e, head);
-    const Vector<A> value = w * part_of<kLanes>(g, e, column, count);
-    if (e == p.begin) {
-      best = value;
-      winner = IntVector<A>{};
-      continue;
-    }
-    const IntVector<A> take = ~(value <= best) & (best == best);
-    best = take ? value : best;
-    winner = take ? IntVector<A>{} + static_cast<typename Lanes<A>::Integer>(e - p.begin) : winner;
+    challenge<A>(best, winner, w * g.template part_of<kLanes>(e, column), e - p.begin);
   }
   if (p.begin < p.end) best = sign * best;
   put_part<kLanes>(g, p, column, count, best);

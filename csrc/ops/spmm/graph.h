@@ -1,6 +1,7 @@
 // What the kernels of this room read: the arrays with their types, and an edge's weight. For spmm_simd.cpp.
 #pragma once
 
+#include "core/narrow_rows.h"
 #include "core/past.h"
 #include "core/vector.h"
 #include "ops/spmm/spmm.h"
@@ -18,6 +19,7 @@ struct Graph {
         edge(static_cast<const I*>(args.edge)),
         weight(static_cast<const T*>(args.weight)),
         x(static_cast<const T*>(args.x)),
+        narrow(x, args.cols, args.x_stride, args.width),
         select(static_cast<const I*>(args.select)),
         heads(args.heads),
         dim(args.heads > 1 ? args.width / args.heads : args.width),
@@ -48,6 +50,11 @@ struct Graph {
     return last;
   }
   GNAS_INLINE const T* row_of(int64_t e) const { return x + static_cast<int64_t>(indices[e]) * a.x_stride; }
+  // Its columns from `column` on, and beyond: no more lanes than a register's.
+  template <int kCount>
+  GNAS_INLINE Part<Accumulator<T>, kCount> part_of(int64_t e, int64_t column) const {
+    return narrow.template at<kCount>(static_cast<int64_t>(indices[e]) * a.x_stride + column);
+  }
   // Where the row of a later edge begins, to prefetch it. That edge is not checked yet, so this is only a number.
   GNAS_INLINE uintptr_t row_ahead(int64_t e) const {
     return reinterpret_cast<uintptr_t>(x) + static_cast<uint64_t>(indices[e + ahead]) * (a.x_stride * sizeof(T));
@@ -58,6 +65,7 @@ struct Graph {
   const I* edge;
   const T* weight;
   const T* x;
+  NarrowRows<T> narrow;  // of x
   const I* select;
   int64_t heads;
   int64_t dim;        // columns a head
@@ -131,37 +139,6 @@ GNAS_INLINE void put_one(const Graph<T, I>& g, const Piece<T, I>& p, int64_t col
   const auto load_at = [](const auto* from) { return static_cast<A>(widen(*from)); };
   const auto store_at = [](A v, auto* to) { narrow(v, to); };
   finish(g, p.row, column, static_cast<A>(p.scale * value), load_at, store_at);
-}
-
-// A part of a register, or all of it.
-template <class A, int kCount>
-struct PartOf {
-  typedef A Vector __attribute__((vector_size(kCount * sizeof(A))));
-};
-template <class A, int kCount>
-using Part = typename PartOf<A, kCount>::Vector;
-
-template <int kCount, class T>
-GNAS_INLINE Part<Accumulator<T>, kCount> load_part(const T* from) {
-  if constexpr (std::is_same_v<T, Accumulator<T>>) {
-    Part<T, kCount> part;
-    std::memcpy(&part, from, sizeof part);
-    return part;
-  } else {
-    return load(from);
-  }
-}
-
-// `count` columns of an edge's row. All lanes are read where the matrix goes on for so long; what stands in those
-// beyond is not looked at.
-template <int kCount, class T, class I>
-GNAS_INLINE Part<Accumulator<T>, kCount> part_of(const Graph<T, I>& g, int64_t e, int64_t column, int64_t count) {
-  const T* row = g.row_of(e) + column;
-  const int64_t last = (g.a.cols - 1) * g.a.x_stride + g.a.width - kCount;
-  if (__builtin_expect(row - g.x <= last, 1)) return load_part<kCount>(row);
-  T few[kCount]{};
-  std::memcpy(few, row, count * sizeof(T));
-  return load_part<kCount>(few);
 }
 
 // Writes `count` results that begin at `column`.

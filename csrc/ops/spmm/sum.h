@@ -124,7 +124,7 @@ GNAS_INLINE void sum_part(const Graph<T, I>& g, int64_t column, int64_t until, i
   Part<A, kCount> sum[2]{};
   const auto take = [&](int64_t e, Part<A, kCount>& into) GNAS_INLINED {
     prefetch(g.row_ahead(e) + column * sizeof(T));
-    into += one_weight<kWeights>(g, e, head) * part_of<kCount>(g, e, column, count);
+    into += one_weight<kWeights>(g, e, head) * g.template part_of<kCount>(e, column);
   };
   int64_t e = p.begin;
   for (; e + 2 <= p.end; e += 2) {
