@@ -138,7 +138,7 @@ class GraphFilter:
         most = _WITH_VECTORS if self.vectors.shape[1] else _AT_ONCE
         most = max(_AT_ONCE, min(most, _BLOCK_BYTES // (4 * max(1, self.n_items))))
         most = min(most, max(1, mine.rows))
-        bias = torch.empty(self.n_items, most)
+        bias, k = torch.empty(self.n_items, most), min(k, self.n_items)
         found = []
         for first in range(0, max(1, mine.rows), most):
             block = _rows(mine, first, most)
@@ -147,7 +147,6 @@ class GraphFilter:
                 bias[:, begin : begin + some.rows] = self._polynomial(some)
             seen = None if exclude is None else _rows(exclude, first, block.rows)
             added = bias[:, : block.rows].T
-            k = min(k, self.n_items)
             found.append(topk_scores(self._shares(block), self.vectors, k, seen, allow, bias=added))
         return torch.cat([values for values, _ in found]), torch.cat([items for _, items in found])
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-# Up to so many entries LAPACK takes less than a second, and misses nothing.
+# Up to so many entries, empty ones counted, LAPACK takes less than a second, and misses nothing.
 _DENSE = 1 << 20
 # Of the largest value: below, dividing by its root would show the rounding.
 _THIN = 1e-2
@@ -60,16 +60,13 @@ def low_pass(graph: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -
     """
     if rank < 1:
         raise ValueError(f"low_pass: expected a rank of 1 or more, got {rank}")
-    side = min(graph.shape)
-    rank = min(rank, side)
+    rank = min(rank, *graph.shape)
     assert graph.weight is not None
+    if not graph.weight.isfinite().all():
+        raise ValueError("low_pass: a weight is not finite")
     if not graph.weight.any():
         return LowPass(torch.zeros(rank), torch.eye(graph.cols, rank))
-    if graph.rows * graph.cols <= _DENSE:
-        _, singular, right = torch.linalg.svd(torch.from_numpy(_matrix(graph).toarray()), full_matrices=False)
-        values, vectors = singular[:rank] ** 2, right[:rank].T.contiguous()
-    else:
-        values, vectors = _leading(graph, rank, tolerance, seed)
+    values, vectors = _leading(graph, rank, tolerance, seed)
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     return LowPass(values, vectors * torch.where(largest < 0, -1, 1))
 
@@ -77,15 +74,18 @@ def low_pass(graph: CSR, rank: int, *, tolerance: float = 1e-3, seed: int = 0) -
 def _leading(graph: CSR, rank: int, tolerance: float, seed: int) -> tuple[Tensor, Tensor]:
     """From the smaller side: eigenvectors of B^T B, or of B B^T, which B^T takes to the others."""
     wide, back = graph.cols > graph.rows, _turned(graph)
-    side = min(graph.shape)
-    if side < max(smallest_side(rank), 2 * rank):
-        values, found = (part.flip(-1)[..., :rank].float() for part in torch.linalg.eigh(_small_square(graph)))
-        values, found = values.clamp(min=0), found.contiguous()
+    if _is_small(graph, rank):
+        all_values, all_vectors = torch.linalg.eigh(_small_square(graph))
+        values = all_values.flip(0)[:rank].clamp(min=0).float()
+        found = all_vectors.flip(1)[:, :rank].float().contiguous()
     else:
         first, second = (back, graph) if wide else (graph, back)
-        generator = torch.Generator().manual_seed(seed)
         values, found = leading(
-            lambda x: spmm(second, spmm(first, x)), side, rank, tolerance=tolerance, generator=generator
+            lambda x: spmm(second, spmm(first, x)),
+            min(graph.shape),
+            rank,
+            tolerance=tolerance,
+            generator=torch.Generator().manual_seed(seed),
         )
     if not wide:
         return values, found
@@ -93,6 +93,11 @@ def _leading(graph: CSR, rank: int, tolerance: float, seed: int) -> tuple[Tensor
     if values[-1] > _THIN * values[0]:
         return values, right / values.sqrt()
     return values, torch.linalg.svd(right, full_matrices=False).U  # those of nothing are still orthonormal
+
+
+def _is_small(graph: CSR, rank: int) -> bool:
+    """Is the whole decomposition the way? Of a matrix that is small, or of which half or more is asked for."""
+    return min(graph.shape) < max(smallest_side(rank), 2 * rank) or graph.rows * graph.cols <= _DENSE
 
 
 def _small_square(graph: CSR) -> Tensor:
@@ -123,7 +128,7 @@ def beyond(graph: CSR, low: LowPass, *, seed: int = 0) -> float:
         return x - v.to(x.dtype) @ (v.T.to(x.dtype) @ x)
 
     # Of B (I - V V^T) B^T or of (I - V V^T) B^T B (I - V V^T), whichever is smaller: the others are the same.
-    if side < smallest_side(1) or graph.rows * graph.cols <= _DENSE:
+    if _is_small(graph, 1):
         square = _small_square(graph)
         if wide:
             image = spmm(graph, v).double()

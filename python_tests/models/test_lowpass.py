@@ -133,6 +133,12 @@ def test_a_graph_without_edges_has_values_of_zero(shape: tuple[int, int]) -> Non
     assert beyond(graph, low) == 0
 
 
+def test_a_weight_that_is_not_finite_is_refused(dense: torch.Tensor) -> None:
+    dense[dense > 0.9] = torch.nan
+    with pytest.raises(ValueError, match="low_pass: a weight is not finite"):
+        low_pass(graph_of(dense), 2)
+
+
 def test_a_rank_below_one_is_refused(dense: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="rank of 1 or more, got 0"):
         low_pass(graph_of(dense), 0)

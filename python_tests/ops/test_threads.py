@@ -84,8 +84,7 @@ def test_two_threads_work_when_two_are_asked_for() -> None:
     torch.set_num_threads(1)
     assert share_of_the_second_thread(csr, x) < 0.1
     torch.set_num_threads(2)
-    # Where other processes keep the second core busy, one thread may find most of the work gone: not every time.
-    assert any(share_of_the_second_thread(csr, x) > 0.5 for _ in range(5))
+    assert share_of_the_second_thread(csr, x) > 0.5
 
 
 @pytest.mark.parametrize("reduce", REDUCES)
