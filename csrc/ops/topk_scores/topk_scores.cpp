@@ -220,8 +220,6 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
                op, ": expected bias of shape [", users.size(0), ", ", items.size(0), "] in the scores' dtype, got ",
                shape_of(*bias));
     GNAS_CHECK(same_device(*bias, users), op, ": bias and users are on different devices");
-    // Of one row or one column the stride is any number.
-    GNAS_CHECK(bias->stride(0) >= 0 && bias->stride(1) >= 0, op, ": expected bias without negative strides");
   }
   const Tensor left = as_contiguous(users);
   const Tensor right = as_contiguous(items);
