@@ -29,11 +29,11 @@ STARTING = b"\xff" * 8
 RUN_AT_ONCE = 20_000  # iterations a process
 
 
-def work(seed: int, first: int, last: int, place: Path, until: float, pages: bool) -> None:
+def work(seed: int, first: int, last: int, place: Path, until: float) -> None:
     """Iterations first … last-1; `place` says which one runs, a line what is wrong, the last line what came of them."""
     from python_tests.recommend.fuzz import prepared
 
-    with prepared(seed, pages) as fuzz, place.open("r+b", buffering=0) as file:
+    with prepared(seed) as fuzz, place.open("r+b", buffering=0) as file:
         for warm in range(50):
             fuzz.run(-1 - warm)
         fuzz.found.outcomes.clear()
@@ -50,7 +50,7 @@ def work(seed: int, first: int, last: int, place: Path, until: float, pages: boo
         print(json.dumps([done, fuzz.found.outcomes, peak]))
 
 
-def supervise(seed: int, first: int, iterations: int, minutes: float, pages: bool) -> int:
+def supervise(seed: int, first: int, iterations: int, minutes: float) -> int:
     """Starts workers until all is done, and prints what they saw; the exit status."""
     started, until = time.time(), time.time() + 60 * minutes
     outcomes: Counter[str] = Counter()
@@ -61,7 +61,7 @@ def supervise(seed: int, first: int, iterations: int, minutes: float, pages: boo
         while done < first + iterations and time.time() < until:
             place.write_bytes(STARTING)
             last = min(done + RUN_AT_ONCE, first + iterations)
-            arguments = [str(part) for part in (seed, done, last, place, until, int(pages))]
+            arguments = [str(part) for part in (seed, done, last, place, until)]
             with errors.open("wb") as stream, lines.open("wb") as printed:
                 worker = subprocess.Popen(
                     [sys.executable, __file__, "--worker", *arguments],
@@ -117,17 +117,16 @@ def _watch(worker: subprocess.Popen[bytes], place: Path) -> bool:
 def main() -> int:
     """What was typed."""
     if sys.argv[1:2] == ["--worker"]:
-        seed, first, last, place, until, pages = sys.argv[2:]
-        work(int(seed), int(first), int(last), Path(place), float(until), pages == "1")
+        seed, first, last, place, until = sys.argv[2:]
+        work(int(seed), int(first), int(last), Path(place), float(until))
         return 0
     parser = argparse.ArgumentParser(description="Damages artefacts and has them loaded.")
     parser.add_argument("--iterations", type=int, default=1_000_000, help="at most; 1,000,000 by default")
     parser.add_argument("--minutes", type=float, default=60, help="at most; 60 by default")
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--first", type=int, default=0, help="iteration to begin with")
-    parser.add_argument("--pages", action="store_true", help="forge pages of Parquet files alone; Polars 2.1 aborts")
     given = parser.parse_args()
-    return supervise(given.seed, given.first, given.iterations, given.minutes, given.pages)
+    return supervise(given.seed, given.first, given.iterations, given.minutes)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
+from gnas_ext.recommend._ids import read_ids
 from gnas_ext.recommend._kinds import KINDS, model_of
 from gnas_ext.recommend._seen import read_seen
 from gnas_ext.recommend._tensors import Tensors
@@ -18,7 +17,6 @@ from gnas_ext.recommend.recommender import Recommender
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
 
 def load(folder: str | os.PathLike[str]) -> Recommender:
@@ -55,8 +53,8 @@ def load(folder: str | os.PathLike[str]) -> Recommender:
         )
     return Recommender(
         model=model,
-        user_ids=_read_ids(path / USERS, "user", model.n_users, ()).get_column("user"),
-        titles=_read_ids(path / ITEMS, "item", model.n_items, FACTS),
+        user_ids=read_ids(path / USERS, "user", model.n_users, ()).get_column("user"),
+        titles=read_ids(path / ITEMS, "item", model.n_items, FACTS),
         seen=seen,
         manifest=manifest,
     )
@@ -77,26 +75,3 @@ def _check_file(path: Path, wanted: FileSpec) -> None:
         raise InputError(f"{path}: expected {wanted.bytes} bytes, got {size}; {MEND}")
     if file_spec(path) != wanted:
         raise InputError(f"{path}: changed since it was written (its sha256 differs); {MEND}")
-
-
-def _read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.DataFrame:
-    try:
-        # One row more than expected shows that there are too many, however many they are.
-        table = pl.read_parquet(path, glob=False, hive_partitioning=False, n_rows=count + 1)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file; {MEND}") from error
-    wanted = [what, *facts]
-    if table.columns != wanted:
-        raise InputError(f"{path}: expected columns {', '.join(wanted)}, got {', '.join(table.columns)}; {MEND}")
-    ids = table.get_column(what)
-    if ids.dtype != pl.String and not ids.dtype.is_integer():
-        raise InputError(f"{path}: expected ids that are strings or whole numbers, got {ids.dtype}; {MEND}")
-    if len(ids) != count:
-        got = "more" if len(ids) > count else len(ids)
-        raise InputError(f"{path}: expected {count} rows, one a {what} of {MODEL}, got {got}; {MEND}")
-    if ids.null_count() or ids.n_unique() < count:
-        raise InputError(f"{path}: expected ids without nulls, none twice; {MEND}")
-    for fact in facts:
-        if table.schema[fact] != pl.String:
-            raise InputError(f"{path}: expected {fact} as strings, got {table.schema[fact]}; {MEND}")
-    return table

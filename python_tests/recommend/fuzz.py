@@ -47,9 +47,8 @@ class Fuzz:
     Iteration i of a seed is always the same, whatever came before.
     """
 
-    def __init__(self, home: Path, seed: int = 0, pages: bool = False) -> None:
+    def __init__(self, home: Path, seed: int = 0) -> None:
         self.seed = seed
-        self.pages = pages
         self.found = Found()
         self._home = home
         for kind in KINDS:
@@ -68,7 +67,7 @@ class Fuzz:
         rng = random.Random(f"{self.seed} {iteration}")
         place = rng.randrange(len(self._bases))
         files = self._bases[place]
-        changed, sealed = mutate(rng, files, self._bases[rng.randrange(len(self._bases))], self.pages)
+        changed, sealed = mutate(rng, files, self._bases[rng.randrange(len(self._bases))])
         folder = self._home / self._names[place]
         for name, content in changed.items():
             _put(folder / name, content)
@@ -104,11 +103,11 @@ class Fuzz:
 
 
 @contextmanager
-def prepared(seed: int = 0, pages: bool = False) -> Iterator[Fuzz]:
+def prepared(seed: int = 0) -> Iterator[Fuzz]:
     """A fuzz in a folder in memory, where there is one, that is gone afterwards."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as home:
-        yield Fuzz(Path(home), seed, pages)
+        yield Fuzz(Path(home), seed)
 
 
 def _answer(folder: Path) -> pl.DataFrame:

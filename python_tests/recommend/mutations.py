@@ -90,25 +90,17 @@ class Trap:
         return spring, ("unpickled",)
 
 
-def mutate(
-    rng: random.Random, files: Mapping[str, bytes], other: Mapping[str, bytes], pages: bool = False
-) -> tuple[Files, bool]:
+def mutate(rng: random.Random, files: Mapping[str, bytes], other: Mapping[str, bytes]) -> tuple[Files, bool]:
     """Some files as they are after an accident or an attack.
 
     Args:
         rng: what is drawn from.
         files: a whole artefact.
         other: a whole artefact of another kind, to take pieces from.
-        pages: forge pages of Parquet files instead, with hashes that fit.
 
     Returns:
         The files that differ, and whether the hashes fit again: whoever did it wants to be believed.
     """
-    if pages:
-        name = rng.choice(TABLES)
-        forged: Files = {name: _pages(rng, files[name])}
-        _seal(forged, files, specs=False)
-        return forged, True
     sealed = rng.random() < 0.75
     name = rng.choice(list(files))
     changed: Files = {name: _damaged(rng, name, files[name], other)}
@@ -384,6 +376,6 @@ _KNOWING: dict[str, tuple[Callable[[random.Random, bytes], bytes], ...]] = {
     MANIFEST: (_manifest, _manifest, _manifest, _manifest_as_text),
     MODEL: (_header, _tensors, _tensors),
     SEEN: (_header, _tensors, _unpacked, _unpacked),
-    TABLES[0]: (_footer, _footer, _frame),
-    TABLES[1]: (_footer, _footer, _frame),
+    TABLES[0]: (_footer, _pages, _frame),
+    TABLES[1]: (_footer, _pages, _frame),
 }

@@ -4,6 +4,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from gnas_ext.recommend import load
@@ -79,9 +80,9 @@ def test_a_manifest_names_no_other_file(folder: Path, path: str) -> None:
         ("users", lambda t: t.head(3), "expected 12 rows, one a user of model.safetensors, got 3"),
         ("users", lambda t: t.with_columns(user=pl.lit("a")), "none twice"),
         ("users", lambda t: t.with_columns(user=pl.lit(None, pl.String)), "without nulls"),
-        ("users", lambda t: t.with_columns(user=pl.lit(0.5)), "strings or whole numbers, got Float64"),
+        ("users", lambda t: t.with_columns(user=pl.lit(0.5)), "strings or whole numbers, got double"),
         ("items", lambda t: t.drop("genres"), "expected columns item, title, genres, got item, title"),
-        ("items", lambda t: t.with_columns(title=pl.lit(1)), "expected title as strings, got Int32"),
+        ("items", lambda t: t.with_columns(title=pl.lit(1)), "expected title as strings, got int32"),
     ],
 )
 def test_ids_that_do_not_fit_are_refused(
@@ -93,6 +94,24 @@ def test_ids_that_do_not_fit_are_refused(
     refused = refusal(folder)
     assert f"{name}.parquet: " in refused
     assert message in refused
+
+
+def test_what_else_a_parquet_file_says_is_not_read(folder: Path) -> None:
+    path = folder / "items.parquet"
+    said = {b"\xff": b"\xfe", b"pandas": b"\xff"}
+    pq.write_table(pq.read_table(path).replace_schema_metadata(said), path)
+    reseal(folder)
+    assert load(folder).titles.columns == ["item", "title", "genres"]
+
+
+def test_strings_that_are_not_utf8_are_refused(folder: Path) -> None:
+    path = folder / "items.parquet"
+    pl.read_parquet(path).write_parquet(path, compression="uncompressed", statistics=False)
+    before = path.read_bytes()
+    assert before.count(b"00007") == 1
+    path.write_bytes(before.replace(b"00007", b"000\xff7"))
+    reseal(folder)
+    assert "items.parquet: not a readable Parquet file" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "seen.safetensors"])
