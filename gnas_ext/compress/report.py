@@ -99,7 +99,8 @@ class Report:
             for name, change in self.lost().items()
         ]
         if self.latency_before is not None and self.latency_after is not None:
-            found.append(f"ms a user: {self.latency_before:.3f} before, {self.latency_after:.3f} after")
+            saved = "" if self.latency_after < self.latency_before else "; no time is saved"
+            found.append(f"ms a user: {self.latency_before:.3f} before, {self.latency_after:.3f} after{saved}")
         return found
 
 

@@ -1,8 +1,8 @@
 """What can a recipe do? Its steps, which go from model to model.
 
-Columns, Mask, Bits, Groups and Codes make the model smaller; Distil and Solve bring back what was lost, from what the
-recipe began with, or from a larger teacher. What comes after codes is nothing: a step that needs float32 rows refuses a
-model of codes.
+Columns, Mask, Bits, Groups, Codes, NarrowRare and Fold make the model smaller; Distil and Solve bring back what was
+lost, from what the recipe began with, or from a larger teacher. What comes after codes is nothing: a step that needs
+float32 rows refuses a model of codes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from gnas_ext.compress.distil import DistilOptions, Student, distil
 from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.product import product_table, small_books
-from gnas_ext.compress.prune import ColumnMask, Leading, Masked, Scores, compact, prune_columns
+from gnas_ext.compress.prune import ColumnMask, Leading, Masked, Scores, compact, fold_rows, prune_columns
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
 from gnas_ext.compress.quantize import degree_groups, prior_table, product_quantize, quantize_groups, quantize_model
 from gnas_ext.compress.refit import refit
@@ -361,6 +361,18 @@ class NarrowRare(_Checked):
         return context.distil(turned, self.epochs, self.lr, user=sides[0], item=sides[1], prior=prior_table)
 
 
+@dataclass(frozen=True)
+class Fold(_Checked):
+    """The rows of each side that are touched least share one row, their mean; the others stay in float32."""
+
+    share: float
+
+    def __call__(self, model: FactorModel, context: Context) -> Student:
+        """A model of grouped tables, or the model as it is where no row is shared."""
+        cold = [degree_groups(degree, [1 - self.share]) == 1 for degree in context.degrees(model)]
+        return fold_rows(model, *cold) if any(bool(side.any()) for side in cold) else model
+
+
 STEPS: Mapping[str, type[Any]] = {
-    step.__name__.lower(): step for step in (Columns, Mask, Distil, Solve, Bits, Groups, Codes, NarrowRare)
+    step.__name__.lower(): step for step in (Columns, Mask, Distil, Solve, Bits, Groups, Codes, NarrowRare, Fold)
 }

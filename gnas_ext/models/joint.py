@@ -21,7 +21,8 @@ class JointGraph:
     Attributes:
         nodes: users and items.
         structure: A without weights, int32 or int64 as B.
-        csr: A with B's weights. It is symmetric, and known to be: its transpose is itself and costs no sort.
+        csr: A with B's weights. It is symmetric, and known to be: its transpose is itself and costs no sort. For
+            products alone: a part of it is not symmetric (`rows`).
     """
 
     def __init__(self, graph: CSR) -> None:
@@ -43,3 +44,27 @@ class JointGraph:
     def with_weight(self, weight: Tensor) -> CSR:
         """The graph with other weights of B's entries, [nnz], both ways alike."""
         return self._symmetric.with_weight(weight[self._place])
+
+    def rows(self, rows: Tensor) -> JointRows:
+        """Some rows of A, [count], int64."""
+        few = self.structure.select_rows(rows)
+        moved = self.structure.indptr[rows] - few.indptr[:-1]
+        entry = moved[few.row_index().long()] + torch.arange(few.nnz)
+        assert self.csr.weight is not None
+        return JointRows(few.with_weight(self.csr.weight[entry]), self._place[entry])
+
+
+class JointRows:
+    """Some rows of a joint graph: not symmetric, so that they have a transpose of their own.
+
+    Args:
+        csr: [count, nodes], with B's weights.
+        place: where each entry's weight stands among B's.
+    """
+
+    def __init__(self, csr: CSR, place: Tensor) -> None:
+        self.csr, self._place = csr, place
+
+    def with_weight(self, weight: Tensor) -> CSR:
+        """These rows with weights of B's entries, [nnz]."""
+        return self.csr.with_weight(weight[self._place])

@@ -16,13 +16,16 @@ from torch.nn import functional
 from gnas_ext.models import hops as hop_shares
 from gnas_ext.models.joint import JointGraph
 from gnas_ext.models.products import a_row, dot_products
+from gnas_ext.models.pruned import EdgeMask, Scores, settled_nodes
 from gnas_ext.ops.gat import gat
+from gnas_ext.ops.gather_rows import gather_rows
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
     from gnas_ext.models.hops import Combine
+    from gnas_ext.models.joint import JointRows
 
 Transform = Literal["none", "linear", "relu"]
 
@@ -47,6 +50,11 @@ class LightGCN(nn.Module):
         item_graph: [n_items, n_items], weights that sum to 1 a row, if there are any: items like each other; or None.
         item_share: how much an item is what its neighbours there are, where it has some.
         start: [n_users + n_items, dim]: the first embeddings; None draws them.
+        edges_kept: share of each user's edges that embeddings are carried over in the end (`EdgeMask`, which training
+            moves by `prune`); below 1 not with attention.
+        edge_scores: of the mask.
+        settled_share: of the users and of the items, those touched most, that ask their neighbours in the first hop
+            alone and stay as they are then; not with attention.
     """
 
     def __init__(
@@ -67,6 +75,9 @@ class LightGCN(nn.Module):
         item_graph: CSR | None = None,
         item_share: float = 0.5,
         start: Tensor | None = None,
+        edges_kept: float = 1.0,
+        edge_scores: Scores = "magnitude",
+        settled_share: float = 0.0,
     ) -> None:
         super().__init__()
         hop_shares.check(combine, hops, restart, loop, residual)
@@ -85,8 +96,11 @@ class LightGCN(nn.Module):
             )
         if not free_users and hops == 0:
             raise ValueError("LightGCN: expected hops of 1 or more without free_users: users would be zero for ever")
-        if attention and edge_dropout:
-            raise ValueError("LightGCN: expected edge_dropout of 0 with attention, which weighs all edges")
+        if attention and (edge_dropout or edges_kept < 1 or settled_share):
+            raise ValueError(
+                "LightGCN: expected edge_dropout of 0, edges_kept of 1 and settled_share of 0 with attention, which "
+                "weighs all edges"
+            )
         self.graph = graph
         self.hops = hops
         self.combine = combine
@@ -116,7 +130,13 @@ class LightGCN(nn.Module):
         self.attention = None
         if attention:
             self.attention = nn.Parameter(torch.randn(hops, 2, dim, generator=generator) * 0.1)
-        self._joint = JointGraph(graph)
+        self.edges = EdgeMask(graph, edges_kept, edge_scores) if edges_kept < 1 else None
+        # Nodes that ask again after the first hop, where some do not.
+        self._asking = torch.empty(0, dtype=torch.int64)
+        self._some_settle = hops > 1 and settled_share > 0
+        if self._some_settle:
+            self._asking = (~settled_nodes(graph, settled_share)).nonzero()[:, 0]
+        self._carry(graph)
         self._polynomials = hop_shares.layers(hops, loop, residual)
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -130,7 +150,7 @@ class LightGCN(nn.Module):
             return self.combined(self.layers())
         found = self.table()
         if self.hops:
-            found = propagate(self._weighed(), found, self.shares @ self._polynomials)
+            found = propagate(_weighed(self._joint, self._weight()), found, self.shares @ self._polynomials)
         return self._near_items(found)
 
     def table(self) -> Tensor:
@@ -144,26 +164,62 @@ class LightGCN(nn.Module):
             noise: length of a random vector that is added to each node in each hop, in the node's own orthant (SimGCL,
                 Yu et al., 2022).
         """
-        csr = self._joint.structure if self.attention is not None else self._weighed()
-        found = [self.table()]
-        for hop in range(self.hops):
+        weight = self._weight()
+        csr = self._joint.structure if self.attention is not None else _weighed(self._joint, weight)
+        first = self.table()
+        if self._few is None:
+            found = [first]
+            for hop in range(self.hops):
+                found.append(self._hop(hop, csr, found[-1], found[-1], first, noise))
+            return found
+        found = [first, self._hop(0, csr, first, first, first, noise)]
+        few, asking = _weighed(self._few, weight), self._asking
+        restart = gather_rows(first, asking)
+        for hop in range(1, self.hops):
             now = found[-1]
-            if self.attention is None:
-                near = spmm(csr, now)
-            else:
-                near = gat(csr, now, now, self.attention[hop, 0], self.attention[hop, 1])
-            if self.loop:
-                near = (near + self.loop * now) / (1 + self.loop)
-            if self.maps is not None:
-                near = dot_products(near, self.maps[hop].T)
-                near = functional.leaky_relu(near, 0.2) if self.activation else near
-            if self.residual:
-                near = (1 - self.residual) * near + self.residual * found[0]
-            if noise:
-                drawn = torch.rand(near.shape, generator=self.generator)
-                near = near + near.detach().sign() * functional.normalize(drawn) * noise
-            found.append(near)
+            moved = self._hop(hop, few, now, gather_rows(now, asking), restart, noise)
+            found.append(now.index_copy(0, asking, moved))
         return found
+
+    def prune(self, left: float) -> None:
+        """Takes edges away where some are to go; once for all of them the graph is made anew, and hops take less time.
+
+        Args:
+            left: of the way, from 1 to 0 (`EdgeMask.advance`). After 0 nothing changes any more.
+        """
+        if self.edges is None or self._left is not self.graph:
+            return
+        self.edges.advance(left)
+        if left == 0:
+            self.edges.scores.requires_grad_(False)
+            self._carry(self.graph.masked(self.edges.mask))
+
+    def _hop(self, hop: int, csr: CSR, now: Tensor, own: Tensor, first: Tensor, noise: float) -> Tensor:
+        """What some nodes are after a hop.
+
+        Args:
+            hop: which one, from 0.
+            csr: [some, nodes], their edges.
+            now: [nodes, dim], all nodes before.
+            own: [some, dim], these nodes before.
+            first: [some, dim], and at first.
+            noise: see `layers`.
+        """
+        if self.attention is None:
+            near = spmm(csr, now)
+        else:
+            near = gat(csr, now, now, self.attention[hop, 0], self.attention[hop, 1])
+        if self.loop:
+            near = (near + self.loop * own) / (1 + self.loop)
+        if self.maps is not None:
+            near = dot_products(near, self.maps[hop].T)
+            near = functional.leaky_relu(near, 0.2) if self.activation else near
+        if self.residual:
+            near = (1 - self.residual) * near + self.residual * first
+        if noise:
+            drawn = torch.rand(near.shape, generator=self.generator)
+            near = near + near.detach().sign() * functional.normalize(drawn) * noise
+        return near
 
     def combined(self, layers: list[Tensor]) -> Tensor:
         """What scores, of some layers."""
@@ -176,7 +232,7 @@ class LightGCN(nn.Module):
 
     @property
     def _is_linear(self) -> bool:
-        return self.attention is None and self.maps is None
+        return self.attention is None and self.maps is None and self._few is None
 
     def _near_items(self, nodes: Tensor) -> Tensor:
         if self.item_graph is None:
@@ -185,9 +241,26 @@ class LightGCN(nn.Module):
         share = self.item_share * (self.item_graph.degree() > 0)[:, None]
         return torch.cat([users, (1 - share) * items + share * spmm(self.item_graph, items)])
 
-    def _weighed(self) -> CSR:
-        if not (self.training and self.edge_dropout > 0):
-            return self._joint.csr
-        assert self.graph.weight is not None
-        kept = torch.rand(self.graph.nnz, generator=self.generator) >= self.edge_dropout
-        return self._joint.with_weight(self.graph.weight * kept / (1 - self.edge_dropout))
+    def _carry(self, graph: CSR) -> None:
+        """Embeddings go over these edges from now on."""
+        self._left = graph
+        self._joint = JointGraph(graph)
+        self._few = self._joint.rows(self._asking) if self._some_settle else None
+
+    def _weight(self) -> Tensor | None:
+        """Of the edges that are left, in this step; None for what they always have."""
+        pruning = self.edges is not None and self._left is self.graph
+        dropping = self.training and self.edge_dropout > 0
+        weight = self._left.weight
+        if weight is None or not (pruning or dropping):
+            return None
+        if self.edges is not None and pruning:
+            weight = self.edges(weight)
+        if dropping:
+            kept = torch.rand(len(weight), generator=self.generator) >= self.edge_dropout
+            weight = weight * kept / (1 - self.edge_dropout)
+        return weight
+
+
+def _weighed(graph: JointGraph | JointRows, weight: Tensor | None) -> CSR:
+    return graph.csr if weight is None else graph.with_weight(weight)

@@ -88,6 +88,8 @@ def fit(
     for number in range(1, options.epochs + 1):
         if not isinstance(net, Int8Factors):
             net.train()
+            # Edges go in the first half of the passes, and what is left is learned in the second.
+            net.prune(max(0.0, 1 - (number - 1) / (options.epochs // 2)) if options.epochs > 1 else 0.0)
         steps = batches(train, options, generator)
         losses: list[float] = []
         while len(losses) < len(steps) and (not losses or time.monotonic() - started <= options.seconds):

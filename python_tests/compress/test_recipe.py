@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from gnas_ext.compress import DistilOptions
 from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.report import recall_by_popularity, report
-from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Groups, Mask, NarrowRare, Solve
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Fold, Groups, Mask, NarrowRare, Solve
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
 from gnas_ext.models import FactorModel, Popularity
@@ -33,6 +34,7 @@ RECIPES = {
     "masked_by_a_threshold": Recipe((Mask(2, 2, threshold=0.5),)),
     "solved": Recipe((Solve(1, top=0.25), Bits(8))),
     "narrow": Recipe((NarrowRare(0.3, 5, 1),)),
+    "folded": Recipe((Columns(10), Fold(0.4))),
 }
 
 
@@ -90,6 +92,28 @@ def test_the_report_says_what_is_pruned(model: FactorModel, train: Interactions)
     found = report(model, Recipe((NarrowRare(0.3, 4, 0),)).apply(model, train, options=OPTIONS))
     assert found.pruned["user"] == pytest.approx((0, 0.75))
     assert "user: 0%, 75% of the columns are gone" in found.lines()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_folded_rows_are_one_and_the_others_as_before(share: float, model: FactorModel, train: Interactions) -> None:
+    small = Recipe((Fold(share),)).apply(model, train)
+    users, items = (np.bincount(side, minlength=n) for side, n in ((train.user, USERS), (train.item, ITEMS)))
+    for table, before, degree in ((small.user, model.user, users), (small.item, model.item, items)):
+        rows = table.float()
+        cold = np.argsort(-degree, kind="stable")[round((1 - share) * len(degree)) :]
+        kept = np.setdiff1d(np.arange(len(degree)), cold)
+        assert torch.equal(rows[kept], before.float()[kept])
+        if len(cold):
+            mean = before.float()[cold].mean(0)
+            torch.testing.assert_close(rows[cold], mean.expand(len(cold), -1))
+    assert (small.size_bytes() < model.size_bytes()) == (share > 0)
+
+
+def test_the_report_says_where_no_time_is_saved(model: FactorModel) -> None:
+    plain = report(model, model)
+    slow, quick = (replace(plain, latency_before=0.1, latency_after=after) for after in (0.2, 0.05))
+    assert slow.lines()[-1] == "ms a user: 0.100 before, 0.200 after; no time is saved"
+    assert quick.lines()[-1] == "ms a user: 0.100 before, 0.050 after"
 
 
 def test_recall_by_popularity_is_of_pairs_in_tenths_of_the_items() -> None:

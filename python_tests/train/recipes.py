@@ -40,4 +40,7 @@ MORE: dict[str, dict[str, Any]] = RECIPES | {
     "concat": {"loss": "alignment_uniformity", "net": {"combine": "concat"}},
     "attention": {"net": {"attention": True, "combine": "learned"}},
     "relu": {"net": {"transform": "relu", "combine": "last"}},
+    "pruned": {"net": {"edges_kept": 0.5, "edge_dropout": 0.2}},
+    "pruned as is learned": {"net": {"edges_kept": 0.5, "edge_scores": "learned"}, "loss": "softmax", "negatives": 16},
+    "settled": {"net": {"settled_share": 0.3, "edges_kept": 0.7}, "contrast": "views"},
 }

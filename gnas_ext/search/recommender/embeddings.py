@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 FAMILIES = ("graph_embeddings",)
 
+# What genotypes meant that were made before these genes.
+UNPRUNED: Mapping[str, Any] = {"edges_kept": 1.0, "settled_share": 0.0}
+
 _PLAIN: Mapping[str, Any] = {
     "family": "graph_embeddings",
     "dim": 64,
@@ -32,6 +35,7 @@ _PLAIN: Mapping[str, Any] = {
     "attention": False,
     "transform": "none",
     "edge_dropout": 0.0,
+    **UNPRUNED,
     "item_neighbours": 0,
     "prior": False,
     "bits": 32,
@@ -95,6 +99,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         family: "graph_embeddings".
         start: first embeddings are drawn ("normal") or singular vectors of the graph ("spectral").
         restart, loop, residual, attention, transform: of the propagation (see `models.LightGCN`).
+        edges_kept, edge_scores, settled_share: of it, what is pruned: edges, and hops of the nodes touched most.
         item_neighbours, item_share: nearest items by cosine in a graph of items, 0 for none, and its share.
         similarity, temperature, negatives_from, avoid_known, corrected, margin, negative_weight, uniformity, contrast
         and its three, optimizer, batch, cosine_lr: of the training (see `train.TrainOptions`).
@@ -129,6 +134,9 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "attention": Categorical([False, True], when=propagated),
         "transform": Categorical(["none", "linear", "relu"], when=propagated),
         "edge_dropout": Float(0.0, 0.8, levels=9, when={"attention": [False]}),
+        "edges_kept": Categorical([1.0, 0.75, 0.5, 0.25], ordered=True, when={"attention": [False]}),
+        "edge_scores": Categorical(["magnitude", "learned"], when={"edges_kept": [0.75, 0.5, 0.25]}),
+        "settled_share": Categorical([0.0, 0.1, 0.25, 0.5], True, when={"attention": [False], "hops": [2, 3, 4]}),
         "item_neighbours": Categorical([0, 10, 20, 50], ordered=True),
         "item_share": Categorical([0.1, 0.3, 0.5, 0.7], True, when={"item_neighbours": [10, 20, 50]}),
         "loss": Categorical(["bpr", "softmax", "multinomial", "cosine_contrastive", "alignment_uniformity"]),
@@ -179,7 +187,7 @@ def live_genes(genotype: Mapping[str, Any], train: Interactions) -> dict[str, An
         InputError: a gene is unknown, missing or has no such value; the message names it.
     """
     space = embedding_space(train)
-    genotype = {**PLAIN, **UNTAUGHT, **genotype}
+    genotype = {**PLAIN, **UNTAUGHT, **UNPRUNED, **genotype}
     days = {name: genotype[name] for name in space.genes if name.endswith("half_life_days") and name in genotype}
     for name, value in days.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:

@@ -31,7 +31,20 @@ if TYPE_CHECKING:
 _SMALLEST_BATCH = 2048
 _STEPS_A_PASS = 100
 # Genes that are options of the net, and of the training, by the same name.
-_NET = ("combine", "free_users", "restart", "loop", "residual", "attention", "transform", "item_share", "edge_dropout")
+_NET = (
+    "combine",
+    "free_users",
+    "restart",
+    "loop",
+    "residual",
+    "attention",
+    "transform",
+    "item_share",
+    "edge_dropout",
+    "edges_kept",
+    "edge_scores",
+    "settled_share",
+)
 _TRAINING = {field.name for field in fields(TrainOptions)} - {"epochs", "half_life_days"}
 
 

@@ -28,6 +28,7 @@ SMALL: dict[str, Any] = {
 # Genes that live only where others have some value.
 LIVE: dict[str, dict[str, Any]] = {
     "restart": {"combine": "pagerank", "restart": 0.2},
+    "edge_scores": {"edges_kept": 0.5, "edge_scores": "magnitude"},
     "item_share": {"item_neighbours": 10, "item_share": 0.3},
     "margin": {"loss": "cosine_contrastive", "margin": 0.2, "negative_weight": 10.0},
     "negative_weight": {"loss": "cosine_contrastive", "margin": 0.0, "negative_weight": 10.0},
@@ -64,6 +65,7 @@ LIVE: dict[str, dict[str, Any]] = {
     "bits_taught": {"bits": 4},
 }
 FILLING: dict[str, Any] = {name: value for genes in LIVE.values() for name, value in genes.items()} | {
+    "edges_kept": 1.0,
     "prior": False,
     "similarity": "cosine",
     "temperature": 0.15,

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnas_ext.graph import bipartite
+from gnas_ext.models.lightgcn import LightGCN
+from gnas_ext.models.pruned import EdgeMask, settled_nodes
+from python_tests.models.test_lightgcn import ITEMS, USERS, made, square, weighed
+
+if TYPE_CHECKING:
+    from gnas_ext import CSR
+
+
+def drawn(seed: int = 3, edges: int = 50) -> CSR:
+    rng = np.random.default_rng(seed)
+    user, item = (rng.integers(0, count - 1, edges).astype(np.int32) for count in (USERS, ITEMS))
+    return bipartite(user, item, USERS, ITEMS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 99), st.integers(0, 60), st.floats(0.01, 1), st.sampled_from([1.0, 0.5, 0.2, 0.0]))
+def test_each_row_keeps_its_share_of_the_largest(seed: int, edges: int, keep: float, left: float) -> None:
+    graph = drawn(seed, edges)
+    mask = EdgeMask(graph, keep)
+    mask.advance(left)
+    share = keep + (1 - keep) * left**3
+    assert graph.weight is not None
+    for row in range(graph.rows):
+        begin, end = int(graph.indptr[row]), int(graph.indptr[row + 1])
+        alive, weight = mask.mask[begin:end], graph.weight[begin:end]
+        assert abs(int(alive.sum()) - share * (end - begin)) < 1 + 1e-6
+        assert alive.any() or begin == end
+        if alive.any() and not alive.all():
+            assert weight[alive].min() >= weight[~alive].max()
+    assert mask.gone == pytest.approx(1 - float(mask.mask.double().mean()) if graph.nnz else 0.0)
+
+
+def test_all_are_alive_at_the_beginning_and_a_share_is_rounded_up_at_the_end() -> None:
+    graph = drawn()
+    mask = EdgeMask(graph, 0.3)
+    mask.advance(1.0)
+    assert mask.mask.all()
+    mask.advance(0.0)
+    degree = graph.degree().tolist()
+    assert int(mask.mask.sum()) == sum(math.ceil(0.3 * some - 1e-9) for some in degree)
+    assert mask.state_dict()["mask"].dtype == torch.bool
+
+
+def test_a_threshold_is_a_share_of_the_largest_of_its_row() -> None:
+    graph = drawn()
+    mask = EdgeMask(graph, 1.0, threshold=0.8)
+    mask.advance(0.0)
+    assert graph.weight is not None
+    rows = graph.row_index().tolist()
+    largest = [max(float(w) for w, other in zip(graph.weight, rows, strict=True) if other == row) for row in rows]
+    expected = [float(w) >= 0.8 * most * (1 - 1e-6) for w, most in zip(graph.weight, largest, strict=True)]
+    assert mask.mask.tolist() == expected
+    assert 0 < mask.gone < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": 0.0}, "keep above 0 and up to 1, got 0.0"),
+        ({"keep": 1.1}, "got 1.1"),
+        ({"keep": 0.5, "scores": "x"}, "'magnitude' or 'learned', got 'x'"),
+        ({"keep": 0.5, "threshold": 2.0}, "threshold in 0 … 1"),
+        ({"keep": 0.5, "threshold": 0.5, "scores": "learned"}, "0 with learned scores"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EdgeMask(drawn(), **options)
+    with pytest.raises(ValueError, match="graph with weights"):
+        EdgeMask(drawn().with_weight(None), 0.5)
+
+
+def test_edges_that_are_gone_carry_nothing_and_what_is_left_is_a_smaller_graph() -> None:
+    graph = drawn()
+    net = made(graph, edges_kept=0.5)
+    assert net.edges is not None
+    whole = net.nodes()
+    torch.testing.assert_close(whole, made(graph).nodes())
+    net.prune(0.5)
+    moving = net.nodes()
+    assert graph.weight is not None
+    alive = graph.with_weight(graph.weight * net.edges.mask)
+    matrix = square(alive)
+    layers = [net.table()]
+    for _ in range(3):
+        layers.append(matrix @ layers[-1])
+    torch.testing.assert_close(moving, weighed(layers, [0.25] * 4))
+    net.prune(0.0)
+    fixed = net.nodes()
+    after = made(graph.masked(net.edges.mask)).nodes()
+    torch.testing.assert_close(fixed, after)
+    assert net._joint.csr.nnz == 2 * int(net.edges.mask.sum()) < 2 * graph.nnz
+    net.prune(0.5)  # nothing moves any more
+    assert torch.equal(net.nodes(), fixed)
+
+
+def test_learned_scores_get_the_gradient_of_their_edges_gone_or_not() -> None:
+    graph = drawn()
+    net = made(graph, edges_kept=0.5, edge_scores="learned", hops=1, combine="last")
+    net.prune(0.3)
+    assert net.edges is not None
+    toward = torch.randn(USERS + ITEMS, net.user.shape[1], generator=torch.Generator().manual_seed(1))
+    (got,) = torch.autograd.grad((net.nodes() * toward).sum(), [net.edges.scores])
+    row, col = graph.row_index().long(), graph.indices.long() + USERS
+    table = net.table().detach()
+    assert graph.weight is not None
+    expected = graph.weight * ((toward[row] * table[col]).sum(1) + (toward[col] * table[row]).sum(1))
+    torch.testing.assert_close(got, expected)
+    assert not net.edges.mask.all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_settled_nodes_are_those_touched_most(share: float) -> None:
+    graph = drawn()
+    settled = settled_nodes(graph, share)
+    users, items = torch.split(settled, [USERS, ITEMS])
+    degree = square(graph.with_weight(torch.ones(graph.nnz))).sum(1)
+    for side, of in ((users, degree[:USERS]), (items, degree[USERS:])):
+        assert int(side.sum()) == round(share * len(side))
+        if side.any() and not side.all():
+            assert of[side].min() >= of[~side].max()
+    with pytest.raises(ValueError, match="share from 0 to 1, got 2"):
+        settled_nodes(graph, 2)
+
+
+@pytest.mark.parametrize("options", [{}, {"loop": 0.5, "residual": 0.2}, {"combine": "learned"}, {"combine": "last"}])
+def test_settled_nodes_stay_as_they_are_after_the_first_hop(options: dict[str, Any]) -> None:
+    graph = drawn()
+    net = made(graph, settled_share=0.3, **options)
+    settled = settled_nodes(graph, 0.3)
+    loop, residual = options.get("loop", 0.0), options.get("residual", 0.0)
+    matrix = square(graph)
+    first = torch.cat([net.user, net.item])
+    layers = [first]
+    for hop in range(3):
+        near = (matrix @ layers[-1] + loop * layers[-1]) / (1 + loop)
+        near = (1 - residual) * near + residual * first
+        layers.append(near if hop == 0 else torch.where(settled[:, None], layers[-1], near))
+    shares = [0.0, 0.0, 0.0, 1.0] if options.get("combine") == "last" else [0.25] * 4
+    expected = weighed(layers, shares)
+    torch.testing.assert_close(net.nodes(), expected)
+    toward = torch.randn(expected.shape, generator=torch.Generator().manual_seed(9))
+    mine, plain = (torch.autograd.grad((out * toward).sum(), [net.user, net.item]) for out in (net.nodes(), expected))
+    torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"edges_kept": 0.5}, {"settled_share": 0.5}])
+def test_attention_weighs_all_edges(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="with attention, which weighs all edges"):
+        LightGCN(drawn(), 4, 2, attention=True, **options)
