@@ -45,26 +45,39 @@ class JointGraph:
         """The graph with other weights of B's entries, [nnz], both ways alike."""
         return self._symmetric.with_weight(weight[self._place])
 
-    def rows(self, rows: Tensor) -> JointRows:
-        """Some rows of A, [count], int64."""
+    def settled(self, asks: Tensor) -> SettledGraph:
+        """A graph in which only some nodes ask their neighbours; the others stay as they are.
+
+        Args:
+            asks: bool, [nodes].
+        """
+        rows = asks.nonzero()[:, 0]
         few = self.structure.select_rows(rows)
         moved = self.structure.indptr[rows] - few.indptr[:-1]
         entry = moved[few.row_index().long()] + torch.arange(few.nnz)
-        assert self.csr.weight is not None
-        return JointRows(few.with_weight(self.csr.weight[entry]), self._place[entry])
+        stays = (~asks).nonzero()[:, 0]
+        # One more weight behind those of B: of a node to itself.
+        own = torch.full_like(stays, self.csr.nnz // 2)
+        row = torch.cat([rows[few.row_index().long()], stays])
+        order = torch.argsort(row, stable=True)
+        counts = torch.bincount(row, minlength=self.nodes)
+        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(few.indptr.dtype)
+        indices = torch.cat([few.indices, stays.to(few.indices.dtype)])[order]
+        structure = CSR(indptr, indices, None, (self.nodes, self.nodes))
+        return SettledGraph(structure, torch.cat([self._place[entry], own])[order])
 
 
-class JointRows:
-    """Some rows of a joint graph: not symmetric, so that they have a transpose of their own.
+class SettledGraph:
+    """Rows of a joint graph for some nodes, a loop of weight 1 for the others.
 
     Args:
-        csr: [count, nodes], with B's weights.
-        place: where each entry's weight stands among B's.
+        structure: [nodes, nodes], without weights.
+        place: where each entry's weight stands among B's; behind them for a loop.
     """
 
-    def __init__(self, csr: CSR, place: Tensor) -> None:
-        self.csr, self._place = csr, place
+    def __init__(self, structure: CSR, place: Tensor) -> None:
+        self._structure, self._place = structure, place
 
     def with_weight(self, weight: Tensor) -> CSR:
-        """These rows with weights of B's entries, [nnz]."""
-        return self.csr.with_weight(weight[self._place])
+        """The graph with weights of B's entries, [nnz]."""
+        return self._structure.with_weight(torch.cat([weight, weight.new_ones(1)])[self._place])

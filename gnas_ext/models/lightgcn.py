@@ -18,14 +18,12 @@ from gnas_ext.models.joint import JointGraph
 from gnas_ext.models.products import a_row, dot_products
 from gnas_ext.models.pruned import EdgeMask, Scores, settled_nodes
 from gnas_ext.ops.gat import gat
-from gnas_ext.ops.gather_rows import gather_rows
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
     from gnas_ext.models.hops import Combine
-    from gnas_ext.models.joint import JointRows
 
 Transform = Literal["none", "linear", "relu"]
 
@@ -56,6 +54,8 @@ class LightGCN(nn.Module):
         settled_share: of the users and of the items, those touched most, that ask their neighbours in the first hop
             alone and stay as they are then; not with attention.
     """
+
+    asks: Tensor
 
     def __init__(
         self,
@@ -131,11 +131,8 @@ class LightGCN(nn.Module):
         if attention:
             self.attention = nn.Parameter(torch.randn(hops, 2, dim, generator=generator) * 0.1)
         self.edges = EdgeMask(graph, edges_kept, edge_scores) if edges_kept < 1 else None
-        # Nodes that ask again after the first hop, where some do not.
-        self._asking = torch.empty(0, dtype=torch.int64)
-        self._some_settle = hops > 1 and settled_share > 0
-        if self._some_settle:
-            self._asking = (~settled_nodes(graph, settled_share)).nonzero()[:, 0]
+        # Nodes that ask again after the first hop.
+        self.register_buffer("asks", ~settled_nodes(graph, settled_share if hops > 1 else 0.0))
         self._carry(graph)
         self._polynomials = hop_shares.layers(hops, loop, residual)
 
@@ -146,12 +143,18 @@ class LightGCN(nn.Module):
 
     def nodes(self) -> Tensor:
         """The embeddings that score, users first, [n_users + n_items, width], float32."""
-        if not self._is_linear or self.combine == "concat":
+        if not self._is_linear or self.combine == "concat" or (self._later is not None and self.residual):
             return self.combined(self.layers())
         found = self.table()
-        if self.hops:
-            found = propagate(_weighed(self._joint, self._weight()), found, self.shares @ self._polynomials)
-        return self._near_items(found)
+        if not self.hops:
+            return self._near_items(found)
+        now, later = self._graphs()
+        if later is now:
+            return self._near_items(propagate(now, found, self.shares @ self._polynomials))
+        # The first hop, and a polynomial of the graph of those who ask again.
+        near = (spmm(now, found) + self.loop * found) / (1 + self.loop)
+        further = self.shares[1:] @ hop_shares.layers(self.hops - 1, self.loop)
+        return self._near_items(found * a_row(self.shares[0], len(found)) + propagate(later, near, further))
 
     def table(self) -> Tensor:
         """The first embeddings, users first, [n_users + n_items, dim]."""
@@ -164,21 +167,25 @@ class LightGCN(nn.Module):
             noise: length of a random vector that is added to each node in each hop, in the node's own orthant (SimGCL,
                 Yu et al., 2022).
         """
-        weight = self._weight()
-        csr = self._joint.structure if self.attention is not None else _weighed(self._joint, weight)
-        first = self.table()
-        if self._few is None:
-            found = [first]
-            for hop in range(self.hops):
-                found.append(self._hop(hop, csr, found[-1], found[-1], first, noise))
-            return found
-        found = [first, self._hop(0, csr, first, first, first, noise)]
-        few, asking = _weighed(self._few, weight), self._asking
-        restart = gather_rows(first, asking)
-        for hop in range(1, self.hops):
+        csr, later = (self._joint.structure,) * 2 if self.attention is not None else self._graphs()
+        found = [self.table()]
+        for hop in range(self.hops):
             now = found[-1]
-            moved = self._hop(hop, few, now, gather_rows(now, asking), restart, noise)
-            found.append(now.index_copy(0, asking, moved))
+            if self.attention is None:
+                near = spmm(later if hop else csr, now)
+            else:
+                near = gat(csr, now, now, self.attention[hop, 0], self.attention[hop, 1])
+            if self.loop:
+                near = (near + self.loop * now) / (1 + self.loop)
+            if self.maps is not None:
+                near = dot_products(near, self.maps[hop].T)
+                near = functional.leaky_relu(near, 0.2) if self.activation else near
+            if self.residual:
+                near = (1 - self.residual) * near + self.residual * found[0]
+            if noise:
+                drawn = torch.rand(near.shape, generator=self.generator)
+                near = near + near.detach().sign() * functional.normalize(drawn) * noise
+            found.append(torch.where(self.asks[:, None], near, now) if hop and self._later is not None else near)
         return found
 
     def prune(self, left: float) -> None:
@@ -194,33 +201,6 @@ class LightGCN(nn.Module):
             self.edges.scores.requires_grad_(False)
             self._carry(self.graph.masked(self.edges.mask))
 
-    def _hop(self, hop: int, csr: CSR, now: Tensor, own: Tensor, first: Tensor, noise: float) -> Tensor:
-        """What some nodes are after a hop.
-
-        Args:
-            hop: which one, from 0.
-            csr: [some, nodes], their edges.
-            now: [nodes, dim], all nodes before.
-            own: [some, dim], these nodes before.
-            first: [some, dim], and at first.
-            noise: see `layers`.
-        """
-        if self.attention is None:
-            near = spmm(csr, now)
-        else:
-            near = gat(csr, now, now, self.attention[hop, 0], self.attention[hop, 1])
-        if self.loop:
-            near = (near + self.loop * own) / (1 + self.loop)
-        if self.maps is not None:
-            near = dot_products(near, self.maps[hop].T)
-            near = functional.leaky_relu(near, 0.2) if self.activation else near
-        if self.residual:
-            near = (1 - self.residual) * near + self.residual * first
-        if noise:
-            drawn = torch.rand(near.shape, generator=self.generator)
-            near = near + near.detach().sign() * functional.normalize(drawn) * noise
-        return near
-
     def combined(self, layers: list[Tensor]) -> Tensor:
         """What scores, of some layers."""
         if self.combine == "concat":
@@ -232,7 +212,7 @@ class LightGCN(nn.Module):
 
     @property
     def _is_linear(self) -> bool:
-        return self.attention is None and self.maps is None and self._few is None
+        return self.attention is None and self.maps is None
 
     def _near_items(self, nodes: Tensor) -> Tensor:
         if self.item_graph is None:
@@ -243,24 +223,25 @@ class LightGCN(nn.Module):
 
     def _carry(self, graph: CSR) -> None:
         """Embeddings go over these edges from now on."""
+        assert graph.weight is not None
         self._left = graph
         self._joint = JointGraph(graph)
-        self._few = self._joint.rows(self._asking) if self._some_settle else None
+        self._later = None if bool(self.asks.all()) else self._joint.settled(self.asks)
+        self._fixed = self._joint.csr, self._joint.csr
+        if self._later is not None:
+            self._fixed = self._joint.csr, self._later.with_weight(graph.weight)
 
-    def _weight(self) -> Tensor | None:
-        """Of the edges that are left, in this step; None for what they always have."""
+    def _graphs(self) -> tuple[CSR, CSR]:
+        """What the first hop goes over in this step, and what the later ones do."""
         pruning = self.edges is not None and self._left is self.graph
         dropping = self.training and self.edge_dropout > 0
         weight = self._left.weight
         if weight is None or not (pruning or dropping):
-            return None
+            return self._fixed
         if self.edges is not None and pruning:
             weight = self.edges(weight)
         if dropping:
             kept = torch.rand(len(weight), generator=self.generator) >= self.edge_dropout
             weight = weight * kept / (1 - self.edge_dropout)
-        return weight
-
-
-def _weighed(graph: JointGraph | JointRows, weight: Tensor | None) -> CSR:
-    return graph.csr if weight is None else graph.with_weight(weight)
+        now = self._joint.with_weight(weight)
+        return now, now if self._later is None else self._later.with_weight(weight)
