@@ -1,7 +1,8 @@
 """Which ids does a Parquet file hold? Read as if a stranger had written it.
 
 Arrow reads it, not Polars: Arrow's reader is fuzzed by its authors and refuses what it cannot read, while Polars 2.1
-asks for as much memory as a damaged page claims to hold, which ends the process.
+asks for as much memory as a damaged page claims to hold, which ends the process. Strings are read as dictionaries, so
+that one that is named by every row is held once, and more bytes than ids and titles could need are refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STRINGS = (pa.string(), pa.large_string(), pa.string_view())
+# What a column may come to: so many bytes, or so many a row.
+_BYTES, _ROW_BYTES = 64 << 20, 1024
 
 
 def read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.DataFrame:
@@ -36,15 +39,17 @@ def read_ids(path: Path, what: str, count: int, facts: Sequence[str]) -> pl.Data
     """
     wanted = [what, *facts]
     try:
-        with pq.ParquetFile(path, memory_map=False) as file:
+        with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            if schema.names != wanted:
-                raise InputError(f"{path}: expected columns {', '.join(wanted)}, got {', '.join(schema.names)}; {MEND}")
-            _check_types(path, schema, what)
-            table = _first_rows(file, count + 1)
+        if schema.names != wanted:
+            raise InputError(f"{path}: expected columns {', '.join(wanted)}, got {', '.join(schema.names)}; {MEND}")
+        _check_types(path, schema, what)
+        strings = [field.name for field in schema if field.type in _STRINGS]
+        with pq.ParquetFile(path, read_dictionary=strings) as file:
+            table = _first_rows(path, file, schema, count + 1)
     except InputError:
         raise
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, MemoryError) as error:
         raise InputError(f"{path}: not a readable Parquet file; {MEND}") from error
     ids = table.get_column(what)
     if len(ids) != count:
@@ -65,14 +70,57 @@ def _check_types(path: Path, schema: pa.Schema, what: str) -> None:
             raise InputError(f"{path}: expected ids that are strings or whole numbers, got {field.type}; {MEND}")
 
 
-def _first_rows(file: pq.ParquetFile, count: int) -> pl.DataFrame:
+def _first_rows(path: Path, file: pq.ParquetFile, schema: pa.Schema, count: int) -> pl.DataFrame:
     """As many rows: one more than expected shows that there are too many, however many they are."""
-    found: list[pa.RecordBatch] = []
+    columns = [_Column(field) for field in schema]
+    rows = 0
+    # All rows at once: the dictionary of a later batch would hold those of the ones before, again and again.
     for batch in file.iter_batches(batch_size=count, use_threads=False):
-        batch.validate(full=True)  # strings that are not UTF-8, offsets that lead astray: Polars takes Arrow's word
-        found.append(batch)
-        if sum(map(len, found)) >= count:
+        rows += len(batch)
+        for column, part in zip(columns, batch.columns, strict=True):
+            column.take(part)
+            if column.bytes > max(_BYTES, _ROW_BYTES * count):
+                raise InputError(
+                    f"{path}: {column.bytes:,} bytes of {column.name}, more than {_ROW_BYTES} a row; {MEND}"
+                )
+        if rows >= count:
             break
-    table = pa.Table.from_batches(found, file.schema_arrow).slice(0, count)
     # Columns alone: what else the footer says of them is nobody's business here, and need not be UTF-8.
-    return pl.DataFrame({name: pl.from_arrow(table.column(name)) for name in table.column_names})
+    return pl.DataFrame({column.name: pl.concat(column.parts) for column in columns}).head(count)
+
+
+class _Column:
+    """Collects a column as Polars has it; strings of a dictionary are shared, not copied."""
+
+    def __init__(self, field: pa.Field) -> None:
+        self.name = field.name
+        self.parts = [_series(pa.array([], field.type))]
+        self.bytes = 0
+        # Held, so that no other dictionary comes to lie where this one does.
+        self._dictionary: pa.Array | None = None
+        self._words = self.parts[0]
+
+    def take(self, part: pa.Array) -> None:
+        """Adds what a batch has of it."""
+        if not isinstance(part, pa.DictionaryArray):
+            self.bytes += part.nbytes
+            self.parts.append(_series(part))
+            return
+        self.bytes += part.indices.nbytes
+        # Row groups may have one dictionary.
+        if self._dictionary is None or _place(part.dictionary) != _place(self._dictionary):
+            self._dictionary, self._words = part.dictionary, _series(part.dictionary)
+            self.bytes += part.dictionary.nbytes
+        self.parts.append(self._words.gather(_series(part.indices)))
+
+
+def _place(part: pa.Array) -> tuple[int, int]:
+    return part.buffers()[-1].address, len(part)
+
+
+def _series(part: pa.Array) -> pl.Series:
+    """The array without a dictionary, checked: Polars takes Arrow's word for UTF-8 and for offsets."""
+    part.validate(full=True)
+    found = pl.from_arrow(part)
+    assert isinstance(found, pl.Series)
+    return found

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 import pickle
+import resource
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from gnas_ext.recommend import load
-from python_tests.recommend.conftest import USERS, Sample
+from python_tests.recommend.conftest import ITEMS, USERS, Sample
 from python_tests.recommend.sealing import (
     FILES,
     Manifest,
@@ -102,6 +105,39 @@ def test_what_else_a_parquet_file_says_is_not_read(folder: Path) -> None:
     pq.write_table(pq.read_table(path).replace_schema_metadata(said), path)
     reseal(folder)
     assert load(folder).titles.columns == ["item", "title", "genres"]
+
+
+def _items(titles: list[str | None], dictionary: bool = True) -> bytes:
+    ids = [f"{7 * code:05d}" for code in range(len(titles))]
+    table = pa.table({"item": ids, "title": titles, "genres": ["x"] * len(titles)})
+    target = io.BytesIO()
+    pq.write_table(table, target, compression="zstd", use_dictionary=dictionary, row_group_size=7)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_titles_are_read_as_they_were_written(folder: Path, dictionary: bool) -> None:
+    titles = [None if code % 5 == 0 else "once" if code % 3 else f"title {code}" for code in range(ITEMS)]
+    (folder / "items.parquet").write_bytes(_items(titles, dictionary))
+    reseal(folder)
+    assert load(folder).titles["title"].to_list() == titles
+
+
+def test_a_long_string_that_every_row_names_is_held_once(folder: Path) -> None:
+    small = _items(["\0" * (8 << 20)] * ITEMS)
+    assert len(small) < 1 << 14
+    (folder / "items.parquet").write_bytes(small)
+    reseal(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    titles = load(folder).titles["title"]
+    assert titles.str.len_bytes().sum() == ITEMS * 8 << 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # of 240 MiB
+
+
+def test_more_bytes_than_titles_need_are_refused(folder: Path) -> None:
+    (folder / "items.parquet").write_bytes(_items([f"{code}" + "\0" * (4 << 20) for code in range(ITEMS)]))
+    reseal(folder)
+    assert "bytes of title, more than 1024 a row" in refusal(folder)
 
 
 def test_strings_that_are_not_utf8_are_refused(folder: Path) -> None:
