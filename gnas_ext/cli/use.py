@@ -14,7 +14,12 @@ from gnas_ext.cli.arguments import Artefact, folder_of
 from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
-    from gnas_ext.recommend import Explanation
+    import polars as pl
+
+    from gnas_ext.recommend import Explanation, Recommender
+
+    # k, exclude_seen, filter_items, items: as `Recommender.recommend` takes them.
+    Options = tuple[int, bool, list[str] | None, list[str] | None]
 
 
 class Format(StrEnum):
@@ -25,29 +30,53 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
+class Unknown(StrEnum):
+    """What users get that were not in training."""
+
+    error = "error"
+    popular = "popular"
+
+
 def recommend(
     artefact: Artefact,
-    users: Annotated[list[str], typer.Argument(help="Users, as in the log.", show_default=False)],
-    k: Annotated[int, typer.Option("-k", "--k", help="Items a user.")] = 20,
-    exclude_seen: Annotated[bool, typer.Option(help="Leave out what the user has touched.")] = True,
+    users: Annotated[list[str] | None, typer.Argument(help="Users, as in the log.", show_default=False)] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ITEM", help="Not users: what somebody new likes; repeatable.", show_default=False),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", help="Items a list.")] = 20,
+    exclude_seen: Annotated[bool, typer.Option(help="Leave out what was touched, or --like.")] = True,
+    items: Annotated[
+        list[str] | None, typer.Option(metavar="ITEM", help="These alone; repeatable.", show_default=False)
+    ] = None,
+    filter_items: Annotated[
+        list[str] | None, typer.Option(metavar="ITEM", help="None of these; repeatable.", show_default=False)
+    ] = None,
+    unknown: Annotated[Unknown, typer.Option(help="For users not in training.")] = Unknown.error,
     format: Annotated[Format, typer.Option(help="How to print.")] = Format.table,  # noqa: A002
 ) -> None:
     """Print whom to recommend what."""
     from gnas_ext.recommend import load
 
-    lists = load(folder_of(artefact)).recommend(users, k=k, exclude_seen=exclude_seen)
+    if users and like:
+        raise InputError(f"recommend: both users ({', '.join(users)}) and --like; give one or the other")
+    if like and unknown is Unknown.popular:
+        raise InputError("recommend: --unknown popular is for users, and --like is none; give one or the other")
+    if not users and not like:
+        raise InputError("recommend: no user; give users of the log, or --like ITEM for somebody who is not in it")
+    recommender = load(folder_of(artefact))
+    # Typer may say [] for what is not given, and `items=[]` would allow nothing.
+    options = (k, exclude_seen, filter_items or None, items or None)
+    if like:
+        lists = recommender.recommend_for_items(like, *options)
+    else:
+        lists = _of_users(recommender, users or [], options, unknown)
     if format is Format.csv:
         sys.stdout.write(lists.write_csv())
-        return
-    if format is Format.jsonl:
+    elif format is Format.jsonl:
         sys.stdout.write(lists.write_ndjson())
-        return
-    console = Console()
-    for name, rows in lists.group_by("user", maintain_order=True):
-        console.print(Text(f"user {name[0]}", style="bold"))
-        for rank, item, score, title in rows.select("rank", "item", "score", "title").iter_rows():
-            line = Text(f"{rank:>4}. {score:8.3f}  ") + Text(title or str(item))
-            console.print(line + Text(f"  {item}" if title else "", style="dim"), no_wrap=True, overflow="ellipsis")
+    else:
+        _print_lists(Console(), lists, users or [])
 
 
 def similar(
@@ -58,10 +87,7 @@ def similar(
     """Print the items that are most like one."""
     from gnas_ext.recommend import load
 
-    console = Console()
-    for rank, other, score, title in load(folder_of(artefact)).similar(item, k).iter_rows():
-        line = Text(f"{rank:>4}. {score:8.3f}  ") + _name(other, title)
-        console.print(line, no_wrap=True, overflow="ellipsis")
+    _print_items(Console(), load(folder_of(artefact)).similar(item, k))
 
 
 def explain(
@@ -97,6 +123,39 @@ def serve(
     if not watch >= 0:
         raise InputError(f"--watch {watch:g}: expected 0 or more")
     run(folder_of(artefact), host, port, watch, allow_host or ())
+
+
+def _of_users(recommender: Recommender, users: list[str], options: Options, unknown: Unknown) -> pl.DataFrame:
+    """Lists of users; where one is refused, with the option that would not."""
+    try:
+        return recommender.recommend(users, *options, unknown="popular" if unknown is Unknown.popular else "error")
+    except InputError as error:
+        if str(error).startswith("unknown user"):
+            raise InputError(f"{error}; --unknown popular recommends what is popular") from error
+        raise
+
+
+def _print_lists(console: Console, lists: pl.DataFrame, users: list[str]) -> None:
+    """A heading a user and the items below it; of somebody new, who has no name, the items alone."""
+    if not users:
+        _print_items(console, lists)
+        return
+    # An id is found only as it is written, so what was typed is what stands in the frame.
+    found = {str(user): rows for (user,), rows in lists.group_by("user", maintain_order=True)}
+    for user in dict.fromkeys(users):
+        rows = found.get(user, lists.clear())
+        popular = "source" in rows.columns and "popular" in rows["source"]
+        note = "  not in training: what is popular, scored by how many touched it" if popular else ""
+        console.print(Text(f"user {user}", style="bold") + Text(note, style="not bold dim"))
+        _print_items(console, rows)
+
+
+def _print_items(console: Console, rows: pl.DataFrame) -> None:
+    if rows.is_empty():
+        console.print(Text("no items", style="dim"))
+    for rank, item, score, title in rows.select("rank", "item", "score", "title").iter_rows():
+        line = Text(f"{rank:>4}. {score:8.3f}  ") + _name(item, title)
+        console.print(line, no_wrap=True, overflow="ellipsis")
 
 
 def _print(console: Console, explanation: Explanation, most: int) -> None:

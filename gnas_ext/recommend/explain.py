@@ -12,10 +12,11 @@ In every explanation, of whatever method,
   that travelled over it, so the paths of a trained LightGCN cannot be had from an artefact exactly, and none are made
   up. What is linear is the map of `recommend.fold`, which makes a row of what a user touched: base is the item's prior
   and what everybody gets, a contribution is what the map makes of a touched item, and rest is what the stored row holds
-  beyond the map. Rest is 0 but for rounding to int8 for a user who was folded in.
-- "leave-one-out": of a model that is not linear, such as a mixture, which standardises its scores by user: a
-  contribution is what the score loses when one touch is taken out of the history. Such losses need not sum to the
-  score: rest is what the touches do together, and what no history gives.
+  beyond the map. Rest is 0 but for rounding to int8 for a user who was folded in. `explained` says how much of all
+  stored rows the map gives back: where it is little, rests are large, and contributions say little of training.
+- "leave-one-out": of a model that is not linear, such as a mixture (no artefact holds one), which standardises its
+  scores by user: a contribution is what the score loses when one touch is taken out of the history. Such losses need
+  not sum to the score: rest is what the touches do together, and what no history gives.
 - "popularity": everybody's score is the base, and no touch contributes.
 """
 
@@ -74,6 +75,8 @@ class Explanation:
         rest: score - base - sum of the contributions.
         paths: for "paths": `item`, `title`, `user`, `contribution`, the largest first; `user` is the first on the way,
             and null for what comes by no user (the filter's vectors and constant). They sum to the score.
+        explained: for "folded": share of the variance of users' stored rows that the map gives back, up to 1; None for
+            other methods, which need no map.
     """
 
     item: Id
@@ -84,11 +87,15 @@ class Explanation:
     base: float
     rest: float
     paths: pl.DataFrame | None = None
+    explained: float | None = None
 
     @property
     def sums(self) -> str:
-        """What sums to what, in a line."""
-        return WHAT_SUMS[self.method]
+        """What sums to what, in a line; for "folded" with the share that the map explains."""
+        line = WHAT_SUMS[self.method]
+        if self.explained is None:
+            return line
+        return f"{line} (touched items explain {self.explained:.1%} of the variance of all users' rows)"
 
 
 def explain_score(
@@ -111,7 +118,7 @@ def explain_score(
         titles: of items in code order, as a Recommender has them.
         user_ids: in code order.
     """
-    touched, paths, base = mine.items, None, 0.0
+    touched, paths, base, explained = mine.items, None, 0.0, None
     method: Method = "linear"
     score = _score(model, fold, mine, user, item)
     if isinstance(model, Popularity):
@@ -119,6 +126,7 @@ def explain_score(
     elif isinstance(fold, FactorFold):
         method = "folded"
         base, parts = _folded(fold, touched, item)
+        explained = fold.explained
     elif isinstance(model, ItemKNN):
         parts = model.similarity[touched][:, [item]].toarray()[:, 0].astype(np.float64)
     elif isinstance(model, ItemWeights):
@@ -138,6 +146,7 @@ def explain_score(
         base=base,
         rest=0.0 if exact else score - base - float(parts.sum()),
         paths=paths,
+        explained=explained,
     )
 
 

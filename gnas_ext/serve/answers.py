@@ -62,6 +62,7 @@ def explained(now: Loaded, question: ask.ExplainQuestion) -> ask.Explained:
         reasons=[ask.Reason(item=i, title=t, contribution=c) for i, t, c in shown.iter_rows()],
         others=ask.Others(count=hidden.height, contribution=float(hidden["contribution"].sum())),
         rest=explanation.rest,
+        explained=explanation.explained,
     )
 
 

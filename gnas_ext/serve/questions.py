@@ -126,6 +126,10 @@ class Explained(Item):
     reasons: list[Reason]
     others: Others
     rest: float
+    explained: Annotated[
+        float | None,
+        Field(description="Of two tables: share of the variance of users' rows that touched items explain; else null."),
+    ]
 
 
 class Found(BaseModel):

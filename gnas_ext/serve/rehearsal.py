@@ -1,7 +1,8 @@
 """Would loading this folder end the process? A process of its own finds out, before one that answers tries it.
 
-What is damaged or inconsistent is refused by `recommend.load` itself. But Parquet pages forged together with their
-hashes abort Polars, and a model may be larger than the memory that is left: either would end the server.
+What is damaged, inconsistent or forged is refused by `recommend.load` itself, ids too, which Arrow reads
+(`recommend._ids`). But a model may be larger than the memory that is left, and native readers may have faults that
+nobody has found yet: either would end the server.
 """
 
 from __future__ import annotations

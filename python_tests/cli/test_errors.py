@@ -75,12 +75,21 @@ def test_an_unknown_user(found: Path, command: Callable[..., int], capsys: pytes
     assert command("recommend", found, "nobody") == 2
     said = capsys.readouterr()
     assert "unknown user 'nobody'" in said.err
+    assert said.err.endswith("; --unknown popular recommends what is popular\n")
+    assert len(said.err.splitlines()) == 1
     assert said.out == ""
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["recommend"], "recommend: no user; give users of the log, or --like ITEM"),
+        (["recommend", "7", "--like", "0007"], "recommend: both users (7) and --like; give one or the other"),
+        (["recommend", "--like", "0007", "--unknown", "popular"], "--unknown popular is for users"),
+        (["recommend", "--like", "x"], "unknown item 'x'"),
+        (["recommend", "7", "--items", "x"], "unknown item 'x'"),
+        (["recommend", "7", "--filter-items", "x"], "unknown item 'x'"),
+        (["recommend", "--like", "0007", "-k", "0"], "expected k of 1 or more"),
         (["similar", "x"], "unknown item 'x'"),
         (["similar", "0007", "-k", "0"], "expected k of 1 or more"),
         (["explain", "7", "x"], "unknown item 'x'"),

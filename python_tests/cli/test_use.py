@@ -35,6 +35,62 @@ def test_csv_and_json_lines_agree_with_the_api(
     assert [json.loads(line)["item"] for line in capsys.readouterr().out.splitlines()] == wanted
 
 
+def asked(capsys: pytest.CaptureFixture[str], command: Callable[..., int], *arguments: object) -> pl.DataFrame:
+    """What `recommend` prints as JSON lines, which csv must agree with."""
+    assert command("recommend", *arguments, "--format", "jsonl") == 0
+    rows = pl.read_ndjson(io.StringIO(capsys.readouterr().out))
+    assert command("recommend", *arguments, "--format", "csv") == 0
+    header, *lines = csv.reader(io.StringIO(capsys.readouterr().out))
+    assert header == rows.columns
+    assert [line[header.index("item")] for line in lines] == rows["item"].to_list()
+    return rows
+
+
+def test_unknown_users_get_what_is_popular_and_are_flagged(
+    found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = asked(capsys, command, found, "7", "stranger", "-k", "3", "--unknown", "popular")
+    wanted = gnas_ext.load(found / "artefact").recommend(["7", "stranger"], k=3, unknown="popular")
+    assert rows.select("user", "item", "source").rows() == wanted.select("user", "item", "source").rows()
+    assert rows["source"].to_list() == ["model"] * 3 + ["popular"] * 3
+    assert command("recommend", found, "7", "stranger", "-k", "3", "--unknown", "popular") == 0
+    headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("user")]
+    assert headings[0] == "user 7"
+    assert headings[1].startswith("user stranger  not in training: what is popular")
+
+
+@pytest.mark.parametrize("who", [["7"], ["--like", "0003"]])
+def test_only_what_is_asked_for_is_recommended(
+    who: list[str], found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--items", "0021", "--items", "0007", "--items", "0030"]
+    rows = asked(capsys, command, found, *who, "--no-exclude-seen", *few)
+    assert set(rows["item"]) == {"0021", "0007", "0030"}
+    rows = asked(capsys, command, found, *who, "--no-exclude-seen", *few, "--filter-items", "0007")
+    assert set(rows["item"]) == {"0021", "0030"}
+
+
+def test_somebody_new_is_recommended_by_what_they_like(
+    found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    liked = ["0003", "0011"]
+    rows = asked(capsys, command, found, "--like", liked[0], "--like", liked[1], "-k", "4")
+    wanted = gnas_ext.load(found / "artefact").recommend_for_items(liked, k=4)
+    assert rows.columns == ["rank", "item", "score", "title"]
+    assert rows["item"].to_list() == wanted["item"].to_list()
+    assert not set(rows["item"]) & set(liked)
+    assert command("recommend", found, "--like", liked[0], "--like", liked[1], "-k", "4") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in printed] == wanted["item"].to_list()
+
+
+def test_a_user_for_whom_nothing_is_left_has_a_heading(
+    found: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("recommend", found, "7", "12", "--items", "0001", "--filter-items", "0001") == 0
+    assert capsys.readouterr().out.splitlines() == ["user 7", "no items", "user 12", "no items"]
+
+
 def test_item_ids_keep_their_leading_zeros(found: Path) -> None:
     assert set(gnas_ext.load(found / "artefact").titles["item"]) <= {f"{item:04}" for item in range(40)}
 

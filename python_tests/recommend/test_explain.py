@@ -89,6 +89,30 @@ def test_what_is_exact_has_no_rest(recommender: Recommender) -> None:
     assert {recommender.explain("03", item).rest for item in recommender.titles["item"]} == {0.0}
 
 
+@pytest.mark.parametrize("kind", [kind for kind, method in METHODS.items() if method != "folded"])
+def test_what_needs_no_map_has_no_share_of_one(recommender: Recommender) -> None:
+    got = recommender.explain("03", "00021")
+    assert got.explained is None
+    assert "variance" not in got.sums
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32", "coded"])
+def test_the_share_that_the_map_explains_is_that_of_the_stored_rows(recommender: Recommender) -> None:
+    """By hand: rows folded in from every user's history, beside the rows that are stored."""
+    fold: Any = recommender.fold
+    indptr, items = recommender.seen.indptr, recommender.seen.items
+    users = [user for user in range(USERS) if len(recommender.seen.of(user))]
+    stored = fold.model.user.float().double().numpy()[users]
+    sums = [fold.items.double().numpy()[items[indptr[user] : indptr[user + 1]]].sum(0) for user in users]
+    lengths = np.diff(indptr)[users, None].astype(np.float64)
+    folded = fold.base.double().numpy() + np.array(sums) * lengths**-fold.exponent
+    wanted = 1 - np.square(stored - folded).sum() / np.square(stored - stored.mean(0)).sum()
+    assert 0.05 < wanted < 0.95
+    for got in (recommender.explain("03", "00021"), recommender.explain_for_items(HISTORY, "00021")):
+        assert got.explained == pytest.approx(wanted, rel=1e-4)
+        assert f"explain {wanted:.1%} of the variance" in got.sums
+
+
 def test_the_same_for_somebody_new(recommender: Recommender) -> None:
     rows = recommender.recommend_for_items(HISTORY, k=ITEMS, exclude_seen=False)
     for item, score in rows.select("item", "score").head(5).iter_rows():

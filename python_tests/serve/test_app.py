@@ -91,6 +91,15 @@ def test_an_explanation_sums_to_the_score(client: TestClient, who: dict[str, Any
     assert found["title"] == "Film <3>"
 
 
+def test_an_explanation_says_what_share_its_map_explains(client: TestClient, folder: Path) -> None:
+    found = answer(client, "/explain", {"user": "03", "item": "00021"})
+    wanted = gnas_ext.load(folder).explain("03", "00021")
+    assert wanted.explained is not None
+    assert (found["method"], found["explained"], found["sums"]) == ("folded", wanted.explained, wanted.sums)
+    # What is popular needs no map: the field is there, and says so.
+    assert answer(client, "/explain", {"user": "nobody", "item": "00021"})["explained"] is None
+
+
 def test_an_explanation_names_no_other_user(tmp_path: Path) -> None:
     from fastapi.testclient import TestClient
 
@@ -124,6 +133,9 @@ def test_open_api_describes_all_of_it(client: TestClient) -> None:
     assert "HTTPValidationError" not in json.dumps(found)
     users = found["components"]["schemas"]["RecommendQuestion"]["properties"]["users"]
     assert users["anyOf"][0]["maxItems"] == questions.MOST_USERS
+    explained = found["components"]["schemas"]["Explained"]
+    assert "explained" in explained["required"]
+    assert [kind["type"] for kind in explained["properties"]["explained"]["anyOf"]] == ["number", "null"]
 
 
 @pytest.mark.parametrize(

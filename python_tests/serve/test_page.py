@@ -44,6 +44,7 @@ frame.onload = async () => {
     found.user = lines();
     found.reasons = [...page.querySelectorAll(".reason")].map(line => line.textContent);
     found.sum = [...page.querySelectorAll("#list > li:first-child td:last-child")].map(cell => cell.textContent);
+    found.sums = $("#list > li:first-child details p").textContent;
     found.width = page.documentElement.scrollWidth;
     type($("#user"), "<b>nobody</b>");
     $("#by-user button").click();
@@ -129,6 +130,13 @@ def test_a_user_sees_reasons_that_sum_up(probed: dict[str, Any]) -> None:
     assert all(line.startswith("because of ") for line in probed["reasons"])
     *lines, score = (float(cell.replace("−", "-")) for cell in probed["sum"])
     assert sum(lines) == pytest.approx(score, abs=0.001 * len(lines))
+
+
+def test_a_user_sees_how_much_of_the_rows_touches_explain(probed: dict[str, Any], served: tuple[str, Path]) -> None:
+    recommender = gnas_ext.load(served[1])
+    wanted = recommender.explain("03", recommender.recommend("03", k=1)["item"][0])
+    assert probed["sums"] == wanted.sums
+    assert f"{wanted.explained:.1%}" in probed["sums"]
 
 
 def test_a_stranger_is_told(probed: dict[str, Any]) -> None:
