@@ -252,10 +252,11 @@ def _print_listed(one: _Listed, console: Console) -> None:
 
 
 def _print_compression(done: Report, console: Console) -> None:
-    """In a few lines; the page has all of it."""
+    """In a few lines; the page has tables of them."""
     sizes = f"{human_bytes(done.bytes_before)} in float32, {human_bytes(done.bytes_after)} shipped"
     console.print(Text(f"compression: {sizes}, {done.told}", style="bold"))
-    for line in done.cost_lines() + done.row_lines():
+    tensors = ", ".join(f"{name} {human_bytes(size)}" for name, size in done.tensors.items())
+    for line in [*done.cost_lines(), *done.row_lines(), *done.decile_lines(), tensors]:
         console.print(Text(f"  {line}"), soft_wrap=True)
 
 

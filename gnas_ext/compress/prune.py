@@ -189,7 +189,7 @@ def compact(model: FactorModel, mask: Tensor) -> FactorModel:
 
 
 def fold_rows(model: FactorModel, cold_users: Tensor, cold_items: Tensor) -> CodedModel:
-    """Cold rows of each side become one, their mean.
+    """Cold rows of each side become one, their mean in float32; the others stay as they are.
 
     Args:
         model: float32 or int8.
@@ -197,8 +197,8 @@ def fold_rows(model: FactorModel, cold_users: Tensor, cold_items: Tensor) -> Cod
         cold_items: [n_items], bool.
     """
     return CodedModel(
-        _folded(model.user.float(), cold_users),
-        _folded(model.item.float(), cold_items),
+        _folded(model.user, cold_users),
+        _folded(model.item, cold_items),
         None if model.prior is None else Table(model.prior[:, None]),
     )
 
@@ -225,9 +225,11 @@ def sparse_bytes(model: FactorModel) -> int:
     return entries + (0 if model.prior is None else model.prior.nbytes)
 
 
-def _folded(rows: Tensor, cold: Tensor) -> Rows:
-    if cold.shape != rows.shape[:1] or cold.dtype != torch.bool:
-        raise ValueError(f"fold_rows: expected a bool a row, [{len(rows)}], got {list(cold.shape)} in {cold.dtype}")
+def _folded(table: Table, cold: Tensor) -> Rows:
+    if cold.shape != (len(table),) or cold.dtype != torch.bool:
+        raise ValueError(f"fold_rows: expected a bool a row, [{len(table)}], got {list(cold.shape)} in {cold.dtype}")
     if not cold.any():
-        return Table(rows)
-    return GroupedTable(pack_groups(cold), (Table(rows[~cold]), Table(rows[cold].mean(0, keepdim=True))), len(rows))
+        return table
+    own, shared = (side.nonzero()[:, 0] for side in (~cold, cold))
+    mean = Table(table.float(shared).mean(0, keepdim=True))
+    return GroupedTable(pack_groups(cold), (table.select(own), mean), len(table))

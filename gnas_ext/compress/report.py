@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +39,7 @@ class Report:
         metrics_before, metrics_after: where they were measured: "ndcg@20" and so on.
         latency_before, latency_after: milliseconds a user (`evaluate.latency_ms`); None where they were not measured.
         deciles_before, deciles_after: of `recall_by_popularity`; empty where they were not measured.
+        folded: share of the rows of each side that share one (`steps.Fold`).
     """
 
     bytes_before: int
@@ -52,6 +53,7 @@ class Report:
     latency_after: float | None = None
     deciles_before: Sequence[float] = ()
     deciles_after: Sequence[float] = ()
+    folded: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
@@ -75,7 +77,7 @@ class Report:
         """For the terminal and for a page."""
         found = [f"{self.bytes_before:,} bytes before, {self.bytes_after:,} after: {self.ratio:.2f} times smaller"]
         found += [f"{name}: {size:,} bytes" for name, size in self.tensors.items()]
-        return found + self.row_lines() + self.cost_lines()
+        return found + self.row_lines() + self.cost_lines() + self.decile_lines()
 
     def row_lines(self) -> list[str]:
         """What is left of the rows: bits a number, and columns."""
@@ -90,7 +92,16 @@ class Report:
         for side, shares in self.pruned.items():
             if any(shares):
                 found.append(f"{side}: {', '.join(f'{share:.0%}' for share in shares)} of the columns are gone")
+        found += [f"{side}: {share:.0%} of the rows share one" for side, share in self.folded.items() if share]
         return found
+
+    def decile_lines(self) -> list[str]:
+        """Recall by popularity, the least touched items first; none where it was not measured."""
+        if not self.deciles_before or not self.deciles_after:
+            return []
+        pairs = zip(self.deciles_before, self.deciles_after, strict=True)
+        told = ", ".join(f"{before:.3f} → {after:.3f}" for before, after in pairs)
+        return [f"recall by tenth of the items, rare ones first: {told}"]
 
     def cost_lines(self) -> list[str]:
         """What it cost, and what it gained in time."""
@@ -131,10 +142,11 @@ def report(
         before.size_bytes(),
         after.size_bytes(),
         tensors,
-        {side: tuple(8 * _row_bytes(part) / width for part in _parts(table)) for side, table in tables.items()},
+        {side: tuple(8 * size / width for size in _row_bytes(table)) for side, table in tables.items()},
         {side: tuple(1 - part.width / width for part in _parts(table)) for side, table in tables.items()},
         dict(metrics_before or {}),
         dict(metrics_after or {}),
+        folded={side: _folded(table) for side, table in tables.items()},
     )
 
 
@@ -185,16 +197,23 @@ def _bytes(name: str, table: Rows) -> dict[str, int]:
     return {**found, f"{name}.layout": rest} if rest else found
 
 
-def _row_bytes(table: Rows) -> float:
-    """Bytes of a row, without what all rows share."""
-    own = [part for name, part in _tensors(table).items() if not name.startswith("codebook") and part is not None]
-    return sum(tensor.nbytes for tensor in own) / max(1, len(table))
+def _row_bytes(table: Rows) -> list[float]:
+    """Bytes of a row in each part, without what all rows share; one row that a group shares is divided among it."""
+    found = []
+    for part, rows in zip(_parts(table), _members(table), strict=True):
+        own = [tensor for name, tensor in _tensors(part).items() if not name.startswith("codebook")]
+        found.append(sum(tensor.nbytes for tensor in own if tensor is not None) / max(1, rows))
+    return found
 
 
-def deciles_table(before: list[float], after: list[float]) -> str:
-    """Two lists of `recall_by_popularity` as a Markdown table."""
-    head = "| Items by popularity | " + " | ".join(f"{place + 1}" for place in range(DECILES)) + " |"
-    lines = [head, "|---|" + "---:|" * DECILES]
-    for name, values in (("before", before), ("after", after)):
-        lines.append(f"| {name} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
-    return "\n".join(lines)
+def _members(table: Rows) -> list[int]:
+    """Rows that each part stands for."""
+    if not isinstance(table, GroupedTable):
+        return [len(table)]
+    return list(map(int, np.bincount(table.groups().numpy(), minlength=len(table.tables))))
+
+
+def _folded(table: Rows) -> float:
+    """Share of the rows that have none of their own."""
+    shared = sum(rows for part, rows in zip(_parts(table), _members(table), strict=True) if len(part) < rows)
+    return shared / max(1, len(table))

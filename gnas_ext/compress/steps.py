@@ -363,7 +363,7 @@ class NarrowRare(_Checked):
 
 @dataclass(frozen=True)
 class Fold(_Checked):
-    """The rows of each side that are touched least share one row, their mean; the others stay in float32."""
+    """The rows of each side that are touched least share one row, their mean; the others stay as they are."""
 
     share: float
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gnas_ext.evaluate.cost import human_bytes, latency_ms, timed_users
 from gnas_ext.evaluate.evaluate import evaluate_with_spread, judged_users
 from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models.coded import in_floats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,12 +52,14 @@ def measure(
 ) -> ModelResult:
     """Evaluates a model and measures what it costs; arguments and errors are those of `evaluate`.
 
-    Timed are lists of length max(ks) for `cost.timed_users`.
+    Timed are lists of length max(ks) for `cost.timed_users`; rows in codes are decoded before, as they are where an
+    artefact is loaded.
     """
     measured, spread = evaluate_with_spread(model, train, target, ks, progress=progress)
     users = judged_users(model.n_users, train, target)
     seen = SeenItems.from_interactions(train, model.n_users)
-    return ModelResult(name, measured, model.size_bytes(), latency_ms(model, timed_users(users), max(ks), seen), spread)
+    milliseconds = latency_ms(in_floats(model), timed_users(users), max(ks), seen)
+    return ModelResult(name, measured, model.size_bytes(), milliseconds, spread)
 
 
 def comparison_text(results: Sequence[ModelResult], k: int = 20) -> str:

@@ -48,8 +48,8 @@ class LightGCN(nn.Module):
         item_graph: [n_items, n_items], weights that sum to 1 a row, if there are any: items like each other; or None.
         item_share: how much an item is what its neighbours there are, where it has some.
         start: [n_users + n_items, dim]: the first embeddings; None draws them.
-        edges_kept: share of each user's edges that embeddings are carried over in the end (`EdgeMask`, which training
-            moves by `prune`); below 1 not with attention.
+        edges_kept: share of its edges that each node keeps in the end (`EdgeMask`, which training moves by `prune`);
+            below 1 not with attention.
         edge_scores: of the mask.
         settled_share: of the users and of the items, those touched most, that ask their neighbours in the first hop
             alone and stay as they are then; not with attention.
@@ -86,6 +86,10 @@ class LightGCN(nn.Module):
         for name, share in (("edge_dropout", edge_dropout), ("item_share", item_share)):
             if not 0 <= share < 1:
                 raise ValueError(f"LightGCN: expected {name} of 0 or more and below 1, got {share}")
+        if not 0 < edges_kept <= 1:
+            raise ValueError(f"LightGCN: expected edges_kept above 0 and up to 1, got {edges_kept}")
+        if not 0 <= settled_share <= 1:
+            raise ValueError(f"LightGCN: expected settled_share from 0 to 1, got {settled_share}")
         if transform not in get_args(Transform):
             raise ValueError(f"LightGCN: expected transform in {', '.join(get_args(Transform))}, got {transform!r}")
         if graph.weight is None:
@@ -101,6 +105,8 @@ class LightGCN(nn.Module):
                 "LightGCN: expected edge_dropout of 0, edges_kept of 1 and settled_share of 0 with attention, which "
                 "weighs all edges"
             )
+        # Weights in the order of the entries, which a transpose does not store them in.
+        graph = graph.with_weight(graph.weight)
         self.graph = graph
         self.hops = hops
         self.combine = combine
@@ -130,7 +136,7 @@ class LightGCN(nn.Module):
         self.attention = None
         if attention:
             self.attention = nn.Parameter(torch.randn(hops, 2, dim, generator=generator) * 0.1)
-        self.edges = EdgeMask(graph, edges_kept, edge_scores) if edges_kept < 1 else None
+        self.edges = EdgeMask(graph, edges_kept, edge_scores, generator) if edges_kept < 1 else None
         # Nodes that ask again after the first hop.
         self.register_buffer("asks", ~settled_nodes(graph, settled_share if hops > 1 else 0.0))
         self._carry(graph)
@@ -165,7 +171,7 @@ class LightGCN(nn.Module):
 
         Args:
             noise: length of a random vector that is added to each node in each hop, in the node's own orthant (SimGCL,
-                Yu et al., 2022).
+                Yu et al., 2022); to settled nodes in the first hop alone.
         """
         csr, later = (self._joint.structure,) * 2 if self.attention is not None else self._graphs()
         found = [self.table()]
@@ -194,12 +200,17 @@ class LightGCN(nn.Module):
         Args:
             left: of the way, from 1 to 0 (`EdgeMask.advance`). After 0 nothing changes any more.
         """
-        if self.edges is None or self._left is not self.graph:
+        if self.edges is None or not self.prunes:
             return
         self.edges.advance(left)
         if left == 0:
             self.edges.scores.requires_grad_(False)
             self._carry(self.graph.masked(self.edges.mask))
+
+    @property
+    def prunes(self) -> bool:
+        """Whether edges are still to go."""
+        return self.edges is not None and self._left is self.graph
 
     def combined(self, layers: list[Tensor]) -> Tensor:
         """What scores, of some layers."""
@@ -233,12 +244,11 @@ class LightGCN(nn.Module):
 
     def _graphs(self) -> tuple[CSR, CSR]:
         """What the first hop goes over in this step, and what the later ones do."""
-        pruning = self.edges is not None and self._left is self.graph
         dropping = self.training and self.edge_dropout > 0
         weight = self._left.weight
-        if weight is None or not (pruning or dropping):
+        if weight is None or not (self.prunes or dropping):
             return self._fixed
-        if self.edges is not None and pruning:
+        if self.edges is not None and self.prunes:
             weight = self.edges(weight)
         if dropping:
             kept = torch.rand(len(weight), generator=self.generator) >= self.edge_dropout

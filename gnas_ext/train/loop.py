@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gnas_ext.train.options import TrainOptions
 
 Stopped = Literal["epochs", "patience", "seconds"]
+# Passes until a net that prunes its graph has done so.
+PRUNING = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class Fit:
     epochs: tuple[Epoch, ...]
     best_epoch: int
     stopped: Stopped
+
+
+def pruning_left(number: int, epochs: int) -> float:
+    """How much of the way to the last mask is left in a pass, of `EdgeMask.advance`.
+
+    Edges go in the first passes, `PRUNING` or as many as there are but one: not in a share of them, so that training on
+    other rows, for as many passes as were best, prunes as the first one did.
+    """
+    passes = min(PRUNING, epochs - 1)
+    return max(0.0, 1 - (number - 1) / passes) if passes else 0.0
 
 
 def fit(
@@ -88,8 +100,7 @@ def fit(
     for number in range(1, options.epochs + 1):
         if not isinstance(net, Int8Factors):
             net.train()
-            # Edges go in the first half of the passes, and what is left is learned in the second.
-            net.prune(max(0.0, 1 - (number - 1) / (options.epochs // 2)) if options.epochs > 1 else 0.0)
+            net.prune(pruning_left(number, options.epochs))
         steps = batches(train, options, generator)
         losses: list[float] = []
         while len(losses) < len(steps) and (not losses or time.monotonic() - started <= options.seconds):
@@ -99,9 +110,11 @@ def fit(
         epochs.append(Epoch(number, sum(losses) / len(losses), score, time.monotonic() - started))
         if on_epoch is not None:
             on_epoch(epochs[-1])
-        if score is None or score > best:
+        # The best is one whose edges are those that are left.
+        whole = isinstance(net, Int8Factors) or not net.prunes
+        if whole and (score is None or score > best):
             best, best_epoch, model = -math.inf if score is None else score, number, current
-        elif number - best_epoch >= options.patience:
+        elif whole and number - best_epoch >= options.patience:
             stopped = "patience"
             break
         unfinished = len(losses) < len(steps) or number < options.epochs

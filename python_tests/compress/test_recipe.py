@@ -109,6 +109,28 @@ def test_folded_rows_are_one_and_the_others_as_before(share: float, model: Facto
     assert (small.size_bytes() < model.size_bytes()) == (share > 0)
 
 
+def test_rows_in_int8_stay_so_where_others_are_folded(model: FactorModel, train: Interactions) -> None:
+    plain, small = (Recipe(steps).apply(model, train) for steps in ((Bits(8),), (Bits(8), Fold(0.5))))
+    assert small.size_bytes() < 0.75 * plain.size_bytes()
+
+
+@pytest.mark.parametrize("share", [0.4, 1.0])
+def test_the_report_counts_a_shared_row_once(share: float, model: FactorModel, train: Interactions) -> None:
+    found = report(model, Recipe((Fold(share),)).apply(model, train))
+    shared = round(share * USERS)
+    assert found.bits["user"][1] == pytest.approx(32 / shared)
+    assert found.folded["user"] == pytest.approx(shared / USERS)
+    assert f"user: {shared / USERS:.0%} of the rows share one" in found.lines()
+    assert report(model, model).folded == {"user": 0.0, "item": 0.0}
+
+
+def test_the_report_has_deciles_where_they_were_measured(model: FactorModel) -> None:
+    plain = report(model, model)
+    assert plain.decile_lines() == []
+    told = replace(plain, deciles_before=[0.1, 0.25], deciles_after=[0.05, 0.2]).lines()[-1]
+    assert told == "recall by tenth of the items, rare ones first: 0.100 → 0.050, 0.250 → 0.200"
+
+
 def test_the_report_says_where_no_time_is_saved(model: FactorModel) -> None:
     plain = report(model, model)
     slow, quick = (replace(plain, latency_before=0.1, latency_after=after) for after in (0.2, 0.05))

@@ -340,6 +340,11 @@ def test_serving_drops_nothing(graph: CSR) -> None:
         ({"residual": math.nan}, "residual of 0 or more and below 1, got 0.2, 0.0 and nan"),
         ({"transform": "tanh"}, "expected transform in none, linear, relu, got 'tanh'"),
         ({"attention": True, "edge_dropout": 0.1}, "expected edge_dropout of 0, edges_kept of 1 and"),
+        ({"edges_kept": 0.0}, "expected edges_kept above 0 and up to 1, got 0.0"),
+        ({"edges_kept": math.nan}, "edges_kept above 0 and up to 1, got nan"),
+        ({"edges_kept": 0.5, "edge_scores": "x"}, "expected scores 'magnitude' or 'learned', got 'x'"),
+        ({"settled_share": -1.0}, "expected settled_share from 0 to 1, got -1.0"),
+        ({"settled_share": math.nan, "hops": 1}, "settled_share from 0 to 1, got nan"),
         ({"start": torch.zeros(3, DIM)}, r"expected start of shape \[23, 5\], got \[3, 5\]"),
     ],
 )

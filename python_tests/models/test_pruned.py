@@ -15,6 +15,8 @@ from gnas_ext.models.pruned import EdgeMask, settled_nodes
 from python_tests.models.test_lightgcn import ITEMS, USERS, made, square, weighed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gnas_ext import CSR
 
 
@@ -24,45 +26,78 @@ def drawn(seed: int = 3, edges: int = 50) -> CSR:
     return bipartite(user, item, USERS, ITEMS)
 
 
+def kept_by(weight: Tensor, ends: list[int], share: float) -> list[tuple[float, int]]:
+    """For each node of a side: its smallest score that stays, and how many stay."""
+    found = []
+    for node in range(max(ends, default=-1) + 1):
+        own = sorted((float(w) for w, end in zip(weight, ends, strict=True) if end == node), reverse=True)
+        count = max(1, math.ceil(share * len(own) - 1e-9))
+        found.append((own[min(count, len(own)) - 1] if own else math.inf, count))
+    return found
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 99), st.integers(0, 60), st.floats(0.01, 1), st.sampled_from([1.0, 0.5, 0.2, 0.0]))
-def test_each_row_keeps_its_share_of_the_largest(seed: int, edges: int, keep: float, left: float) -> None:
+def test_each_node_keeps_its_share_of_the_largest(seed: int, edges: int, keep: float, left: float) -> None:
     graph = drawn(seed, edges)
-    mask = EdgeMask(graph, keep)
+    mask = EdgeMask(graph, keep, generator=torch.Generator().manual_seed(seed))
     mask.advance(left)
     share = keep + (1 - keep) * left**3
-    assert graph.weight is not None
-    for row in range(graph.rows):
-        begin, end = int(graph.indptr[row]), int(graph.indptr[row + 1])
-        alive, weight = mask.mask[begin:end], graph.weight[begin:end]
-        assert abs(int(alive.sum()) - share * (end - begin)) < 1 + 1e-6
-        assert alive.any() or begin == end
-        if alive.any() and not alive.all():
-            assert weight[alive].min() >= weight[~alive].max()
-    assert mask.gone == pytest.approx(1 - float(mask.mask.double().mean()) if graph.nnz else 0.0)
+    weight = graph.weight
+    assert weight is not None
+    ends = graph.row_index().tolist(), graph.indices.tolist()
+    limits = [kept_by(weight, side, share) for side in ends]
+    for edge, alive in enumerate(mask.mask.tolist()):
+        above = [float(weight[edge]) > side[end[edge]][0] for side, end in zip(limits, ends, strict=True)]
+        below = [float(weight[edge]) < side[end[edge]][0] for side, end in zip(limits, ends, strict=True)]
+        assert alive or not any(above)
+        assert not alive or not all(below)
+    for side, end in zip(limits, ends, strict=True):
+        for node, (_, count) in enumerate(side):
+            there = torch.tensor([one == node for one in end], dtype=torch.bool)
+            assert int(mask.mask[there].sum()) >= min(count, int(there.sum()))
 
 
-def test_all_are_alive_at_the_beginning_and_a_share_is_rounded_up_at_the_end() -> None:
-    graph = drawn()
-    mask = EdgeMask(graph, 0.3)
+def test_all_are_alive_at_the_beginning_and_popular_items_keep_their_share_at_the_end() -> None:
+    # Everybody touched item 0 and one of their own: of weights alone, users would all give up item 0.
+    users = np.repeat(np.arange(10), 2).astype(np.int32)
+    items = np.stack([np.zeros(10), np.arange(1, 11)], 1).ravel().astype(np.int32)
+    graph = bipartite(users, items, 10, 11)
+    mask = EdgeMask(graph, 0.5)
     mask.advance(1.0)
     assert mask.mask.all()
     mask.advance(0.0)
-    degree = graph.degree().tolist()
-    assert int(mask.mask.sum()) == sum(math.ceil(0.3 * some - 1e-9) for some in degree)
+    of_first = graph.indices == 0
+    assert int(mask.mask[of_first].sum()) == 5
+    assert mask.mask[~of_first].all()
     assert mask.state_dict()["mask"].dtype == torch.bool
 
 
-def test_a_threshold_is_a_share_of_the_largest_of_its_row() -> None:
-    graph = drawn()
-    mask = EdgeMask(graph, 1.0, threshold=0.8)
+def test_of_equal_scores_no_place_in_the_catalogue_wins() -> None:
+    rng = np.random.default_rng(0)
+    pairs = np.unique(rng.integers(0, (60, 40), (1500, 2)), axis=0).astype(np.int32)
+    graph = bipartite(pairs[:, 0], pairs[:, 1], 60, 40, None, 0.0, 0.0)
+    mask = EdgeMask(graph, 0.3, generator=torch.Generator().manual_seed(1))
     mask.advance(0.0)
-    assert graph.weight is not None
-    rows = graph.row_index().tolist()
-    largest = [max(float(w) for w, other in zip(graph.weight, rows, strict=True) if other == row) for row in rows]
-    expected = [float(w) >= 0.8 * most * (1 - 1e-6) for w, most in zip(graph.weight, largest, strict=True)]
-    assert mask.mask.tolist() == expected
-    assert 0 < mask.gone < 1
+    low = graph.indices < 20
+    shares = [float(mask.mask[side].double().mean()) for side in (low, ~low)]
+    assert abs(shares[0] - shares[1]) < 0.1
+    assert 0.3 < float(mask.mask.double().mean()) < 0.6
+
+
+@pytest.mark.parametrize("edge", [False, True])
+def test_a_graph_that_is_a_transpose_is_pruned_alike(edge: bool) -> None:
+    graph = drawn().t()
+    graph = graph if edge else graph.with_weight(graph.weight)
+    net = LightGCN(graph, 4, 2, edges_kept=0.5, generator=torch.Generator().manual_seed(2))
+    net.prune(0.4)
+    net.prune(0.0)
+    assert net.edges is not None
+    assert net.graph.weight is not None
+    alive = LightGCN(
+        net.graph.with_weight(net.graph.weight * net.edges.mask), 4, 2, generator=torch.Generator().manual_seed(2)
+    )
+    torch.testing.assert_close(net.nodes(), alive.nodes())
 
 
 @pytest.mark.parametrize(
@@ -71,8 +106,6 @@ def test_a_threshold_is_a_share_of_the_largest_of_its_row() -> None:
         ({"keep": 0.0}, "keep above 0 and up to 1, got 0.0"),
         ({"keep": 1.1}, "got 1.1"),
         ({"keep": 0.5, "scores": "x"}, "'magnitude' or 'learned', got 'x'"),
-        ({"keep": 0.5, "threshold": 2.0}, "threshold in 0 … 1"),
-        ({"keep": 0.5, "threshold": 0.5, "scores": "learned"}, "0 with learned scores"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:

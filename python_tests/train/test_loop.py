@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gnas_ext.train import TrainOptions, fit
+from gnas_ext.train.loop import pruning_left
 from gnas_ext.train.step import Step
 from python_tests.train.conftest import equal, losses, make_net, scripted, trained
 
@@ -31,6 +32,23 @@ def test_it_stops_when_validation_gets_no_better(train: Interactions) -> None:
 def test_the_model_is_that_of_the_best_pass(train: Interactions, recipe: dict[str, Any]) -> None:
     result = trained(train, **recipe, epochs=5, validate=scripted(0.1, 0.3, 0.2, 0.2, 0.2))
     assert equal(result.model, trained(train, **recipe, epochs=2).model)
+
+
+PRUNED: dict[str, Any] = {"net": {"edges_kept": 0.3, "edge_scores": "learned"}}
+
+
+def test_the_best_pass_is_one_in_which_the_edges_have_gone(train: Interactions) -> None:
+    result = trained(train, **PRUNED, epochs=20, patience=2, validate=scripted(0.9, 0.8, 0.7, 0.2, 0.3, 0.1, 0.1))
+    assert (result.stopped, len(result.epochs), result.best_epoch) == ("patience", 7, 5)
+    # As many passes as were best give the same model, whatever the number of passes would have been at most.
+    assert equal(result.model, trained(train, **PRUNED, epochs=5).model)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"), [(1, [0]), (2, [1, 0]), (3, [1, 0.5, 0]), (9, [1, 2 / 3, 1 / 3, 0, 0])]
+)
+def test_edges_go_in_the_first_passes(epochs: int, expected: list[float]) -> None:
+    assert [pruning_left(number + 1, epochs) for number in range(len(expected))] == pytest.approx(expected)
 
 
 def test_better_in_time_goes_on_to_the_last_pass(train: Interactions) -> None:

@@ -8,6 +8,7 @@ import pytest
 from gnas_ext.errors import InputError
 from gnas_ext.search.recommender import build, embedding_recipes, embedding_space
 from gnas_ext.search.recommender import embeddings as module
+from gnas_ext.search.recommender.taught import UNTAUGHT
 from gnas_ext.search.recommender.trained import train_genotype
 from python_tests.logs import touches
 from python_tests.search.recommender.conftest import same
@@ -112,6 +113,14 @@ def test_every_value_of_every_gene_makes_another_model(gene: str) -> None:
         if gene not in ("batch", "negatives"):
             assert not same(changed, model), f"{gene}={value} changes nothing"
     assert kinds
+
+
+def test_a_genotype_from_before_pruning_and_teachers_is_what_it_was() -> None:
+    whole_one = whole()
+    later = (*module.UNPRUNED, *UNTAUGHT)
+    assert set(later) < set(whole_one)
+    old = {name: value for name, value in whole_one.items() if name not in later}
+    assert same(build(old, TRAIN, epochs=1).model, build(whole_one, TRAIN, epochs=1).model)
 
 
 def test_every_genotype_can_be_built() -> None:
