@@ -10,10 +10,10 @@ first seed. Beside it stand a float32 model of about as many bytes, trained and 
 base with a bit for each that says which they are; and the base quantised without training.
 
 Bytes are those of all tensors that the artefact stores for the model. Milliseconds are a user's, of 512 users together
-and of one alone, on this machine, the first seed's, as an artefact serves it, which decodes rows once, as it is loaded.
---times measures them again and nothing else, for a machine that does nothing else. What is done is kept after each step
-and not done again; trained tables are kept in .cache/compress, which git does not see. --again forgets the figures of a
-point.
+and of one alone, on this machine, of the first seed's models as an artefact serves them: rows are decoded once, when it
+is loaded. --times measures them again, and nothing else, on a machine that does nothing else. What is done is kept
+after each step and not done again; trained tables are kept in .cache/compress, which git does not see. --again forgets
+the figures of a set.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def ranked(model: Model, train: Interactions, target: Interactions) -> dict[str,
 def tested(model: Model, split: Split) -> dict[str, Any]:
     """Everything that the table says of a model on test."""
     train, test = split.train_and_valid, split.test
-    return {**ranked(model, train, test), "deciles": recall_by_popularity(model, train, test, K), **timed(model, split)}
+    return {**ranked(model, train, test), "deciles": recall_by_popularity(model, train, test, K)}
 
 
 def timed(model: Model, split: Split) -> dict[str, float]:
@@ -164,10 +164,7 @@ def timed(model: Model, split: Split) -> dict[str, float]:
     train, served = split.train_and_valid, in_floats(model)
     seen = SeenItems.from_interactions(train, model.n_users)
     users = judged_users(model.n_users, train, split.test)[:512].astype(np.int32)
-    return {
-        "served_ms": latency_ms(served, users, K, seen, 9),
-        "served_ms_alone": latency_ms(served, users[:1], K, seen, 31),
-    }
+    return {"together": latency_ms(served, users, K, seen, 9), "alone": latency_ms(served, users[:1], K, seen, 31)}
 
 
 def most_bytes(point: Point, base: FactorModel) -> int:
@@ -212,15 +209,18 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
             figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Recipe((Bits(bits),)), seed))
 
 
-def time_again(data: str, names: Sequence[str], bases: Bases, figures: Figures, seed: int) -> None:
-    """Milliseconds of the base and of what was chosen, in place of those that were measured beside other work."""
-    for name in names:
-        for recipe in (Recipe(()), Recipe.parse(figures.all[f"{data}/chosen/{name}"])):
-            key = f"{data}/base/{seed}" if not recipe.steps else f"{data}/test/{recipe}/{seed}"
-            lists = bases.lists("all", seed) if recipe.teaches else None
-            model = recipe.apply(bases("all", seed), bases.part("all"), options=OPTIONS, lists=lists)
-            figures.put(key, {**figures.all[key], **timed(model, bases.split)})
-            print(f"{key}: {figures.all[key]['served_ms']:.4f} ms", flush=True)
+def time_chosen(data: str, names: Sequence[str], bases: Bases, figures: Figures, seed: int) -> None:
+    """Milliseconds before and after: of the base, and of what was chosen of each point."""
+    chosen = [figures.all[key] for name in names if (key := f"{data}/chosen/{name}") in figures.all]
+    for recipe in (Recipe(()), *map(Recipe.parse, dict.fromkeys(chosen))):
+        key = f"{data}/ms/{recipe}"
+        if key in figures.all:
+            continue
+        lists = bases.lists("all", seed) if recipe.teaches else None
+        model = recipe.apply(bases("all", seed), bases.part("all"), options=OPTIONS, lists=lists)
+        found = timed(model, bases.split)
+        figures.put(key, {**found, "date": str(datetime.date.today())})
+        print(f"{key}: {found['together']:.4f} of 512, {found['alone']:.2f} alone", flush=True)
 
 
 def compare(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[int]) -> None:
@@ -264,7 +264,7 @@ def table(figures: Figures) -> str:
         base = seeds_of(figures, f"{data}/base/")
         if not base:
             continue
-        lines.append(row(data, "", "64 float32, the base", base, base))
+        lines.append(row(data, "", "64 float32, the base", base, base, figures.all.get(f"{data}/ms/{Recipe(())}")))
         for name, point in POINTS.items():
             if f"{data}/chosen/{name}" not in figures.all:
                 continue
@@ -277,7 +277,8 @@ def table(figures: Figures) -> str:
                 if point.may_lose is None
                 else f"≤ {point.may_lose:.1%}"
             )
-            lines.append(row(data, f"{point.label}, {wanted}", f"**{words(chosen)}**", found, base))
+            times = figures.all.get(f"{data}/ms/{chosen}")
+            lines.append(row(data, f"{point.label}, {wanted}", f"**{words(chosen)}**", found, base, times))
             if untrained(chosen) != chosen:
                 plain = seeds_of(figures, f"{data}/test/{untrained(chosen)}/")
                 lines.append(row("", "", "without training", plain, base))
@@ -317,14 +318,18 @@ def seeds_of(figures: Figures, prefix: str) -> list[dict[str, Any]]:
 
 
 def row(
-    data: str, asked: str, model: str, found: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]
+    data: str,
+    asked: str,
+    model: str,
+    found: Sequence[Mapping[str, Any]],
+    base: Sequence[Mapping[str, Any]],
+    times: Mapping[str, float] | None = None,
 ) -> str:
     """A line of the table; "" where nothing is known."""
     if not found:
         return ""
     of = {key: mean(float(one[key]) for one in found) for key in ("recall", "ndcg", "bytes")}
-    times = [found[0].get(key) for key in ("served_ms", "served_ms_alone")]
-    told = "–" if None in times else f"{times[0]:.3f}, {times[1]:.1f}"
+    told = "" if times is None else f"{times['together']:.3f}, {times['alone']:.2f}"
     before = {key: mean(float(one[key]) for one in base[: len(found)]) for key in ("recall", "ndcg", "bytes")}
     lost = " / ".join(f"{100 * (of[key] / before[key] - 1):+.2f}%" for key in ("recall", "ndcg"))
     middle = f"{of['recall']:.4f} | {of['ndcg']:.4f}"
@@ -382,18 +387,19 @@ def main() -> None:
     seeds = [int(seed) for seed in given.seeds.split(",")]
     figures = Figures(given.found)
     for data in given.sets.split(","):
-        if given.again:
-            figures.forget(f"{data}/")
+        if given.again or given.times:
+            figures.forget(f"{data}/ms/" if given.times else f"{data}/")
         folder = given.data / data
         split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
         bases = Bases(given.cache, data, split)
         if given.times:
-            time_again(data, names, bases, figures, seeds[0])
+            time_chosen(data, names, bases, figures, seeds[0])
             files.put_figures(given.docs, table(figures))
             continue
         for name in names:
             run(data, name, bases, figures, seeds)
             files.put_figures(given.docs, table(figures))
+        time_chosen(data, names, bases, figures, seeds[0])
         for name in names:
             compare(data, name, bases, figures, seeds)
             files.put_figures(given.docs, table(figures))

@@ -19,6 +19,7 @@ from gnas_ext.compress.refit import refit
 from gnas_ext.compress.report import Report, recall_by_popularity, report
 from gnas_ext.compress.rotate import importance, rotate, row_length
 from gnas_ext.compress.solve import solve_rows
+from gnas_ext.compress.start import student_of
 
 __all__ = [
     "Adapted",
@@ -55,5 +56,6 @@ __all__ = [
     "rotate",
     "row_length",
     "solve_rows",
+    "student_of",
     "teach",
 ]

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.quantisers import Floats, Quantiser
+from gnas_ext.compress.start import student_of
 from gnas_ext.evaluate.seen import SeenItems
 from gnas_ext.graph.csr import CSR
 from gnas_ext.models.coded import CodedModel
@@ -79,7 +80,7 @@ class DistilOptions:
 
 def distil(
     teacher: Model,
-    start: FactorModel,
+    start: FactorModel | int,
     train: Interactions,
     options: DistilOptions | None = None,
     *,
@@ -93,7 +94,8 @@ def distil(
 
     Args:
         teacher: any model of the same users and items.
-        start: what the student is to begin with; its width is the student's.
+        start: what the student is to begin with; its width is the student's. Or a width: of `student_of`, so that
+            `distil(large, 32, train)` is all that it takes to make a large model, or a filter without rows, small.
         train: what users touched: they are taught on everything else.
         options: see there.
         user: how the student's rows of users are stored: training sees what they come back as. None for float32.
@@ -110,6 +112,9 @@ def distil(
         ValueError: teacher and start differ in users or items, or alignment is asked of a teacher without rows.
     """
     options = options or DistilOptions()
+    if isinstance(start, int):
+        lists = lists or teach(teacher, train, options.best, options.drawn, options.seed)
+        start = student_of(teacher, start, train, lists, options.seed)
     known, wanted = (start.n_users, start.n_items), (teacher.n_users, teacher.n_items)
     if known != wanted:
         raise ValueError(f"distil: expected a student of {wanted} users and items, as the teacher, got {known}")

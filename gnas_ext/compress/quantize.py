@@ -70,13 +70,38 @@ def quantize_groups(x: Tensor, group: Tensor, bits: Sequence[int]) -> GroupedTab
         bits: of each group, four groups at most: 32, 8, 4 or 2.
     """
     _check(x)
-    tables: list[Rows] = []
-    for number, some in enumerate(bits):
-        rows = x[group == number]
-        table = quantize_table(rows, some)
-        # In a group, int8 rows are packed ones too.
-        tables.append(PackedTable(quantize_rows(rows)) if some == 8 else table)
-    return GroupedTable(pack_groups(group), tuple(tables), len(x))
+    tables = tuple(_in_group(x[group == number], some) for number, some in enumerate(bits))
+    return GroupedTable(pack_groups(group), tables, len(x))
+
+
+def in_float_groups(model: FactorModel | CodedModel) -> bool:
+    """Whether all rows are float32, some of them in groups (`prune.fold_rows`)."""
+    return isinstance(model, CodedModel) and all(
+        isinstance(part, Table) and part.scale is None
+        for rows in (model.user, model.item)
+        for part in (rows.tables if isinstance(rows, GroupedTable) else (rows,))
+    )
+
+
+def quantize_parts(model: CodedModel, bits: int) -> CodedModel:
+    """Stores float32 rows in groups in 32, 8, 4 or 2 bits an entry (`quantize_table`), each group as wide as it is.
+
+    Args:
+        model: of `in_float_groups`.
+        bits: of all rows.
+    """
+    return CodedModel(_parts(model.user, bits), _parts(model.item, bits), model.prior)
+
+
+def _parts(rows: Rows, bits: int) -> Rows:
+    if not isinstance(rows, GroupedTable):
+        return quantize_table(rows.float(), bits)
+    return replace(rows, tables=tuple(_in_group(table.float(), bits) for table in rows.tables))
+
+
+def _in_group(rows: Tensor, bits: int) -> Rows:
+    # In a group, int8 rows are packed ones too.
+    return PackedTable(quantize_rows(rows)) if bits == 8 else quantize_table(rows, bits)
 
 
 def degree_groups(degree: Tensor, shares: Sequence[float]) -> Tensor:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from gnas_ext.compress.distil import DistilOptions
 from gnas_ext.compress.steps import STEPS, Context
 from gnas_ext.errors import InputError
-from gnas_ext.models.factors import FactorModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from gnas_ext.compress.steps import Step
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
+    from gnas_ext.models.factors import FactorModel
 
 # A recipe without steps.
 _NOTHING = "float32"
@@ -63,8 +63,11 @@ class Recipe:
         context = Context(train, teacher or model, options or DistilOptions(), lists, on_epoch)
         now: Student = model
         for step in self.steps:
-            if not isinstance(now, FactorModel):
-                raise InputError(f"recipe: {step} needs float32 rows, but they are in codes by then; move it forward")
+            if not step.takes(now):
+                raise InputError(
+                    f"recipe: {step} needs float32 rows in one table, but they are in codes or groups by then; move it "
+                    "forward"
+                )
             now = step(now, context)
         return now
 

@@ -2,7 +2,7 @@
 
 Columns, Mask, Bits, Groups, Codes, NarrowRare and Fold make the model smaller; Distil and Solve bring back what was
 lost, from what the recipe began with, or from a larger teacher. What comes after codes is nothing: a step that needs
-float32 rows refuses a model of codes.
+float32 rows refuses a model of codes. Rows in groups, as Fold and NarrowRare leave them in float32, go into Bits alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.product import product_table, small_books
 from gnas_ext.compress.prune import ColumnMask, Leading, Masked, Scores, compact, fold_rows, prune_columns
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
-from gnas_ext.compress.quantize import degree_groups, prior_table, product_quantize, quantize_groups, quantize_model
+from gnas_ext.compress.quantize import (
+    degree_groups,
+    in_float_groups,
+    prior_table,
+    product_quantize,
+    quantize_groups,
+    quantize_model,
+    quantize_parts,
+)
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.rotate import importance, rotate, row_length
 from gnas_ext.compress.solve import solve_rows
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
+    from gnas_ext.ops.quantize_rows import Rounding
 
 
 @dataclass(eq=False)
@@ -58,9 +67,11 @@ class Context:
             self.lists = teach(self.teacher, self.train, self.options.best, self.options.drawn, self.options.seed)
         return self.lists
 
-    def distil(self, start: FactorModel, epochs: int, lr: float, **how: Any) -> Student:
-        """A student of the teacher."""
-        options = replace(self.options, epochs=epochs, lr=lr)
+    def distil(
+        self, start: FactorModel, epochs: int, lr: float, told: Mapping[str, Any] | None = None, **how: Any
+    ) -> Student:
+        """A student of the teacher; `told`: options of the step itself."""
+        options = replace(self.options, epochs=epochs, lr=lr, **(told or {}))
         return distil(self.teacher, start, self.train, options, lists=self.taught(), on_epoch=self.on_epoch, **how)
 
     def degrees(self, model: FactorModel) -> tuple[Tensor, Tensor]:
@@ -79,14 +90,21 @@ class Step(Protocol):
         """Whether it asks the teacher for its lists."""
         ...
 
-    def __call__(self, model: FactorModel, context: Context) -> Student:
+    def takes(self, model: Student) -> bool:
+        """Whether it can be made of the model."""
+        ...
+
+    def __call__(self, model: Any, context: Context) -> Student:
         """The model after it."""
         ...
 
 
 # What options of steps may be: a whole number or not, from the least (above it where that is refused) to the most.
 _WHOLE = {"keep": 1, "epochs": 0, "rounds": 0, "solves": 0, "user_bytes": 1, "item_bytes": 1, "rare_bytes": 1}
-_ABOVE_ZERO = ("lr", "ridge")
+_ABOVE_ZERO = ("lr", "ridge", "temperature")
+_WEIGHTS = ("regression", "alignment", "touches")
+# What a step may leave to the options of the recipe.
+_LEFT_OPEN = ("solves", "temperature", *_WEIGHTS)
 _SHARES = ("top", "threshold", "share", "rare_share")
 _CHOICES: Mapping[str, tuple[object, ...]] = {
     "bits": (32, 8, 4, 2),
@@ -112,18 +130,26 @@ class _Checked:
         """Whether it asks the teacher for its lists."""
         return bool(getattr(self, "epochs", 0))
 
+    def takes(self, model: Student) -> bool:
+        """Whether it can be made of the model: rows in one table a side."""
+        return isinstance(model, FactorModel)
+
 
 def _refused(name: str, value: object) -> str:
     """What an option should be, if it is not."""
+    if value is None and name in _LEFT_OPEN:
+        return ""
     if name in _CHOICES:
         found = value in _CHOICES[name] and isinstance(value, type(_CHOICES[name][0]))
         return "" if found else f"one of {', '.join(map(str, _CHOICES[name]))}"
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _WHOLE:
-        found = (value is None and name == "solves") or (isinstance(value, int) and number and value >= _WHOLE[name])
+        found = isinstance(value, int) and number and value >= _WHOLE[name]
         return "" if found else f"a whole number from {_WHOLE[name]}"
     if name in _SHARES:
         return "" if isinstance(value, int | float) and number and 0 <= value <= 1 else "from 0 to 1"
+    if name in _WEIGHTS:
+        return "" if isinstance(value, int | float) and number and 0 <= value < math.inf else "0 or more"
     assert name in _ABOVE_ZERO, f"an option without a rule: {name}"
     return "" if isinstance(value, int | float) and number and 0 < value < math.inf else "above 0"
 
@@ -180,16 +206,27 @@ class Mask(_Checked):
 
 @dataclass(frozen=True)
 class Distil(_Checked):
-    """Teaches the float32 model the teacher's lists."""
+    """Teaches the float32 model the teacher's lists.
+
+    Attributes:
+        epochs: passes over the users.
+        lr: learning rate, of a table's numbers.
+        temperature, regression, alignment, touches: of `DistilOptions`; None takes the recipe's.
+    """
 
     epochs: int = 4
     lr: float = 0.02
+    temperature: float | None = None
+    regression: float | None = None
+    alignment: float | None = None
+    touches: float | None = None
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """As wide as before."""
         lengths = (row_length(table.float()) for table in (model.user, model.item))
         user, item = map(Floats, lengths)
-        return context.distil(model, self.epochs, self.lr, user=user, item=item)
+        told = {name: getattr(self, name) for name in ("temperature", *_WEIGHTS) if getattr(self, name) is not None}
+        return context.distil(model, self.epochs, self.lr, told, user=user, item=item)
 
 
 @dataclass(frozen=True)
@@ -219,39 +256,48 @@ class Bits(_Checked):
     lr: float = 0.02
     stochastic: bool = False
 
-    def __call__(self, model: FactorModel, context: Context) -> Student:
+    def takes(self, model: Student) -> bool:
+        """Whether it can be made of the model: without training also of float32 rows in groups."""
+        return isinstance(model, FactorModel) or (not self.epochs and in_float_groups(model))
+
+    def __call__(self, model: Student, context: Context) -> Student:
         """A model of packed rows."""
+        if isinstance(model, CodedModel):
+            return quantize_parts(model, self.bits)
         if not self.epochs:
             return quantize_model(model, self.bits)
-        how: list[Quantiser] = [
-            RowBits(
-                self.bits,
-                "stochastic" if self.stochastic else "nearest",
-                "minmax" if self.bits == 8 else "mse",
-                self.bits != 2,
-                row_length(table.float()),
-            )
-            for table in (model.user, model.item)
-        ]
-        return context.distil(model, self.epochs, self.lr, user=how[0], item=how[1], prior=prior_table)
+        rounding: Rounding = "stochastic" if self.stochastic else "nearest"
+        user, item = (_row_bits(self.bits, table.float(), rounding) for table in (model.user, model.item))
+        return context.distil(model, self.epochs, self.lr, user=user, item=item, prior=prior_table)
+
+
+def _row_bits(bits: int, rows: Tensor, rounding: Rounding = "nearest") -> RowBits:
+    return RowBits(bits, rounding, "minmax" if bits == 8 else "mse", bits != 2, row_length(rows))
 
 
 @dataclass(frozen=True)
 class Groups(_Checked):
-    """Popular rows in more bits than rare ones (`degree_groups`), without training."""
+    """Popular rows in more bits than rare ones (`degree_groups`); with passes, learned with the codes in sight."""
 
     share: float
     popular_bits: int
     rare_bits: int
+    epochs: int = 0
+    lr: float = 0.02
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of grouped tables."""
         bits = (self.popular_bits, self.rare_bits)
-        user, item = (
-            quantize_groups(table.float(), degree_groups(degree, [self.share]), bits)
-            for table, degree in zip((model.user, model.item), context.degrees(model), strict=True)
-        )
-        return CodedModel(user, item, None if model.prior is None else prior_table(model.prior))
+        tables = model.user.float(), model.item.float()
+        groups = [degree_groups(degree, [self.share]) for degree in context.degrees(model)]
+        if self.epochs:
+            user, item = (
+                Grouped(group, [_row_bits(some, rows[group == number]) for number, some in enumerate(bits)])
+                for rows, group in zip(tables, groups, strict=True)
+            )
+            return context.distil(model, self.epochs, self.lr, user=user, item=item, prior=prior_table)
+        first, second = (quantize_groups(rows, group, bits) for rows, group in zip(tables, groups, strict=True))
+        return CodedModel(first, second, None if model.prior is None else prior_table(model.prior))
 
 
 @dataclass(frozen=True)

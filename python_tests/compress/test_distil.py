@@ -18,6 +18,8 @@ from gnas_ext.compress import (
     teach,
 )
 from gnas_ext.models import CodedModel, FactorModel, Model, Popularity, Table
+from gnas_ext.search.recommender import build
+from gnas_ext.search.recommender.training_free import GF_CF
 from python_tests.compress.conftest import ITEMS, USERS, WIDTH
 
 if TYPE_CHECKING:
@@ -52,6 +54,26 @@ def test_a_student_comes_to_rank_as_its_teacher(
     student = distil(model, start, train, options)
     assert isinstance(student, FactorModel)
     assert overlap(student, model, train) > overlap(start, model, train) + 0.2
+
+
+def test_a_width_is_all_that_a_student_needs(model: FactorModel, train: Interactions) -> None:
+    ready = distil(model, WIDTH, train, DistilOptions(best=20, drawn=20, epochs=0))
+    taught = distil(model, WIDTH, train, OPTIONS)
+    assert taught.user.width == WIDTH
+    assert overlap(ready, model, train) > overlap(drawn(WIDTH), model, train) + 0.1
+    assert overlap(taught, model, train) > overlap(ready, model, train)
+    # Scores spread as the teacher's do, in their unit.
+    scores = [teach(one, train, 20, 20).scores for one in (ready, model)]
+    mine, theirs = (float(some[some.isfinite()].std()) for some in scores)
+    assert 0.3 < mine / theirs < 3
+    with pytest.raises(ValueError, match="width of 1 or more, got 0"):
+        distil(model, 0, train, OPTIONS)
+
+
+def test_a_filter_without_rows_teaches_a_width(train: Interactions) -> None:
+    teacher = build({**GF_CF, "rank": 64}, train).model
+    student = distil(teacher, 8, train, OPTIONS)
+    assert overlap(student, teacher, train) > 0.4
 
 
 def test_a_narrow_student_learns_from_a_teacher_without_rows(train: Interactions) -> None:

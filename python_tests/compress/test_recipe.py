@@ -35,6 +35,10 @@ RECIPES = {
     "solved": Recipe((Solve(1, top=0.25), Bits(8))),
     "narrow": Recipe((NarrowRare(0.3, 5, 1),)),
     "folded": Recipe((Columns(10), Fold(0.4))),
+    "folded_and_quantised": Recipe((Fold(0.4), Bits(4))),
+    "narrow_and_quantised": Recipe((NarrowRare(0.3, 5, 1), Bits(8))),
+    "groups_learned": Recipe((Groups(0.2, 8, 2, epochs=1),)),
+    "distilled_with_options": Recipe((Distil(1, temperature=0.5, regression=0.1, alignment=0.2, touches=0.3),)),
 }
 
 
@@ -63,6 +67,33 @@ def test_books_of_8_bits_are_half_of_those_of_16_and_rank_alike(model: FactorMod
     torch.testing.assert_close(small.score(users), large.score(users), rtol=0.05, atol=0.05)
 
 
+def test_rows_in_groups_are_quantised_as_they_are(model: FactorModel, train: Interactions) -> None:
+    folded = Recipe((Fold(0.5),)).apply(model, train)
+    small = Recipe((Fold(0.5), Bits(8))).apply(model, train)
+    assert small.size_bytes() < 0.5 * folded.size_bytes()
+    users = np.arange(USERS, dtype=np.int32)
+    torch.testing.assert_close(small.score(users), folded.score(users), rtol=0.05, atol=0.05)
+    for wrong in ((Fold(0.5), Bits(4, epochs=1)), (Fold(0.5), Codes(4, 4)), (Groups(0.5, 8, 2), Bits(4))):
+        with pytest.raises(InputError, match="needs float32 rows in one table, but they are in codes or groups"):
+            Recipe(wrong).apply(model, train, options=OPTIONS)
+
+
+def test_groups_that_learn_rank_more_like_the_teacher(model: FactorModel, train: Interactions) -> None:
+    plain, taught = (
+        Recipe((Groups(0.3, 4, 2, epochs=epochs, lr=0.1),)).apply(model, train, options=OPTIONS) for epochs in (0, 12)
+    )
+    assert overlap(taught, model, train) > overlap(plain, model, train)
+    assert taught.size_bytes() == plain.size_bytes()
+
+
+def test_a_step_has_options_of_its_own_or_those_of_the_recipe(model: FactorModel, train: Interactions) -> None:
+    cool = Recipe((Distil(2, temperature=0.5),)).apply(model, train, options=OPTIONS)
+    told = Recipe((Distil(2),)).apply(model, train, options=replace(OPTIONS, temperature=0.5))
+    plain = Recipe((Distil(2),)).apply(model, train, options=OPTIONS)
+    assert torch.equal(cool.user.float(), told.user.float())
+    assert not torch.equal(cool.user.float(), plain.user.float())
+
+
 def test_a_larger_teacher_can_be_named(model: FactorModel, train: Interactions) -> None:
     teacher = Popularity(torch.arange(float(ITEMS)) / 10, USERS)
     taught, own = (Recipe((Distil(6, lr=0.3),)).apply(model, train, some, OPTIONS) for some in (teacher, None))
@@ -70,7 +101,7 @@ def test_a_larger_teacher_can_be_named(model: FactorModel, train: Interactions) 
 
 
 def test_wrong_recipes_are_refused(model: FactorModel, train: Interactions) -> None:
-    with pytest.raises(InputError, match=r"Columns.* needs float32 rows, but they are in codes"):
+    with pytest.raises(InputError, match=r"Columns.* needs float32 rows in one table, but they are in codes"):
         Recipe((Codes(4, 4), Columns(3))).apply(model, train)
     with pytest.raises(InputError, match=r"expected a step of columns, .*, got 'prune'"):
         Recipe.from_genes([{"step": "prune"}])
@@ -170,6 +201,8 @@ def test_a_recipe_says_no_more_than_it_must() -> None:
         ("columns keep=much", r"'columns keep=much': expected options"),
         ("columns keep=4 more=1", r"columns: .*unexpected keyword"),
         ("columns keep=4 keep=8", "each once"),
+        ("distil temperature=0", r"expected temperature to be above 0, got 0"),
+        ("distil alignment=-1", r"expected alignment to be 0 or more, got -1"),
         ("columns keep=-1", r"columns: expected keep to be a whole number from 1, got -1"),
         ("columns keep=4.5", r"keep to be a whole number from 1, got 4.5"),
         ('columns keep="x"', r"keep to be a whole number from 1, got 'x'"),
