@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gnas_ext.compress.distil import DistilOptions
+from gnas_ext.compress.ladder import ladder as ladder
+from gnas_ext.compress.ladder import smaller
 from gnas_ext.compress.lists import teach
-from gnas_ext.compress.recipe import Recipe
-from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
 from gnas_ext.evaluate.cost import human_bytes, latency_ms, timed_users
 from gnas_ext.evaluate.evaluate import evaluate, judged_users
 from gnas_ext.evaluate.seen import SeenItems
+from gnas_ext.models.coded import in_floats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gnas_ext.compress.distil import Student
     from gnas_ext.compress.lists import Lists
+    from gnas_ext.compress.recipe import Recipe
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
     from gnas_ext.models.factors import FactorModel
@@ -117,14 +119,18 @@ def adapt(
     lists: Callable[[], Lists] | None = None,
     on_recipe: Callable[[Recipe], None] | None = None,
 ) -> Adapted:
-    """Tries recipes and takes the best that keeps to the limits.
+    """Tries recipes and takes the best that keeps to the limits; goes on with smaller ones until one does.
+
+    Milliseconds are of what is served: rows in codes are decoded once, as an artefact does when it is loaded.
 
     Args:
         model: trained, float32.
         train: what it was trained on.
         valid: what recipes are judged by.
         limits: bytes and milliseconds.
-        recipes: in the order to try; by default those of `ladder`.
+        recipes: in the order to try, and no others; by default those of `ladder`, and where none of these keeps to the
+            limits, one after the other of those that `smaller` makes of what was measured, down to the smallest there
+            is.
         teacher: what students learn from; the model itself by default.
         options: of learning.
         k: length of the lists that are judged.
@@ -139,7 +145,7 @@ def adapt(
     users = timed_users(judged_users(model.n_users, train, valid))
     tried: list[Tried] = []
     said: Lists | None = None
-    for recipe in ladder(model, limits) if recipes is None else recipes:
+    for recipe in _recipes(model, limits, tried) if recipes is None else recipes:
         if on_recipe is not None:
             on_recipe(recipe)
         if said is None and recipe.teaches:
@@ -147,7 +153,7 @@ def adapt(
             said = lists() if lists else teach(asked, train, options.best, options.drawn, options.seed)
         found = recipe.apply(model, train, teacher, options, said)
         ndcg = evaluate(found, train, valid, (k,))[metric]
-        latency = latency_ms(found, users, k, seen)
+        latency = latency_ms(in_floats(found), users, k, seen)
         size = found.size_bytes()
         fits = limits.excess(size, latency) <= 1
         tried.append(Tried(recipe, found, ndcg, size, latency, fits))
@@ -156,49 +162,11 @@ def adapt(
     return Adapted(chosen, tuple(tried), before, limits, k)
 
 
-def ladder(model: FactorModel, limits: Limits, epochs: int = 6) -> list[Recipe]:
-    """Recipes for a number of bytes: nothing at all where that fits, else as many bytes a row as do.
-
-    Nearest codes; those that rank as the teacher does; and learned ones that leave rare items fewer bytes, so that
-    others have more. Then rows of as many bits as there is room for, of all columns or, where that is too much, of the
-    half, quarter or eighth of them that holds most: codes take longer to score with, and few rows do not pay for their
-    codebooks. Where milliseconds are limited, narrower rows follow in any case. Where there is room for nothing, it is
-    the smallest of those.
-    """
-    found = [Recipe(())] if model.size_bytes() <= limits.bytes else []
-    found += _codes(model, limits.bytes, epochs)
-    rows = _rows(model, limits.bytes, epochs)
-    found += rows if math.isfinite(limits.latency_ms) else rows[:1]
-    return found or [Recipe((Columns(max(1, model.user.width // 8)), Distil(epochs), Bits(2, epochs=epochs)))]
-
-
-def _codes(model: FactorModel, most_bytes: float, epochs: int) -> list[Recipe]:
-    width, rows = model.user.width, model.n_users + model.n_items
-    shared = 2 * (512 * width + 4 * width + 4) + (model.n_items + 520 if model.prior is not None else 0)
-    most = min(width, int((most_bytes - shared) // rows)) if math.isfinite(most_bytes) else width
-    least = -(-width // 16)
-    if most < least:
-        return []
-    found = [Recipe((Codes(most, most),)), Recipe((Codes(most, most, solves=1),))]
-    # Half of the items give up a quarter of their bytes for the other half, if there is room for a quarter more.
-    quarter = most // 4
-    if quarter and most + quarter <= width and most - quarter >= least:
-        spare = shared + 512 * width + rows * most + rows // 4
-        if spare <= most_bytes:
-            rare = Codes(most, most + quarter, epochs=epochs, rare_share=0.5, rare_bytes=most - quarter)
-            found.append(Recipe((rare,)))
-    return found
-
-
-def _rows(model: FactorModel, most_bytes: float, epochs: int) -> list[Recipe]:
-    width, rows = model.user.width, model.n_users + model.n_items
-    prior = model.n_items + 520 if model.prior is not None else 0
-    found = []
-    for keep in dict.fromkeys(max(1, width // part) for part in (1, 2, 4, 8)):
-        # Of 8 bits a row has a scale, of fewer a zero besides, four bytes each.
-        sizes = {bits: rows * (keep * bits / 8 + (4 if bits == 8 else 8)) + prior for bits in (8, 4, 2)}
-        fits = [bits for bits, size in sizes.items() if size <= most_bytes]
-        if fits:
-            less = (Columns(keep), Distil(epochs)) if keep < width else ()
-            found.append(Recipe((*less, Bits(fits[0], epochs=epochs if fits[0] < 8 else 0))))
-    return found
+def _recipes(model: FactorModel, limits: Limits, tried: Sequence[Tried]) -> Iterator[Recipe]:
+    """Those of `ladder`; then, until one of what was tried keeps to the limits, `smaller` ones, while there are any."""
+    yield from ladder(model, limits)
+    while not any(one.fits for one in tried):
+        recipe = smaller(model, limits, tried)
+        if recipe is None:
+            return
+        yield recipe

@@ -122,7 +122,16 @@ def test_what_no_model_keeps_to_is_said_and_the_nearest_is_found() -> None:
     assert not found.limited.kept
     assert found.limited.lines()[0] == "at most 3 B: out of reach, this is the nearest"
     assert found.limited.lines()[1].startswith(f"trial {found.trial.number} made smaller: out of reach of 1 recipes")
+    assert str(found.genotype["recipe"]).startswith("columns keep=1 > ")  # the smallest there is
     assert found.model.size_bytes() <= sizes(found)[0]
+
+
+def test_every_limit_is_kept_that_the_smallest_recipe_keeps_to(free: Found) -> None:
+    smallest = find(SPLIT, limits=Limits(bytes=3), **SEARCH).model.size_bytes()
+    found = find(SPLIT, limits=Limits(bytes=smallest), **SEARCH)
+    assert smallest < sizes(free)[0]
+    assert found.limited is not None
+    assert found.limited.kept
 
 
 def test_an_interrupted_search_is_not_kept_waiting() -> None:
