@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 _Plan: TypeAlias = "tuple[str, Sequence[str], tuple[str, ...], str]"
 
 _ITEM_WEIGHTS: _Plan = ("Item weights", ["neighbours"], ("item by item",), "weights")
-_STORED = ("columns_kept", "columns_taught", "codes", "columns_a_byte", "rare_share", "bits", "bits_taught", "recipe")
+_STORED = (
+    "columns_kept",
+    "columns_taught",
+    "columns_by",
+    "codes",
+    "columns_a_byte",
+    "rare_share",
+    "bits",
+    "bits_taught",
+    "rare_rows",
+    "recipe",
+)
 _BY_ITEMS: _Plan = ("Score", [], ("sum over the user's items",), "step")
 _BY_COUNT: _Plan = ("Score", [], ("the same for everybody",), "step")
 

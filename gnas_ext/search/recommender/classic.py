@@ -10,7 +10,7 @@ from gnas_ext.models.itemknn import fit_item_knn
 from gnas_ext.models.matrix_factorization import fit_matrix_factorization
 from gnas_ext.models.popularity import fit_decayed_popularity, fit_popularity
 from gnas_ext.search.genes import Categorical, Gene, LogFloat
-from gnas_ext.search.recommender.compression import compress, compression_genes
+from gnas_ext.search.recommender.compression import compress, compression_genes, further_genes
 from gnas_ext.search.recommender.space import fit_recipe, half_life, span_days
 from gnas_ext.search.space import SearchSpace
 
@@ -43,6 +43,7 @@ def classic_space(train: Interactions) -> SearchSpace:
         "unseen_weight": LogFloat(1e-4, 1.0, levels=9, when=factors),
         "regularization": LogFloat(0.1, 100.0, levels=7, when=factors),
         **compression_genes(factors),
+        **further_genes(),
     }
     if days is not None:
         genes["half_life_days"] = half_life(days, {"family": ["decayed_popularity"]})

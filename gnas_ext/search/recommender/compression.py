@@ -11,7 +11,7 @@ from gnas_ext.compress.distil import DistilOptions
 from gnas_ext.compress.lists import teach
 from gnas_ext.compress.quantize import quantize_model
 from gnas_ext.compress.recipe import Recipe
-from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Fold, Groups, Mask
 from gnas_ext.data.interactions import n_users
 from gnas_ext.search.genes import Categorical
 
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from gnas_ext.search.genes import Conditions, Gene
 
 # What genotypes meant that were made before these genes.
-PLAIN: Mapping[str, Any] = {"columns_kept": 1.0, "codes": "none", "bits_taught": False}
+PLAIN: Mapping[str, Any] = {
+    "columns_kept": 1.0,
+    "columns_by": "cut",
+    "codes": "none",
+    "bits_taught": False,
+    "rare_rows": "alike",
+}
 # Passes of each step that teaches.
 _PASSES = 4
 # Scores that a teacher is asked for at most, so that a trial's time is bounded: above it, a share of the users is
@@ -35,6 +41,9 @@ _PASSES = 4
 _MOST_SCORES = 2**31
 # Wider tables have the nearest codes: what a refit solves a row grows with the cube of the width.
 _WIDEST_REFIT = 128
+# Shares of the rows, those touched most, that keep 8 bits where rare ones have 4, and their own row where rare ones
+# share one.
+_POPULAR, _OWN = 0.5, 0.75
 # Columns that a byte can stand for at most (`models.ProductTable`).
 _WIDEST_PART = 16
 
@@ -66,6 +75,21 @@ def compression_genes(when: Conditions | None = None) -> dict[str, Gene]:
     }
 
 
+def further_genes() -> dict[str, Gene]:
+    """Genes of the same for a larger space, beside those of `compression_genes`.
+
+    Genes:
+        columns_by: how columns that are taught go: all at once before ("cut"); one after the other meanwhile, by what
+            they hold ("schedule") or by scores that are learned ("learned"; `recipe.Mask`).
+        rare_rows: of 8 bits an entry, what the rows have that are touched least: as many; 4 bits, the half of them
+            ("fewer_bits"; `recipe.Groups`); or one row together, a quarter of them ("folded"; `recipe.Fold`).
+    """
+    return {
+        "columns_by": Categorical(["cut", "schedule", "learned"], when={"columns_taught": [True]}),
+        "rare_rows": Categorical(["alike", "fewer_bits", "folded"], when={"bits": [8]}),
+    }
+
+
 def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
     """The recipe that a genotype names for tables of so many columns; one without steps leaves them in float32."""
     if "recipe" in genotype:
@@ -74,9 +98,12 @@ def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
     steps: list[Step] = []
     if genes["columns_kept"] < 1:
         width = max(1, round(width * float(genes["columns_kept"])))
-        steps.append(Columns(width))
-        if genes["columns_taught"]:
-            steps.append(Distil(_PASSES))
+        if genes["columns_taught"] and genes["columns_by"] != "cut":
+            steps.append(Mask(width, _PASSES, "learned" if genes["columns_by"] == "learned" else "magnitude"))
+        else:
+            steps.append(Columns(width))
+            if genes["columns_taught"]:
+                steps.append(Distil(_PASSES))
     if genes["codes"] != "none":
         size = -(-width // int(genes["columns_a_byte"]))
         codes = Codes(size, size)
@@ -84,6 +111,8 @@ def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
             rare = max(-(-width // _WIDEST_PART), size // 2)
             codes = replace(codes, solves=1, rare_share=float(genes["rare_share"]), rare_bytes=rare)
         steps.append(codes)
+    elif genes["bits"] == 8 and genes["rare_rows"] != "alike":
+        steps += [Groups(_POPULAR, 8, 4)] if genes["rare_rows"] == "fewer_bits" else [Fold(1 - _OWN), Bits(8)]
     elif genes["bits"] != 32:
         taught = genes["bits"] < 8 and genes["bits_taught"]
         steps.append(Bits(int(genes["bits"]), epochs=_PASSES if taught else 0))
@@ -120,7 +149,7 @@ def with_recipe(genotype: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
         genotype: in the terms of the space of its family.
         recipe: one without steps leaves the model in float32, as it was trained.
     """
-    own = compression_genes()
+    own = compression_genes() | further_genes()
     return {name: value for name, value in genotype.items() if name not in own} | {"recipe": str(recipe)}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
-from gnas_ext.search.recommender.compression import PLAIN, compression_genes
+from gnas_ext.search.recommender.compression import PLAIN, compression_genes, further_genes
 from gnas_ext.search.recommender.space import fit_recipe, recommender_space
 from gnas_ext.search.recommender.taught import UNTAUGHT, teacher_genes
 from gnas_ext.search.space import SearchSpace
@@ -166,6 +166,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "epochs": Categorical([5, 8, 12, 16, 20, 30, 40, 80, 160, 320, 640], ordered=True),
         **teacher_genes(),
         **compression_genes(),
+        **further_genes(),
     }
     if "recent_draws" in base:
         genes["recent_draws"] = Categorical([False, True], when={"loss": [*drawing["loss"], "alignment_uniformity"]})

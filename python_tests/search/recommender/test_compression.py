@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnas_ext.compress import DistilOptions, Recipe, teach
-from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
+from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Fold, Groups, Mask
 from gnas_ext.data import n_items, n_users
 from gnas_ext.errors import InputError
 from gnas_ext.models import CodedModel, FactorModel, GroupedTable, ProductTable, Table
@@ -18,7 +18,7 @@ from python_tests.logs import touches
 from python_tests.search.recommender.conftest import same
 
 TRAIN = touches()
-SPACE = SearchSpace(compression_genes())
+SPACE = SearchSpace(compression_genes() | module.further_genes())
 
 
 def factors(width: int = 16) -> FactorModel:
@@ -37,6 +37,16 @@ def factors(width: int = 16) -> FactorModel:
         ({"columns_kept": 0.5, "columns_taught": True, "bits": 4}, (Columns(8), Distil(4), Bits(4))),
         ({"codes": "nearest", "columns_a_byte": 3}, (Codes(6, 6),)),
         (
+            {"columns_kept": 0.5, "columns_taught": True, "columns_by": "schedule", "bits": 32},
+            (Mask(8, 4, "magnitude"),),
+        ),
+        (
+            {"columns_kept": 0.5, "columns_taught": True, "columns_by": "learned", "bits": 8, "rare_rows": "alike"},
+            (Mask(8, 4, "learned"), Bits(8)),
+        ),
+        ({"bits": 8, "rare_rows": "fewer_bits"}, (Groups(0.5, 8, 4),)),
+        ({"bits": 8, "rare_rows": "folded"}, (Fold(0.25), Bits(8))),
+        (
             {"columns_kept": 0.5, "columns_taught": True, "codes": "refit", "columns_a_byte": 2, "rare_share": 0.5},
             (Columns(8), Distil(4), Codes(4, 4, solves=1, rare_share=0.5, rare_bytes=2)),
         ),
@@ -52,7 +62,7 @@ def test_every_recipe_suits_every_width(width: int) -> None:
     for tokens in SPACE.sequences():
         columns = width
         for step in recipe_of(SPACE.decode(tokens).as_dict(), width).steps:
-            if isinstance(step, Columns):
+            if isinstance(step, Columns | Mask):
                 columns = step.keep
             if isinstance(step, Codes):
                 assert all(columns / 16 <= size <= columns for size in (step.user_bytes, step.item_bytes))
@@ -84,7 +94,7 @@ def test_it_is_the_recipe_of_the_genes() -> None:
 def test_a_genotype_from_before_these_genes_means_what_it_meant() -> None:
     genotype: dict[str, Any] = {"family": "matrix_factorization", "dim": 8, "unseen_weight": 0.1}
     genotype |= {"regularization": 1.0, "bits": 8}
-    wanted = classic_space(TRAIN).genotype(genotype | {"columns_kept": 1.0, "codes": "none"})
+    wanted = classic_space(TRAIN).genotype(genotype | {"columns_kept": 1.0, "codes": "none", "rare_rows": "alike"})
     assert same(build_classic(genotype, TRAIN), build_classic(wanted, TRAIN))
 
 
