@@ -209,12 +209,14 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
             figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Recipe((Bits(bits),)), seed))
 
 
-def time_chosen(data: str, names: Sequence[str], bases: Bases, figures: Figures, seed: int) -> None:
+def time_chosen(
+    data: str, names: Sequence[str], bases: Bases, figures: Figures, seed: int, again: bool = False
+) -> None:
     """Milliseconds before and after: of the base, and of what was chosen of each point."""
     chosen = [figures.all[key] for name in names if (key := f"{data}/chosen/{name}") in figures.all]
     for recipe in (Recipe(()), *map(Recipe.parse, dict.fromkeys(chosen))):
         key = f"{data}/ms/{recipe}"
-        if key in figures.all:
+        if key in figures.all and not again:
             continue
         lists = bases.lists("all", seed) if recipe.teaches else None
         model = recipe.apply(bases("all", seed), bases.part("all"), options=OPTIONS, lists=lists)
@@ -387,13 +389,13 @@ def main() -> None:
     seeds = [int(seed) for seed in given.seeds.split(",")]
     figures = Figures(given.found)
     for data in given.sets.split(","):
-        if given.again or given.times:
-            figures.forget(f"{data}/ms/" if given.times else f"{data}/")
+        if given.again and not given.times:
+            figures.forget(f"{data}/")
         folder = given.data / data
         split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
         bases = Bases(given.cache, data, split)
         if given.times:
-            time_chosen(data, names, bases, figures, seeds[0])
+            time_chosen(data, names, bases, figures, seeds[0], again=True)
             files.put_figures(given.docs, table(figures))
             continue
         for name in names:

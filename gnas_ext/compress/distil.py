@@ -112,9 +112,9 @@ def distil(
         ValueError: teacher and start differ in users or items, or alignment is asked of a teacher without rows.
     """
     options = options or DistilOptions()
-    if isinstance(start, int):
+    if not isinstance(start, FactorModel):
         lists = lists or teach(teacher, train, options.best, options.drawn, options.seed)
-        start = student_of(teacher, start, train, lists, options.seed)
+        start = student_of(teacher, int(start), train, lists, options.seed)
     known, wanted = (start.n_users, start.n_items), (teacher.n_users, teacher.n_items)
     if known != wanted:
         raise ValueError(f"distil: expected a student of {wanted} users and items, as the teacher, got {known}")

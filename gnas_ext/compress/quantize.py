@@ -74,20 +74,20 @@ def quantize_groups(x: Tensor, group: Tensor, bits: Sequence[int]) -> GroupedTab
     return GroupedTable(pack_groups(group), tables, len(x))
 
 
-def in_float_groups(model: FactorModel | CodedModel) -> bool:
-    """Whether all rows are float32, some of them in groups (`prune.fold_rows`)."""
+def in_table_groups(model: FactorModel | CodedModel) -> bool:
+    """Whether all rows are in tables of float32 or int8, some of them in groups (`prune.fold_rows`)."""
     return isinstance(model, CodedModel) and all(
-        isinstance(part, Table) and part.scale is None
+        isinstance(part, Table)
         for rows in (model.user, model.item)
         for part in (rows.tables if isinstance(rows, GroupedTable) else (rows,))
     )
 
 
 def quantize_parts(model: CodedModel, bits: int) -> CodedModel:
-    """Stores float32 rows in groups in 32, 8, 4 or 2 bits an entry (`quantize_table`), each group as wide as it is.
+    """Stores rows in groups in 32, 8, 4 or 2 bits an entry (`quantize_table`), each group as wide as it is.
 
     Args:
-        model: of `in_float_groups`.
+        model: of `in_table_groups`.
         bits: of all rows.
     """
     return CodedModel(_parts(model.user, bits), _parts(model.item, bits), model.prior)

@@ -64,10 +64,7 @@ class Recipe:
         now: Student = model
         for step in self.steps:
             if not step.takes(now):
-                raise InputError(
-                    f"recipe: {step} needs float32 rows in one table, but they are in codes or groups by then; move it "
-                    "forward"
-                )
+                raise InputError(f"recipe: {step} cannot follow: rows are in codes or groups by then; move it forward")
             now = step(now, context)
         return now
 

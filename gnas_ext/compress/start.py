@@ -9,6 +9,7 @@ import torch
 from gnas_ext.compress.lists import rescaled
 from gnas_ext.compress.solve import solve_rows
 from gnas_ext.graph.bipartite import bipartite
+from gnas_ext.models.coded import CodedModel
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.spectral import spectral_start
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def student_of(teacher: Model, width: int, train: Interactions, lists: Lists, seed: int = 0) -> FactorModel:
-    """Two tables in float32 whose lists are about the teacher's, and whose scores spread as its do.
+    """Two tables in float32 whose lists are about the teacher's, and whose scores spread as its do; its prior beside.
 
     Args:
         teacher: any model of the users and items of `train`.
@@ -39,9 +40,18 @@ def student_of(teacher: Model, width: int, train: Interactions, lists: Lists, se
     rows = spectral_start(graph, width, torch.Generator().manual_seed(seed))
     user, item = torch.split(rows, [teacher.n_users, teacher.n_items])
     first = FactorModel(Table(user.contiguous()), Table(item.contiguous()))
-    own, wanted = _spread(rescaled(lists, first).scores), _spread(lists.scores)
-    larger = wanted / own if own > 0 and wanted > 0 else 1.0
-    return solve_rows(FactorModel(Table(user * larger), Table(item.contiguous())), lists)
+    prior = _prior(teacher)
+    wanted = lists.scores if prior is None else lists.scores - prior[lists.items]
+    own, there = _spread(rescaled(lists, first).scores), _spread(wanted)
+    larger = there / own if own > 0 and there > 0 else 1.0
+    return solve_rows(FactorModel(Table(user * larger), Table(item.contiguous()), prior), lists)
+
+
+def _prior(teacher: Model) -> Tensor | None:
+    """What items score for everybody, [n_items], where the teacher has that apart."""
+    if isinstance(teacher, CodedModel):
+        return None if teacher.prior is None else teacher.prior.float()[:, 0]
+    return teacher.prior if isinstance(teacher, FactorModel) else None
 
 
 def _spread(scores: Tensor) -> float:

@@ -20,7 +20,7 @@ from gnas_ext.compress.prune import ColumnMask, Leading, Masked, Scores, compact
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
 from gnas_ext.compress.quantize import (
     degree_groups,
-    in_float_groups,
+    in_table_groups,
     prior_table,
     product_quantize,
     quantize_groups,
@@ -257,8 +257,8 @@ class Bits(_Checked):
     stochastic: bool = False
 
     def takes(self, model: Student) -> bool:
-        """Whether it can be made of the model: without training also of float32 rows in groups."""
-        return isinstance(model, FactorModel) or (not self.epochs and in_float_groups(model))
+        """Whether it can be made of the model: without training also of groups of tables."""
+        return isinstance(model, FactorModel) or (not self.epochs and in_table_groups(model))
 
     def __call__(self, model: Student, context: Context) -> Student:
         """A model of packed rows."""

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from gnas_ext.ops import prune
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gnas_ext.graph.csr import CSR
 
 Scores = Literal["magnitude", "learned"]
@@ -47,12 +49,18 @@ class EdgeMask(nn.Module):
             raise ValueError("EdgeMask: expected a graph with weights")
         self.keep = keep
         self.register_buffer("mask", torch.ones(graph.nnz, dtype=torch.bool))
-        self._ends = graph.row_index().long(), graph.indices.long()
-        self._first = torch.randperm(graph.nnz, generator=generator)
+        ends = graph.row_index().long(), graph.indices.long()
+        first = torch.randperm(graph.nnz, generator=generator)
         size = graph.weight.detach().abs()
-        largest = size.new_zeros(graph.rows).scatter_reduce_(0, self._ends[0], size, "amax")
-        self.scores = nn.Parameter(size / largest[self._ends[0]].clamp(min=1e-30), requires_grad=scores == "learned")
-        self._ranks = None if scores == "learned" else self._ranked(size)
+        largest = size.new_zeros(graph.rows).scatter_reduce_(0, ends[0], size, "amax")
+        self.scores = nn.Parameter(size / largest[ends[0]].clamp(min=1e-30), requires_grad=scores == "learned")
+        # What is asked for where edges stand among those of their ends: anew where scores move.
+        self._ranks: Callable[[], list[tuple[Tensor, Tensor]]] | None
+        if scores == "learned":
+            self._ranks = lambda: _ranked(self.scores, ends, first)
+        else:
+            known = _ranked(size, ends, first)
+            self._ranks = lambda: known
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weights, [nnz], zero where the edge is gone, with a gradient to learned scores."""
@@ -64,26 +72,37 @@ class EdgeMask(nn.Module):
 
         Args:
             left: of the way to `keep`, 1 at the beginning and 0 in the end; the cube of it counts, so that edges go
-                quickly at first and slowly at last (Zhu and Gupta, 2018).
+                quickly at first and slowly at last (Zhu and Gupta, 2018). After 0 the mask stands still.
         """
+        if self._ranks is None:
+            return
         share = self.keep + (1 - self.keep) * left**3
         kept = torch.zeros_like(self.mask)
-        for rank, degree in self._ranked(self.scores) if self._ranks is None else self._ranks:
+        for rank, degree in self._ranks():
             # Doubles that are a hair above a whole number are that number.
             kept |= rank < torch.ceil(share * degree.double() - 1e-9).clamp(min=1)
         self.mask.copy_(kept)
+        if left == 0:
+            self._ranks = None
 
-    def _ranked(self, scores: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of each edge, for its user and for its item: how many of the node's edges come before it, and of how many."""
-        by_score = self._first[torch.argsort(scores[self._first], descending=True, stable=True)]
-        found = []
-        for end in self._ends:
-            degree = torch.bincount(end)
-            order = by_score[torch.argsort(end[by_score], stable=True)]
-            place = torch.empty_like(order)
-            place[order] = torch.arange(len(order))
-            found.append((place - (degree.cumsum(0) - degree)[end], degree[end]))
-        return found
+
+def _ranked(scores: Tensor, ends: tuple[Tensor, Tensor], first: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Of each edge, for its user and for its item: how many of the node's edges come before it, and of how many; int32.
+
+    Args:
+        scores: [nnz].
+        ends: user and item, [nnz] each.
+        first: of equal scores, those that stand earlier here come first; [nnz].
+    """
+    by_score = first[torch.argsort(scores.detach()[first], descending=True, stable=True)]
+    found = []
+    for end in ends:
+        degree = torch.bincount(end)
+        order = by_score[torch.argsort(end[by_score], stable=True)]
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        found.append(((place - (degree.cumsum(0) - degree)[end]).int(), degree[end].int()))
+    return found
 
 
 def settled_nodes(graph: CSR, share: float) -> Tensor:

@@ -2,7 +2,8 @@
 
 Arrow reads it, not Polars: Arrow's reader is fuzzed by its authors and refuses what it cannot read, while Polars 2.1
 asks for as much memory as a damaged page claims to hold, which ends the process. Strings are read as dictionaries, so
-that one that is named by every row is held once, and more bytes than ids and titles could need are refused.
+that one that is named by every row is held once, a row group at a time, and more bytes than ids and titles need are
+refused: by what the file says of itself, then by what came. A page that lies may still take 2 GiB.
 """
 
 from __future__ import annotations
@@ -73,20 +74,47 @@ def _check_types(path: Path, schema: pa.Schema, what: str) -> None:
 def _first_rows(path: Path, file: pq.ParquetFile, schema: pa.Schema, count: int) -> pl.DataFrame:
     """As many rows: one more than expected shows that there are too many, however many they are."""
     columns = [_Column(field) for field in schema]
-    rows = 0
-    # All rows at once: the dictionary of a later batch would hold those of the ones before, again and again.
-    for batch in file.iter_batches(batch_size=count, use_threads=False):
-        rows += len(batch)
-        for column, part in zip(columns, batch.columns, strict=True):
-            column.take(part)
-            if column.bytes > max(_BYTES, _ROW_BYTES * count):
-                raise InputError(
-                    f"{path}: {column.bytes:,} bytes of {column.name}, more than {_ROW_BYTES} a row; {MEND}"
-                )
+    most, rows = most_bytes(count), 0
+    for group in range(file.num_row_groups):
+        said = file.metadata.row_group(group)
+        for place, column in enumerate(columns):
+            _check_bytes(path, column, column.bytes + said.column(place).total_uncompressed_size, most)
+        # All rows at once: the dictionary of a later batch would hold those of the ones before, again and again.
+        for batch in file.iter_batches(row_groups=[group], batch_size=count, use_threads=False):
+            rows += len(batch)
+            for column, part in zip(columns, batch.columns, strict=True):
+                column.take(part)
+                _check_bytes(path, column, column.bytes, most)
+            if rows >= count:
+                break
         if rows >= count:
             break
     # Columns alone: what else the footer says of them is nobody's business here, and need not be UTF-8.
     return pl.DataFrame({column.name: pl.concat(column.parts) for column in columns}).head(count)
+
+
+def most_bytes(rows: int) -> int:
+    """What a column may come to."""
+    return max(_BYTES, _ROW_BYTES * rows)
+
+
+def check_before_writing(table: pl.DataFrame) -> None:
+    """InputError where `read_ids` would refuse what is to be written, for its size.
+
+    Args:
+        table: ids, and facts beside them.
+    """
+    for column in table:
+        size = int(column.str.len_bytes().sum()) if column.dtype == pl.String else 0
+        if size > (most := most_bytes(len(column)) // 2):
+            raise InputError(
+                f"{column.name}s have {size:,} bytes, expected {most:,} at most; shorten them, such as to titles alone"
+            )
+
+
+def _check_bytes(path: Path, column: _Column, size: int, most: int) -> None:
+    if size > most:
+        raise InputError(f"{path}: {size:,} bytes of {column.name}, expected {most:,} at most; {MEND}")
 
 
 class _Column:
@@ -96,9 +124,6 @@ class _Column:
         self.name = field.name
         self.parts = [_series(pa.array([], field.type))]
         self.bytes = 0
-        # Held, so that no other dictionary comes to lie where this one does.
-        self._dictionary: pa.Array | None = None
-        self._words = self.parts[0]
 
     def take(self, part: pa.Array) -> None:
         """Adds what a batch has of it."""
@@ -106,16 +131,8 @@ class _Column:
             self.bytes += part.nbytes
             self.parts.append(_series(part))
             return
-        self.bytes += part.indices.nbytes
-        # Row groups may have one dictionary.
-        if self._dictionary is None or _place(part.dictionary) != _place(self._dictionary):
-            self._dictionary, self._words = part.dictionary, _series(part.dictionary)
-            self.bytes += part.dictionary.nbytes
-        self.parts.append(self._words.gather(_series(part.indices)))
-
-
-def _place(part: pa.Array) -> tuple[int, int]:
-    return part.buffers()[-1].address, len(part)
+        self.bytes += part.indices.nbytes + part.dictionary.nbytes
+        self.parts.append(_series(part.dictionary).gather(_series(part.indices)))
 
 
 def _series(part: pa.Array) -> pl.Series:

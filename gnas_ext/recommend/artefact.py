@@ -11,6 +11,7 @@ import polars as pl
 
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
+from gnas_ext.recommend._ids import check_before_writing
 from gnas_ext.recommend._kinds import kind_of, tensors_of
 from gnas_ext.recommend._seen import write_seen
 from gnas_ext.recommend._tensors import specs_of, write_tensors
@@ -84,7 +85,8 @@ def save_artefact(
 
     Raises:
         InputError: the folder holds something else, or holds an artefact and `overwrite` is not set, or cannot be
-            written; or the model holds NaN or infinity.
+            written; or the model holds NaN or infinity; or ids or titles are longer than 512 bytes on average and
+            come to more than 32 MiB.
         TypeError: a model of another class.
         ValueError: arguments that do not fit together.
     """
@@ -94,6 +96,9 @@ def save_artefact(
         raise ValueError(f"save_artefact: expected seen items of {model.n_users} users, got {seen.n_users}")
     if seen.items.max(initial=-1) >= model.n_items:
         raise ValueError(f"save_artefact: expected seen items below {model.n_items}, got {seen.items.max()}")
+    users, items = ids[0].to_frame("user"), _with_facts(ids[1], titles)
+    for table in (users, items):
+        check_before_writing(table)
     tensors = tensors_of(model, seen)
     try:
         _folder.recover(target)
@@ -101,8 +106,8 @@ def save_artefact(
         with _folder.replacing(target) as fresh:
             write_tensors(fresh / MODEL, tensors)
             write_seen(fresh / SEEN, seen)
-            ids[0].to_frame("user").write_parquet(fresh / USERS)
-            _with_facts(ids[1], titles).write_parquet(fresh / ITEMS)
+            users.write_parquet(fresh / USERS)
+            items.write_parquet(fresh / ITEMS)
             manifest = Manifest(
                 name=name,
                 kind=kind_of(model).name,

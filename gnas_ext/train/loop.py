@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -94,7 +94,7 @@ def fit(
     started = time.monotonic()
     epochs: list[Epoch] = []
     best = -math.inf
-    best_epoch = 0
+    best_epoch, first_whole = 0, 0
     model: FactorModel | None = None
     stopped: Stopped = "epochs"
     for number in range(1, options.epochs + 1):
@@ -112,14 +112,20 @@ def fit(
             on_epoch(epochs[-1])
         # The best is one whose edges are those that are left.
         whole = isinstance(net, Int8Factors) or not net.prunes
+        first_whole = first_whole or (number if whole else 0)
         if whole and (score is None or score > best):
             best, best_epoch, model = -math.inf if score is None else score, number, current
-        elif whole and number - best_epoch >= options.patience:
+        elif whole and number - (best_epoch or first_whole - 1) >= options.patience:
             stopped = "patience"
             break
         unfinished = len(losses) < len(steps) or number < options.epochs
         if unfinished and epochs[-1].seconds > options.seconds:
             stopped = "seconds"
             break
+    if not isinstance(net, Int8Factors) and net.prunes:
+        # Cut short before all edges went that are to go: those of the model that is handed over do.
+        net.prune(0.0)
+        current = step.model()
+        epochs[-1] = replace(epochs[-1], score=validate(current) if validate is not None else None)
     # Without a single score above -inf (all NaN) there is no best: the last one is handed over and says so itself.
     return Fit(model or current, tuple(epochs), best_epoch or number, stopped)

@@ -70,6 +70,17 @@ def test_a_width_is_all_that_a_student_needs(model: FactorModel, train: Interact
         distil(model, 0, train, OPTIONS)
 
 
+def test_a_student_of_a_width_has_the_prior_of_its_teacher(model: FactorModel, train: Interactions) -> None:
+    assert model.prior is not None
+    coded = product_quantize(model, WIDTH, WIDTH)
+    for teacher in (model, coded):
+        student = distil(teacher, np.int64(4), train, DistilOptions(best=20, drawn=20, epochs=0))  # type: ignore[arg-type]
+        assert student.prior is not None
+        torch.testing.assert_close(student.prior, model.prior, rtol=0.05, atol=0.05)
+    bare = FactorModel(model.user, model.item)
+    assert distil(bare, 4, train, DistilOptions(best=20, drawn=20, epochs=0)).prior is None
+
+
 def test_a_filter_without_rows_teaches_a_width(train: Interactions) -> None:
     teacher = build({**GF_CF, "rank": 64}, train).model
     student = distil(teacher, 8, train, OPTIONS)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import pickle
-import resource
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gnas_ext.errors import InputError
 from gnas_ext.recommend import load
 from python_tests.recommend.conftest import ITEMS, USERS, Sample
 from python_tests.recommend.sealing import (
@@ -20,7 +23,7 @@ from python_tests.recommend.sealing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -107,11 +110,11 @@ def test_what_else_a_parquet_file_says_is_not_read(folder: Path) -> None:
     assert load(folder).titles.columns == ["item", "title", "genres"]
 
 
-def _items(titles: list[str | None], dictionary: bool = True) -> bytes:
+def _items(titles: Sequence[str | None], dictionary: bool = True, rows: int = 7) -> bytes:
     ids = [f"{7 * code:05d}" for code in range(len(titles))]
     table = pa.table({"item": ids, "title": titles, "genres": ["x"] * len(titles)})
     target = io.BytesIO()
-    pq.write_table(table, target, compression="zstd", use_dictionary=dictionary, row_group_size=7)
+    pq.write_table(table, target, compression="zstd", use_dictionary=dictionary, row_group_size=rows)
     return target.getvalue()
 
 
@@ -123,21 +126,61 @@ def test_titles_are_read_as_they_were_written(folder: Path, dictionary: bool) ->
     assert load(folder).titles["title"].to_list() == titles
 
 
-def test_a_long_string_that_every_row_names_is_held_once(folder: Path) -> None:
-    small = _items(["\0" * (8 << 20)] * ITEMS)
-    assert len(small) < 1 << 14
+GROWTH = """
+import sys
+from pathlib import Path
+from gnas_ext.errors import InputError
+from gnas_ext.recommend import load
+
+def most():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
+
+load(sys.argv[1])
+before = most()
+try:
+    load(sys.argv[2])
+except InputError as error:
+    print(error)
+print(most() - before)
+"""
+
+
+def _growth(whole: Path, folder: Path) -> tuple[list[str], int]:
+    """What is said of an artefact, and MiB that it takes at most beyond what a whole one does: in a new process."""
+    command = [sys.executable, "-c", GROWTH, str(whole), str(folder)]
+    *said, most = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return said, int(most)
+
+
+def test_a_long_string_that_every_row_names_is_held_once(folder: Path, tmp_path: Path) -> None:
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    small = _items(["\0" * (16 << 20)] * ITEMS, rows=ITEMS)
+    assert len(small) < 1 << 15
     (folder / "items.parquet").write_bytes(small)
     reseal(folder)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    titles = load(folder).titles["title"]
-    assert titles.str.len_bytes().sum() == ITEMS * 8 << 20
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # of 240 MiB
+    said, most = _growth(whole, folder)
+    assert said == []
+    assert most < 240  # of 480
 
 
-def test_more_bytes_than_titles_need_are_refused(folder: Path) -> None:
-    (folder / "items.parquet").write_bytes(_items([f"{code}" + "\0" * (4 << 20) for code in range(ITEMS)]))
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_more_bytes_than_titles_need_are_refused_before_they_are_there(
+    folder: Path, tmp_path: Path, dictionary: bool
+) -> None:
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    many = [f"{code}" + "\0" * (16 << 20) for code in range(ITEMS)]
+    (folder / "items.parquet").write_bytes(_items(many, dictionary))
     reseal(folder)
-    assert "bytes of title, more than 1024 a row" in refusal(folder)
+    said, most = _growth(whole, folder)
+    assert "bytes of title, expected 67,108,864 at most" in said[0]
+    assert most < 160  # of 480
+
+
+def test_what_could_not_be_read_again_is_not_written(sample: Sample, tmp_path: Path) -> None:
+    titles = pl.DataFrame({"item": sample.arguments["item_ids"], "title": ["x" * (2 << 20)] * ITEMS})
+    with pytest.raises(InputError, match=r"titles have 62,914,560 bytes, expected 33,554,432 at most; shorten them"):
+        sample.save(tmp_path / "large", titles=titles)
+    assert not (tmp_path / "large").exists()
 
 
 def test_strings_that_are_not_utf8_are_refused(folder: Path) -> None:
