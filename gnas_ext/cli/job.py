@@ -255,7 +255,7 @@ def _print_compression(done: Report, console: Console) -> None:
     """In a few lines; the page has tables of them."""
     sizes = f"{human_bytes(done.bytes_before)} in float32, {human_bytes(done.bytes_after)} shipped"
     console.print(Text(f"compression: {sizes}, {done.told}", style="bold"))
-    tensors = ", ".join(f"{name} {human_bytes(size)}" for name, size in done.tensors.items())
+    tensors = "bytes: " + ", ".join(f"{name} {human_bytes(size)}" for name, size in done.tensors.items())
     for line in [*done.cost_lines(), *done.row_lines(), *done.decile_lines(), tensors]:
         console.print(Text(f"  {line}"), soft_wrap=True)
 

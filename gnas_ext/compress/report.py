@@ -99,9 +99,9 @@ class Report:
         """Recall by popularity, the least touched items first; none where it was not measured."""
         if not self.deciles_before or not self.deciles_after:
             return []
-        pairs = zip(self.deciles_before, self.deciles_after, strict=True)
-        told = ", ".join(f"{before:.3f} → {after:.3f}" for before, after in pairs)
-        return [f"recall by tenth of the items, rare ones first: {told}"]
+        rows = (("before", self.deciles_before), ("after", self.deciles_after))
+        told = [f"  {name:<6} " + " ".join(f"{share:.3f}" for share in shares) for name, shares in rows]
+        return ["recall by tenth of the items, rare ones first:", *told]
 
     def cost_lines(self) -> list[str]:
         """What it cost, and what it gained in time."""
