@@ -6,7 +6,7 @@ share one row: after `rotate` the first columns hold the most, so that rare rows
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from gnas_ext.compress.quantisers import Quantiser, to_length
 from gnas_ext.models.coded import CodedModel, GroupedTable, Rows, pack_groups
 from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models.pruned import Scores
 from gnas_ext.ops import prune
-
-Scores = Literal["magnitude", "learned"]
 
 
 def cubic(done: int, steps: int, first: int, last: int) -> int:

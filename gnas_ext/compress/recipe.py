@@ -10,7 +10,8 @@ from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.compress.distil import DistilOptions
-from gnas_ext.compress.steps import STEPS, Context
+from gnas_ext.compress.step import Context
+from gnas_ext.compress.steps import STEPS
 from gnas_ext.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.compress.distil import Student
     from gnas_ext.compress.lists import Lists
-    from gnas_ext.compress.steps import Step
+    from gnas_ext.compress.step import Step
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
     from gnas_ext.models.factors import FactorModel

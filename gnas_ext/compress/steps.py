@@ -8,15 +8,11 @@ float32 rows refuses a model of codes. Rows in groups, as Fold and NarrowRare le
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from gnas_ext.compress.distil import DistilOptions, Student, distil
-from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.product import product_table, small_books
-from gnas_ext.compress.prune import ColumnMask, Leading, Masked, Scores, compact, fold_rows, prune_columns
+from gnas_ext.compress.prune import ColumnMask, Leading, Masked, compact, fold_rows, prune_columns
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
 from gnas_ext.compress.quantize import (
     degree_groups,
@@ -30,132 +26,22 @@ from gnas_ext.compress.quantize import (
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.rotate import importance, rotate, row_length
 from gnas_ext.compress.solve import solve_rows
+from gnas_ext.compress.step import WEIGHTS, Checked, Context
 from gnas_ext.models.coded import CodedModel, GroupedTable, pack_groups
 from gnas_ext.models.factors import FactorModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
-    from gnas_ext.data.interactions import Interactions
-    from gnas_ext.models.base import Model
+    from gnas_ext.compress.distil import Student
+    from gnas_ext.models.pruned import Scores
     from gnas_ext.ops.quantize_rows import Rounding
 
 
-@dataclass(eq=False)
-class Context:
-    """What steps work with: the log, the teacher, and its lists, asked for once.
-
-    Attributes:
-        train: the touches.
-        teacher: what students learn from.
-        options: how they learn; a step has its own number of passes and learning rate.
-        lists: the teacher's, once they were asked for.
-        on_epoch: called after each pass.
-    """
-
-    train: Interactions
-    teacher: Model
-    options: DistilOptions
-    lists: Lists | None = None
-    on_epoch: Callable[[int, float], None] | None = None
-
-    def taught(self) -> Lists:
-        """The teacher's lists."""
-        if self.lists is None:
-            self.lists = teach(self.teacher, self.train, self.options.best, self.options.drawn, self.options.seed)
-        return self.lists
-
-    def distil(
-        self, start: FactorModel, epochs: int, lr: float, told: Mapping[str, Any] | None = None, **how: Any
-    ) -> Student:
-        """A student of the teacher; `told`: options of the step itself."""
-        options = replace(self.options, epochs=epochs, lr=lr, **(told or {}))
-        return distil(self.teacher, start, self.train, options, lists=self.taught(), on_epoch=self.on_epoch, **how)
-
-    def degrees(self, model: FactorModel) -> tuple[Tensor, Tensor]:
-        """Touches of each user and item."""
-        return (
-            torch.bincount(torch.from_numpy(self.train.user).long(), minlength=model.n_users)[: model.n_users],
-            torch.bincount(torch.from_numpy(self.train.item).long(), minlength=model.n_items)[: model.n_items],
-        )
-
-
-class Step(Protocol):
-    """One step of a recipe."""
-
-    @property
-    def teaches(self) -> bool:
-        """Whether it asks the teacher for its lists."""
-        ...
-
-    def takes(self, model: Student) -> bool:
-        """Whether it can be made of the model."""
-        ...
-
-    def __call__(self, model: Any, context: Context) -> Student:
-        """The model after it."""
-        ...
-
-
-# What options of steps may be: a whole number or not, from the least (above it where that is refused) to the most.
-_WHOLE = {"keep": 1, "epochs": 0, "rounds": 0, "solves": 0, "user_bytes": 1, "item_bytes": 1, "rare_bytes": 1}
-_ABOVE_ZERO = ("lr", "ridge", "temperature")
-_WEIGHTS = ("regression", "alignment", "touches")
-# What a step may leave to the options of the recipe.
-_LEFT_OPEN = ("solves", "temperature", *_WEIGHTS)
-_SHARES = ("top", "threshold", "share", "rare_share")
-_CHOICES: Mapping[str, tuple[object, ...]] = {
-    "bits": (32, 8, 4, 2),
-    "popular_bits": (8, 4, 2),
-    "rare_bits": (8, 4, 2),
-    "book_bits": (16, 8),
-    "scores": ("magnitude", "learned"),
-    "stochastic": (False, True),
-}
-
-
-class _Checked:
-    """A step whose options are looked at before anything is trained."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            wanted = _refused(name, value)
-            if wanted:
-                raise ValueError(f"{type(self).__name__.lower()}: expected {name} to be {wanted}, got {value!r}")
-
-    @property
-    def teaches(self) -> bool:
-        """Whether it asks the teacher for its lists."""
-        return bool(getattr(self, "epochs", 0))
-
-    def takes(self, model: Student) -> bool:
-        """Whether it can be made of the model: rows in one table a side."""
-        return isinstance(model, FactorModel)
-
-
-def _refused(name: str, value: object) -> str:
-    """What an option should be, if it is not."""
-    if value is None and name in _LEFT_OPEN:
-        return ""
-    if name in _CHOICES:
-        found = value in _CHOICES[name] and isinstance(value, type(_CHOICES[name][0]))
-        return "" if found else f"one of {', '.join(map(str, _CHOICES[name]))}"
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name in _WHOLE:
-        found = isinstance(value, int) and number and value >= _WHOLE[name]
-        return "" if found else f"a whole number from {_WHOLE[name]}"
-    if name in _SHARES:
-        return "" if isinstance(value, int | float) and number and 0 <= value <= 1 else "from 0 to 1"
-    if name in _WEIGHTS:
-        return "" if isinstance(value, int | float) and number and 0 <= value < math.inf else "0 or more"
-    assert name in _ABOVE_ZERO, f"an option without a rule: {name}"
-    return "" if isinstance(value, int | float) and number and 0 < value < math.inf else "above 0"
-
-
 @dataclass(frozen=True)
-class Columns(_Checked):
+class Columns(Checked):
     """Keeps the columns that hold most, after turning them (`rotate`)."""
 
     keep: int
@@ -166,7 +52,7 @@ class Columns(_Checked):
 
 
 @dataclass(frozen=True)
-class Mask(_Checked):
+class Mask(Checked):
     """Takes columns away while the model learns, more and more slowly, and those that are left learn on (`ColumnMask`).
 
     Attributes:
@@ -205,7 +91,7 @@ class Mask(_Checked):
 
 
 @dataclass(frozen=True)
-class Distil(_Checked):
+class Distil(Checked):
     """Teaches the float32 model the teacher's lists.
 
     Attributes:
@@ -225,12 +111,12 @@ class Distil(_Checked):
         """As wide as before."""
         lengths = (row_length(table.float()) for table in (model.user, model.item))
         user, item = map(Floats, lengths)
-        told = {name: getattr(self, name) for name in ("temperature", *_WEIGHTS) if getattr(self, name) is not None}
+        told = {name: getattr(self, name) for name in ("temperature", *WEIGHTS) if getattr(self, name) is not None}
         return context.distil(model, self.epochs, self.lr, told, user=user, item=item)
 
 
 @dataclass(frozen=True)
-class Solve(_Checked):
+class Solve(Checked):
     """The float32 rows of the model that rank most like the teacher, by least squares on its lists (`solve_rows`)."""
 
     rounds: int = 1
@@ -248,7 +134,7 @@ class Solve(_Checked):
 
 
 @dataclass(frozen=True)
-class Bits(_Checked):
+class Bits(Checked):
     """Rows in 8, 4 or 2 bits an entry, a scale a row; with passes, learned with the codes in sight."""
 
     bits: int
@@ -276,7 +162,7 @@ def _row_bits(bits: int, rows: Tensor, rounding: Rounding = "nearest") -> RowBit
 
 
 @dataclass(frozen=True)
-class Groups(_Checked):
+class Groups(Checked):
     """Popular rows in more bits than rare ones (`degree_groups`); with passes, learned with the codes in sight."""
 
     share: float
@@ -301,7 +187,7 @@ class Groups(_Checked):
 
 
 @dataclass(frozen=True)
-class Codes(_Checked):
+class Codes(Checked):
     """Rows in so many bytes each (`models.ProductTable`): nearest codes, or those that rank as the teacher does.
 
     With passes, rows and codebooks learn with the codes in sight (`distil`); with solves, codes are found by least
@@ -383,7 +269,7 @@ class Codes(_Checked):
 
 
 @dataclass(frozen=True)
-class NarrowRare(_Checked):
+class NarrowRare(Checked):
     """Rare rows keep their first columns alone, learned so; popular ones all, in float32."""
 
     share: float
@@ -408,7 +294,7 @@ class NarrowRare(_Checked):
 
 
 @dataclass(frozen=True)
-class Fold(_Checked):
+class Fold(Checked):
     """The rows of each side that are touched least share one row, their mean; the others stay as they are."""
 
     share: float

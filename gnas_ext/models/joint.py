@@ -22,7 +22,7 @@ class JointGraph:
         nodes: users and items.
         structure: A without weights, int32 or int64 as B.
         csr: A with B's weights. It is symmetric, and known to be: its transpose is itself and costs no sort. For
-            products alone: a part of it is not symmetric (`rows`).
+            products alone: a part of it is not symmetric (`settled`).
     """
 
     def __init__(self, graph: CSR) -> None:
@@ -53,12 +53,12 @@ class JointGraph:
         """
         rows = asks.nonzero()[:, 0]
         few = self.structure.select_rows(rows)
-        moved = self.structure.indptr[rows] - few.indptr[:-1]
-        entry = moved[few.row_index().long()] + torch.arange(few.nnz)
+        place = few.row_index().long()
+        entry = (self.structure.indptr[rows] - few.indptr[:-1])[place] + torch.arange(few.nnz)
         stays = (~asks).nonzero()[:, 0]
         # One more weight behind those of B: of a node to itself.
         own = torch.full_like(stays, self.csr.nnz // 2)
-        row = torch.cat([rows[few.row_index().long()], stays])
+        row = torch.cat([rows[place], stays])
         order = torch.argsort(row, stable=True)
         counts = torch.bincount(row, minlength=self.nodes)
         indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(few.indptr.dtype)

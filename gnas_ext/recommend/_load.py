@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
-from gnas_ext.recommend._ids import read_ids
+from gnas_ext.recommend._id_files import read_ids
 from gnas_ext.recommend._kinds import KINDS, model_of
 from gnas_ext.recommend._seen import read_seen
 from gnas_ext.recommend._tensors import Tensors

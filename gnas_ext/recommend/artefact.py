@@ -11,7 +11,7 @@ import polars as pl
 
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import _folder
-from gnas_ext.recommend._ids import check_before_writing
+from gnas_ext.recommend._id_files import check_before_writing
 from gnas_ext.recommend._kinds import kind_of, tensors_of
 from gnas_ext.recommend._seen import write_seen
 from gnas_ext.recommend._tensors import specs_of, write_tensors

@@ -1,7 +1,7 @@
 """Would loading this folder end the process? A process of its own finds out, before one that answers tries it.
 
 What is damaged, inconsistent or forged is refused by `recommend.load` itself, ids too, which Arrow reads
-(`recommend._ids`). But a model may be larger than the memory that is left, and native readers may have faults that
+(`recommend._id_files`). But a model may be larger than the memory that is left, and native readers may have faults that
 nobody has found yet: either would end the server.
 """
 

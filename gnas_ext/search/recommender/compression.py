@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.compress.distil import Student
     from gnas_ext.compress.lists import Lists
-    from gnas_ext.compress.steps import Step
+    from gnas_ext.compress.step import Step
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
     from gnas_ext.models.factors import FactorModel
