@@ -40,7 +40,7 @@ from gnas_ext.evaluate import evaluate, human_bytes
 from gnas_ext.evaluate.cost import latency_ms
 from gnas_ext.evaluate.evaluate import judged_users
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models.coded import in_floats
+from gnas_ext.models.coded import as_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -161,7 +161,7 @@ def tested(model: Model, split: Split) -> dict[str, Any]:
 
 def timed(model: Model, split: Split) -> dict[str, float]:
     """Milliseconds a user, of 512 users together and of one alone, once rows in codes are decoded."""
-    train, served = split.train_and_valid, in_floats(model)
+    train, served = split.train_and_valid, as_served(model)
     seen = SeenItems.from_interactions(train, model.n_users)
     users = judged_users(model.n_users, train, split.test)[:512].astype(np.int32)
     return {"together": latency_ms(served, users, K, seen, 9), "alone": latency_ms(served, users[:1], K, seen, 31)}

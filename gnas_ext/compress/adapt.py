@@ -13,7 +13,7 @@ from gnas_ext.compress.lists import teach
 from gnas_ext.evaluate.cost import human_bytes, latency_ms, timed_users
 from gnas_ext.evaluate.evaluate import evaluate, judged_users
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models.coded import in_floats
+from gnas_ext.models.coded import as_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -153,7 +153,7 @@ def adapt(
             said = lists() if lists else teach(asked, train, options.best, options.drawn, options.seed)
         found = recipe.apply(model, train, teacher, options, said)
         ndcg = evaluate(found, train, valid, (k,))[metric]
-        latency = latency_ms(in_floats(found), users, k, seen)
+        latency = latency_ms(as_served(found), users, k, seen)
         size = found.size_bytes()
         fits = limits.excess(size, latency) <= 1
         tried.append(Tried(recipe, found, ndcg, size, latency, fits))

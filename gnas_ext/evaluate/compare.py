@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gnas_ext.evaluate.cost import human_bytes, latency_ms, timed_users
 from gnas_ext.evaluate.evaluate import evaluate_with_spread, judged_users
 from gnas_ext.evaluate.seen import SeenItems
-from gnas_ext.models.coded import in_floats
+from gnas_ext.models.coded import as_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,7 @@ def measure(
     measured, spread = evaluate_with_spread(model, train, target, ks, progress=progress)
     users = judged_users(model.n_users, train, target)
     seen = SeenItems.from_interactions(train, model.n_users)
-    milliseconds = latency_ms(in_floats(model), timed_users(users), max(ks), seen)
+    milliseconds = latency_ms(as_served(model), timed_users(users), max(ks), seen)
     return ModelResult(name, measured, model.size_bytes(), milliseconds, spread)
 
 

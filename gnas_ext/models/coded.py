@@ -286,6 +286,22 @@ class CodedModel:
         return self.user.size_bytes() + self.item.size_bytes() + (0 if self.prior is None else self.prior.size_bytes())
 
 
+def as_served(model: Model) -> Model:
+    """The model for those who ask it often: codes are decoded once, to float32, or stay int8 where all are 8 bits."""
+    if not isinstance(model, CodedModel):
+        return model
+    user, item = _int8(model.user), _int8(model.item)
+    if user is None or item is None:
+        return model.decoded()
+    return FactorModel(user, item, None if model.prior is None else model.prior.float()[:, 0].contiguous())
+
+
+def _int8(rows: Rows) -> Table | None:
+    if not isinstance(rows, PackedTable) or rows.rows.bits != 8 or rows.rows.zero is not None:
+        return None
+    return Table(rows.rows.codes, rows.rows.scale)
+
+
 def in_floats(model: Model) -> Model:
-    """The model, but one of codes with its rows in float32: for those who ask it often, or know no codes."""
+    """The model, but one of codes with its rows in float32: for those who know no codes."""
     return model.decoded() if isinstance(model, CodedModel) else model

@@ -65,6 +65,10 @@ class Table:
         """The table of some rows, in the order of an index."""
         return Table(self.rows[index], None if self.scale is None else self.scale[index])
 
+    def codes(self) -> QuantizedRows | None:
+        """The rows as the ops take them where they are int8; None where they are float32."""
+        return None if self.scale is None else QuantizedRows(self.rows, self.scale, None, 8, self.width)
+
     def size_bytes(self) -> int:
         """Bytes of the rows and their scales."""
         return self.rows.nbytes + (0 if self.scale is None else self.scale.nbytes)
@@ -102,37 +106,37 @@ class FactorModel:
     def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
         """The k best items of each user, as `ops.topk_scores` finds them: users x items is never in memory.
 
-        int8 rows on both sides are multiplied as they are, unless there is a prior.
+        int8 rows on both sides are multiplied as they are.
         """
-        index = torch.from_numpy(users).long()
-        left, right = self.user.select(index), self.item
-        if self.prior is None and left.scale is not None and right.scale is not None:
-            width = left.rows.shape[1]
-            return topk_scores(
-                QuantizedRows(left.rows, left.scale, None, 8, width),
-                QuantizedRows(right.rows, right.scale, None, 8, width),
-                k,
-                exclude,
-            )
-        return ranked(left.float(), right.float(), self.prior, k, exclude)
+        rows = self.user.select(torch.from_numpy(users).long())
+        left, right = rows.codes(), self.item.codes()
+        if left is None or right is None:
+            return ranked(rows.float(), self.item.float(), self.prior, k, exclude)
+        return ranked(left, right, self.prior, k, exclude)
 
     def size_bytes(self) -> int:
         """Bytes of both tables, their scales and the prior."""
         return self.user.size_bytes() + self.item.size_bytes() + (0 if self.prior is None else self.prior.nbytes)
 
 
-def ranked(rows: Tensor, items: Tensor, prior: Tensor | None, k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
+def ranked(
+    rows: Tensor | QuantizedRows,
+    items: Tensor | QuantizedRows,
+    prior: Tensor | None,
+    k: int,
+    exclude: CSR | None,
+    allow: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     """The k best items of each row, scores and items, as `Ranker.best` returns them.
 
     Args:
-        rows: [n, width], float32.
-        items: [n_items, width], float32.
+        rows: [n, width], float32 or int8.
+        items: [n_items, width], likewise.
         prior: [n_items], added to all scores; None for nothing.
         k: how many.
         exclude: row i is what row i does not get.
+        allow: the only items that may be chosen, as in `ops.topk_scores`.
     """
-    if prior is not None:
-        # One column more: 1 for a user, the prior for an item.
-        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-        items = torch.cat([items, prior[:, None]], 1)
-    return topk_scores(rows, items, k, exclude)
+    users = len(rows.codes if isinstance(rows, QuantizedRows) else rows)
+    bias = None if prior is None else prior.expand(users, -1)
+    return topk_scores(rows, items, k, exclude, allow, bias=bias)

@@ -243,7 +243,7 @@ def topk_scores(
         assert not isinstance(users, Tensor)
         assert not isinstance(items, Tensor)
         sums = (users.codes.long().unsqueeze(1) * items.codes.long()).sum(2)
-        scores = users.scale.unsqueeze(1) * (items.scale * sums.float())
+        scores = users.scale.unsqueeze(1) * (items.scale * sums.float()) + (0 if bias is None else bias)
     if exclude is not None:
         scores[exclude.row_index().long(), exclude.indices.long()] = -torch.inf
     if allow is not None:

@@ -49,8 +49,9 @@ def topk_scores(
         chunk: how many users a thread works on at a time; by default as many as fit in its cache. The results do not
             depend on it, the memory does: about chunk * (4 * width + 16 * k) bytes a thread, and
             128 * chunk for a bias.
-        bias: [n, items], what is added to each score: what another model says, say. float32 (float64 beside float64
-            rows); not beside QuantizedRows. Of any strides: nothing is copied. -inf is "never", as in a score.
+        bias: [n, items], what is added to each score: what another model says, say, or `prior.expand(n, -1)` for a
+            number an item. float32 (float64 beside float64 rows). Of any strides: nothing is copied. -inf is "never",
+            as in a score.
 
     Returns:
         values [n, k], float32 (float64 for float64), the largest first, and columns [n, k], int64. Of equal scores the
@@ -66,8 +67,9 @@ def topk_scores(
 
     Sums run in float32 (float64 for float64), in the order of the columns, whatever the batch: results repeat exactly
     at any number of threads; the bias is added last. Of int8 rows the sum is the exact whole number, at most 131,071
-    columns wide, and the score is user scale * (item scale * sum) in float32: the same at every instruction set. There
-    is no gradient: which items are chosen is a choice; the scores of those can be computed anew where one is needed.
+    columns wide, and the score is user scale * (item scale * sum) + bias in float32, each step rounded: the same at
+    every instruction set. There is no gradient: which items are chosen is a choice; the scores of those can be computed
+    anew where one is needed.
     """
     left, right = _parts(users), _parts(items)
     if isinstance(users, QuantizedRows) != isinstance(items, QuantizedRows):
@@ -170,8 +172,6 @@ def _check(
     if items.shape[0] > _MOST_ITEMS:
         raise ValueError(f"topk_scores: expected at most {_MOST_ITEMS} items, got {items.shape[0]}")
     if bias is not None:
-        if user_scale is not None:
-            raise TypeError("topk_scores: expected no bias beside QuantizedRows: use dequantize_rows on them")
         score = _score_type(users)
         if bias.dtype != score:
             raise TypeError(f"topk_scores: expected bias in {score} beside {users.dtype} rows, got {bias.dtype}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gnas_ext.models.factors import FactorModel
+from gnas_ext.models.factors import FactorModel, ranked
 from gnas_ext.ops.quantized_rows import QuantizedRows
 from gnas_ext.ops.topk_scores import topk_scores
 
@@ -94,31 +94,21 @@ class AskedHistories:
 
 
 class Shelf:
-    """The items of two tables, made ready once for every question.
-
-    Without a prior int8 rows are multiplied as they are stored. With one they are kept in float32, a column wider,
-    for the op has no place for a number an item: 4 bytes a number instead of 1, and nothing copied a question.
-    """
+    """The items of two tables, and what is made of them once for every question; int8 rows stay as they are stored."""
 
     def __init__(self, model: FactorModel) -> None:
         self.model = model
-        self.quantised = model.prior is None and _codes(model.item) is not None and _codes(model.user) is not None
 
     @cached_property
     def items(self) -> Tensor | QuantizedRows:
-        """As `ops.topk_scores` takes them."""
-        if self.quantised:
-            codes = _codes(self.model.item)
-            assert codes is not None
-            return codes
-        rows = self.model.item.float()
-        prior = self.model.prior
-        return rows if prior is None else torch.cat([rows, prior[:, None]], 1)
+        """As `ops.topk_scores` takes them: int8 beside users of int8, else float32."""
+        codes = None if self.model.user.codes() is None else self.model.item.codes()
+        return self.model.item.float() if codes is None else codes
 
     @cached_property
     def unit(self) -> Tensor | QuantizedRows:
         """The items' rows, each of length 1, or 0 where it is zero; of int8 rows only the scales are others."""
-        codes = _codes(self.model.item)
+        codes = self.model.item.codes()
         rows = self.model.item.float() if codes is None else codes.codes
         length = torch.cat([some.float().norm(dim=1) for some in torch.split(rows, _AT_ONCE)])
         inverse = torch.where(length > 0, 1 / length, 0.0)
@@ -134,14 +124,6 @@ class Shelf:
         values, items = topk_scores(left, unit, k, allow=torch.arange(self.model.n_items) != item)
         found = items[0] >= 0
         return values[0][found], items[0][found]
-
-    def side(self, users: Table) -> Tensor | QuantizedRows:
-        """Users' rows, likewise."""
-        codes = _codes(users) if self.quantised else None
-        if codes is not None:
-            return codes
-        rows = users.float()
-        return rows if self.model.prior is None else torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,16 +157,11 @@ class AskedRows:
 
     def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
         """The k best items of each."""
-        left = self.shelf.side(self.users.select(torch.from_numpy(users).long()))
-        return topk_scores(left, self.shelf.items, k, exclude, self.allow)
+        items, rows = self.shelf.items, self.users.select(torch.from_numpy(users).long())
+        left = rows.codes() if isinstance(items, QuantizedRows) else rows.float()
+        assert left is not None
+        return ranked(left, items, self.shelf.model.prior, k, exclude, self.allow)
 
     def size_bytes(self) -> int:
         """Nothing of its own."""
         return 0
-
-
-def _codes(table: Table) -> QuantizedRows | None:
-    """The rows as the ops take them, where they are int8."""
-    if table.scale is None or table.rows.dtype != torch.int8:
-        return None
-    return QuantizedRows(table.rows, table.scale, None, 8, table.rows.shape[1])

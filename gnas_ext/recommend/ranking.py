@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gnas_ext.evaluate.rank import top_k_scores
-from gnas_ext.models.coded import in_floats
+from gnas_ext.models.coded import as_served
 from gnas_ext.models.factors import FactorModel
 from gnas_ext.models.graph_filter import GraphFilter
 from gnas_ext.models.history import touched
@@ -65,7 +65,7 @@ class Ranking:
     @cached_property
     def model(self) -> Model:
         """What scores; rows in codes are decoded once, for all questions."""
-        return in_floats(self._model)
+        return as_served(self._model)
 
     @cached_property
     def fold(self) -> HistoryModel:

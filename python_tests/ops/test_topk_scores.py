@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -125,6 +126,28 @@ def test_int8_is_bit_equal_to_int64(backend: torch.device) -> None:
             users, items = quantized(1, rows, width), quantized(2, cols, width)
             check(users, items, 20, None, None)
             check(users, items, 7, some_of(rows, cols), None)
+
+
+@pytest.mark.usefixtures("vnni")
+@pytest.mark.parametrize("width", [0, 3, 17, 64, 130])
+def test_a_bias_beside_int8_is_added_to_the_rounded_score(backend: torch.device, width: int) -> None:
+    random = torch.Generator().manual_seed(3)
+    for rows, cols in (*SHAPES, (19, 5000)):
+        users, items = quantized(1, rows, width), quantized(2, cols, width)
+        users.scale.mul_(torch.randn(rows, generator=random))  # any sign, and zeros
+        bias = 1000 * torch.randn(rows, cols, generator=random)
+        bias[:, ::5] = -torch.inf
+        for_all = bias[:1].expand(rows, cols)
+        allow = torch.arange(cols // 2, cols)
+        for exclude, allowed in ((None, None), (some_of(rows, cols), None), (some_of(rows, cols), allow)):
+            seen = None if exclude is None else exclude.to(backend)
+            there = None if allowed is None else allowed.to(backend)
+            for k, added in product((7, 100), (bias, for_all)):
+                expected_values, expected_columns = reference.topk_scores(users, items, k, exclude, allowed, added)
+                for one in laid_out(bias.to(backend)) if added is bias else [for_all.to(backend)]:
+                    values, columns = ops.topk_scores(users.to(backend), items.to(backend), k, seen, there, bias=one)
+                    assert torch.equal(columns.cpu(), expected_columns)
+                    assert torch.equal(values.cpu(), expected_values)
 
 
 @pytest.mark.usefixtures("vnni")
@@ -360,7 +383,8 @@ def test_says_what_was_expected_and_what_came() -> None:
          (x.double(), x.double(), 1, None, None, None, bias)),
         (TypeError, "bias in torch.float32 beside torch.bfloat16 rows, got torch.bfloat16",
          (half, half, 1, None, None, None, half[:, :3])),
-        (TypeError, "expected no bias beside QuantizedRows", (rows, rows, 1, None, None, None, bias)),
+        (TypeError, "bias in torch.float32 beside torch.int8 rows, got torch.float64",
+         (rows, rows, 1, None, None, None, bias.double())),
     ]  # fmt: skip
     for kind, message, arguments in cases:
         with pytest.raises(kind, match=message):
@@ -379,7 +403,7 @@ def test_raw_calls_are_refused_where_memory_would_be_at_risk() -> None:
         ((x, None, x, None, None, None, None, -1, 0), "k and chunk of 0 or more"),
         ((x, None, x, None, None, None, None, 1, 0, x), r"expected bias of shape \[3, 3\]"),
         ((x, None, x, None, None, None, None, 1, 0, x[:, :3].double()), "in the scores' dtype"),
-        ((codes, scale, codes, scale, None, None, None, 1, 0, x[:, :3]), "no bias beside int8 rows"),
+        ((codes, scale, codes, scale, None, None, None, 1, 0, x), r"expected bias of shape \[3, 3\]"),
         ((x, None, x, None, torch.tensor([0, 1]), torch.tensor([0]), None, 1, 0), r"exclude_indptr of shape \[4\]"),
         ((x, None, x, None, torch.tensor([0, 0, 0, 0]), None, None, 1, 0), "both exclude_indptr and exclude_indices"),
     ]

@@ -6,6 +6,7 @@
 // Included by topk_scores_simd.cpp only, hence the namespaces.
 #pragma once
 
+#include "core/blocks.h"
 #include "core/vector.h"
 #include "ops/topk_scores/topk_scores.h"
 #if defined(__SSE2__)
@@ -119,6 +120,10 @@ struct Codes {
   static GNAS_INLINE Vector<float> scores(Sums sums, const float* item_scale) {
     return __builtin_convertvector(sums, Vector<float>) * load(item_scale);
   }
+  // Whole scores, to which a bias is added; rounded, so that they are the same at every instruction set.
+  static GNAS_INLINE Vector<float> scaled(Vector<float> scores, float user_scale) {
+    return rounded(scores * splat<float>(user_scale));
+  }
 };
 
 // Two codes a unit, as int16: their products are summed exactly in int32.
@@ -187,6 +192,9 @@ struct Screened : Quads {
   static GNAS_INLINE const int8_t* users(const TopkScoresArgs& a) { return a.user_codes.codes; }
   static GNAS_INLINE const int8_t* items(const TopkScoresArgs& a) { return a.item_codes.codes; }
   static GNAS_INLINE const float* item_scale(const TopkScoresArgs& a) { return a.item_codes.scale; }
+  static GNAS_INLINE Vector<float> scaled(Vector<float> scores, float user_scale) {
+    return scores * splat<float>(user_scale);
+  }
 };
 #endif
 

@@ -25,12 +25,12 @@ struct Work {
   State<S>* states;
   Waiting* waiting;  // one a user, where codes are looked at first
   S* bias;           // a panel's for each user, or null
+
+  // Without a bias, sums of codes are compared before they are multiplied by the user's scale.
+  bool unscaled() const { return M::kScaled && a.bias == nullptr; }
 };
 
 #if defined(__AVX512F__)
-// Without a bias, sums of codes are compared before they are multiplied by the user's scale.
-GNAS_INLINE bool scaled_bar(const TopkScoresArgs& a) { return a.bias == nullptr; }
-
 // Products of some columns, those of a whole register or fewer, for an item a lane.
 template <bool kWhole>
 GNAS_INLINE void add_features(const float* const* rows, const float* user, int64_t first, int64_t count,
@@ -74,7 +74,7 @@ __attribute__((noinline)) void settle(const Work<Screened>& work, int64_t row) {
     const int64_t item = waiting.items[lane];
     if (sums[lane] != sums[lane]) state.has_nan = true;  // by its bias: rows that have codes are finite
     if (!(sums[lane] > state.bar) || excluded(a, work.first_user + row, item)) continue;
-    take(a, state, key_of(sums[lane], item), scaled_bar(a));
+    take(a, state, key_of(sums[lane], item), work.unscaled());
   }
   waiting.count = 0;
 }

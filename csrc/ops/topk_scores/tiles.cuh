@@ -205,7 +205,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) tiles_kernel(TopkScoresArgs a
       for (int i = 0; i < Of::kOwnUsers; ++i)
 #pragma unroll
         for (int j = 0; j < Of::kOwnItems; ++j)
-          scores[i][j] += bias_at<S>(a, r, tile_user + own_user + Of::user(i), begin + Of::item(j));
+          scores[i][j] = plus(scores[i][j], bias_at<S>(a, r, tile_user + own_user + Of::user(i), begin + Of::item(j)));
     }
     if (sample) {
 #pragma unroll
@@ -360,7 +360,7 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocks<T, kUsers>)
 #pragma unroll
     for (int u = 0; u < kUsers; ++u) {
       S score = U::score(sums[u], user_scale[u], item_scale);
-      if constexpr (kBias) score += bias_at<S>(a, r, first + u, at);
+      if constexpr (kBias) score = plus(score, bias_at<S>(a, r, first + u, at));
       if (sample) {
         S most = inside && score == score ? score : kNever<S>;
         for (int apart = 1; apart < kRowGroup; apart *= 2)

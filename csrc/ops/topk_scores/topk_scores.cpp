@@ -214,7 +214,6 @@ Best topk_scores(const Tensor& users, const OptionalTensor& user_scale, const Te
   }
   const ScalarType score = user_scale ? ScalarType::Float : accumulator(element_type(op, users));
   if (bias) {
-    GNAS_CHECK(!user_scale, op, ": expected no bias beside int8 rows");
     GNAS_CHECK(bias->dim() == 2 && bias->size(0) == users.size(0) && bias->size(1) == items.size(0) &&
                    bias->scalar_type() == score,
                op, ": expected bias of shape [", users.size(0), ", ", items.size(0), "] in the scores' dtype, got ",

@@ -176,8 +176,7 @@ void launch_scores(const TopkScoresArgs& a, const Plan& plan, const Round& r, bo
 
 template <class T>
 void launch_scores(const TopkScoresArgs& a, const Plan& plan, const Round& r, bool sample, cudaStream_t stream) {
-  if constexpr (!Units<T>::kScaled)
-    if (a.bias != nullptr) return launch_scores<T, true>(a, plan, r, sample, stream);
+  if (a.bias != nullptr) return launch_scores<T, true>(a, plan, r, sample, stream);
   launch_scores<T, false>(a, plan, r, sample, stream);
 }
 

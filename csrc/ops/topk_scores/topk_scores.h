@@ -16,15 +16,15 @@ struct TopkCodes {
   int32_t* slack;  // [rows]: the half of the sum of the codes' magnitudes, and a little
 };
 
-// Score (i, j) is the product of row i of users and row j of items: a float, to which the bias is added, or of int8
-// rows the exact whole number times item_scale[j] times user_scale[i], in float32 and in this order. Larger scores come
+// Score (i, j) is the product of row i of users and row j of items: a float, or of int8 rows the exact whole number
+// times item_scale[j] times user_scale[i], in float32 and in this order. To it the bias is added. Larger scores come
 // first, of equal ones the smaller item. -inf means never.
 struct TopkScoresArgs {
   const void* users;        // [rows, width], floats of a dtype, or int8
   const void* items;        // [items, width], likewise
   const float* user_scale;  // [rows], or null: the rows are floats
   const float* item_scale;  // [items], or null
-  const void* bias;         // [rows, items] of the scores' type, apart by its strides; or null, as beside int8
+  const void* bias;         // [rows, items] of the scores' type, apart by its strides; or null
   int64_t bias_row;         // elements from one row to the next
   int64_t bias_item;
   const void* exclude_indptr;   // [rows + 1], index type; or null: nothing is left out

@@ -37,10 +37,10 @@ GNAS_INLINE void offer(const Work<M>& work, int64_t row, uint32_t mask, const ty
       if (waiting.count == Lanes<float>::count) settle(work, row);
     } else {
       S score = scores[lane];
-      if constexpr (M::kScaled) score = state.scale * score;
+      if (work.unscaled()) score = state.scale * score;
       if (score != score) state.has_nan = true;
       if (!(score > state.bar) || excluded(a, work.first_user + row, item())) continue;
-      take(a, state, key_of(score, item()), M::kScaled);
+      take(a, state, key_of(score, item()), work.unscaled());
     }
   } while ((mask &= mask - 1) != 0);
 }
@@ -97,7 +97,7 @@ GNAS_INLINE void tile(const Work<M>& work, int64_t row, const typename M::Unit* 
     unrolled<kVectors>([&](auto v) GNAS_INLINED {
       scores[r][v] = M::scores(sums[r][v], scale + v * kLanes);
       if constexpr (kBias) {
-        if constexpr (M::kScreened) scores[r][v] *= splat<S>(states[r].scale);
+        if constexpr (M::kScaled) scores[r][v] = M::scaled(scores[r][v], states[r].scale);
         scores[r][v] += load(work.bias + (row + r) * kPanel<M> + v * kLanes);
       }
       found[v].look(scores[r][v], filter);
@@ -175,7 +175,7 @@ void pack_panel(const Work<M>& work, int64_t first, int64_t steps, typename M::U
 // int8 rows of a single user: packing costs more than the products, so each item is multiplied as it lies, and what
 // stands in the lanes is added up for 16 items at once. `user`: whole registers, zeros at the end. Side by side: the
 // items of the panel lie one after the other, and there are as many as it has lanes.
-template <bool kSideBySide>
+template <bool kSideBySide, bool kBias>
 GNAS_INLINE void panel_of_one(const Work<Quads>& work, const int8_t* user, int64_t first) {
   constexpr int kLanes = Lanes<float>::count;
   constexpr int64_t kAhead = 4096;  // bytes; what the processor fetches by itself comes late
@@ -184,6 +184,7 @@ GNAS_INLINE void panel_of_one(const Work<Quads>& work, const int8_t* user, int64
   State<float>& state = work.states[0];
   float scores[kPanel<Quads>];
   AnyAbove<float> found;
+  if constexpr (kBias) pack_bias<kPanel<Quads>>(work, first, 1);
   for (int v = 0; v < kVectors; ++v) {
     const int8_t* rows[kLanes];
     float scale[kLanes];
@@ -209,18 +210,20 @@ GNAS_INLINE void panel_of_one(const Work<Quads>& work, const int8_t* user, int64
         sums[lane] = Quads::dot(sums[lane], codes ^ static_cast<int32_t>(0x80808080u), own);
       });
     }
-    const Vector<float> some =
+    Vector<float> some =
         Quads::scores(add_lanes_of_all<int32_t>(sums) + state.start, kSideBySide ? a.item_scale + begin : scale);
+    if constexpr (kBias) some = Quads::scaled(some, state.scale) + load(work.bias + v * kLanes);
     store<float>(some, scores + v * kLanes);
     found.look(some, splat<float>(state.filter));
   }
   if (found.any()) offer_all<Quads, 1>(work, 0, scores, first);
 }
 
+template <bool kBias>
 void items_of_one(const Work<Quads>& work, const int8_t* user, int64_t item) {
   if (work.a.allow == nullptr)
-    for (; item + kPanel<Quads> <= work.end_item; item += kPanel<Quads>) panel_of_one<true>(work, user, item);
-  for (; item < work.end_item; item += kPanel<Quads>) panel_of_one<false>(work, user, item);
+    for (; item + kPanel<Quads> <= work.end_item; item += kPanel<Quads>) panel_of_one<true, kBias>(work, user, item);
+  for (; item < work.end_item; item += kPanel<Quads>) panel_of_one<false, kBias>(work, user, item);
 }
 #endif
 
@@ -256,8 +259,7 @@ void scan_with(const Work<M>& work, int64_t item, int64_t count, int64_t steps, 
 template <class M>
 void scan(const Work<M>& work, int64_t item, int64_t count, int64_t steps, const typename M::Unit* users,
           typename M::Unit* panel) {
-  if constexpr (M::kScreened || !M::kScaled)
-    if (work.bias != nullptr) return scan_with<M, true>(work, item, count, steps, users, panel);
+  if (work.bias != nullptr) return scan_with<M, true>(work, item, count, steps, users, panel);
   scan_with<M, false>(work, item, count, steps, users, panel);
 }
 
@@ -279,6 +281,8 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
   State<S>* const states = carve<State<S>>(at, count);
   Key<S>* const keys = carve<Key<S>>(at, count * a.capacity());
   begin_users(a, count, states, keys);
+  S* const bias = a.bias == nullptr ? nullptr : carve<S>(at, count * kPanel<M>);
+  const Work<M> work{a, first_user, a.range_at(range + 1), states, nullptr, bias};
   for (int64_t row = 0; row < count; ++row) {
     State<S>& state = states[row];
     if constexpr (M::kScaled) {
@@ -287,22 +291,21 @@ void run_unit(const TopkScoresArgs& a, int64_t block, int64_t range, void* scrat
         state.start = M::start_of(M::users(a) + (first_user + row) * a.width, a.width);
       }
     }
-    if (a.ranges > 1) begin_at_bar(a, first_user + row, state, M::kScaled);
+    if (a.ranges > 1) begin_at_bar(a, first_user + row, state, work.unscaled());
   }
   pack_users<M>(a, first_user, count, steps, users);
-  S* const bias = a.bias == nullptr ? nullptr : carve<S>(at, count * kPanel<M>);
-  const Work<M> work{a, first_user, a.range_at(range + 1), states, nullptr, bias};
   int64_t item = a.range_at(range);
 #if defined(__AVX512F__)
   if constexpr (M::kPerUnit == 4) {
     if (count == 1) {
-      items_of_one(work, reinterpret_cast<const int8_t*>(users), item);
+      const auto* codes = reinterpret_cast<const int8_t*>(users);
+      bias == nullptr ? items_of_one<false>(work, codes, item) : items_of_one<true>(work, codes, item);
       item = work.end_item;
     }
   }
 #endif
   scan(work, item, count, steps, users, panel);
-  end_users(a, first_user, count, range, states, M::kScaled);
+  end_users(a, first_user, count, range, states, work.unscaled());
 }
 
 #if defined(__AVX512F__)
@@ -331,20 +334,20 @@ void run_screened(const TopkScoresArgs& a, int64_t block, int64_t range, void* s
   pack_users<Plain>(a, first_user, count, a.width, users);
   float* const bias = a.bias == nullptr ? nullptr : carve<float>(at, count * kPanel<Plain>);
   scan(Work<Plain>{a, first_user, screened, states, nullptr, bias}, first, count, a.width, users, panel);
+  const Work<Screened> work{a, first_user, end, states, waiting, bias};
   for (int64_t row = 0; row < count; ++row) {
     const int64_t user = first_user + row;
     State<float>& state = states[row];
     state.scale = a.user_codes.scale[user];
     state.start = Screened::start_of(Screened::users(a) + user * a.width, a.width);
     state.start += a.user_codes.slack[user] + missed_beside(a.width);
-    set_bar(state, state.bar, scaled_bar(a));
+    set_bar(state, state.bar, work.unscaled());
     waiting[row].count = 0;
   }
   pack_users<Screened>(a, first_user, count, units, codes);
-  const Work<Screened> work{a, first_user, end, states, waiting, bias};
   scan(work, screened, count, units, codes, reinterpret_cast<int32_t*>(panel));
   for (int64_t row = 0; row < count; ++row) settle(work, row);
-  end_users(a, first_user, count, range, states, scaled_bar(a));
+  end_users(a, first_user, count, range, states, work.unscaled());
 }
 #endif
 

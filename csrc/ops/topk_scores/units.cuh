@@ -18,6 +18,10 @@ __device__ inline float add_product(float a, float b, float sum) { return fmaf(a
 __device__ inline double add_product(double a, double b, double sum) { return fma(a, b, sum); }
 __device__ inline int add_product(int a, int b, int sum) { return __dp4a(a, b, sum); }
 
+// A bias after the score, which was rounded: the compiler would fuse the scale of int8 rows with the addition.
+__device__ inline float plus(float score, float bias) { return __fadd_rn(score, bias); }
+__device__ inline double plus(double score, double bias) { return score + bias; }
+
 // `Raw`: four units as they lie in memory. Narrow elements stand in whole words there: one by one they would take a
 // register each, and instructions to part and to join them.
 template <class T>
