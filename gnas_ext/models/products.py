@@ -19,6 +19,8 @@ TERMS = 256
 # Columns of a whole register. MKL on AMD's processors takes a rest of fewer in an order that depends on where its
 # threads divide the columns: 17 columns differ between 1 and 3 threads, 32 do not.
 _COLUMNS = 16
+# Of few rows, 5 to 7 and 9 to 11 are summed in an order that depends on the threads too; 4, 8, 12 and more are not.
+_FEW_ROWS, _ROWS = 12, 4
 
 
 def dot_products(left: Tensor, right: Tensor) -> Tensor:
@@ -50,13 +52,15 @@ class _DotProducts(torch.autograd.Function):
 
 def product(left: Tensor, right: Tensor) -> Tensor:
     """The product left @ right, [n, m], without gradients; the same for any number of threads."""
-    columns = right.shape[1]
+    rows, columns = left.shape[0], right.shape[1]
+    if rows < _FEW_ROWS and rows % _ROWS:
+        left = pad(left, (0, 0, 0, -rows % _ROWS))
     if columns % _COLUMNS:
         right = pad(right, (0, -columns % _COLUMNS))
     out = left.new_zeros(left.shape[0], right.shape[1])
-    for part, rows in zip(torch.split(left, TERMS, 1), torch.split(right, TERMS), strict=True):
-        out.addmm_(part, rows)
-    return out[:, :columns]
+    for part, terms in zip(torch.split(left, TERMS, 1), torch.split(right, TERMS), strict=True):
+        out.addmm_(part, terms)
+    return out[:rows, :columns]
 
 
 def a_row(number: Tensor, rows: int) -> Tensor:
