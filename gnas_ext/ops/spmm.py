@@ -214,6 +214,13 @@ def heads_of(weight: Tensor | None) -> int:
     return weight.shape[1] if weight is not None and weight.dim() == 2 else 0
 
 
+def _save_sum(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *graph, weight, x, reduce = inputs[:6]
+    # The values of x are a factor of the weights' gradient alone; without one, they need not outlive the call.
+    kept = x if ctx.needs_input_grad[3] else x.new_empty(x.shape[0], 0)
+    _save(ctx, (*graph, weight, kept, reduce, *inputs[6:]), output)
+
+
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     ctx.save_for_backward(*(value for value in inputs if not isinstance(value, str)))
     ctx.reduce = next((value for value in inputs if isinstance(value, str)), "sum")
@@ -293,7 +300,7 @@ torch.library.register_fake("gnas_ext::spmm", _spmm_fake)
 torch.library.register_fake("gnas_ext::spmm_out", _spmm_into_fake)
 torch.library.register_fake("gnas_ext::spmm_arg", _spmm_arg_fake)
 torch.library.register_fake("gnas_ext::spmm_select", _spmm_select_fake)
-register_autograd("spmm", _spmm_backward, setup_context=_save, jvp=_spmm_jvp)
+register_autograd("spmm", _spmm_backward, setup_context=_save_sum, jvp=_spmm_jvp)
 register_autograd("spmm_arg", _spmm_arg_backward, setup_context=_save_arg, jvp=_spmm_arg_jvp)
 register_autograd("spmm_select", _spmm_select_backward, setup_context=_save, jvp=linear("spmm_select", 3, 4))
 register_autocast("spmm")

@@ -183,3 +183,19 @@ def test_raw_select_without_its_graph_has_no_gradient() -> None:
     out = torch.ops.gnas_ext.spmm_select(csr.indptr, csr.indices, None, None, x, select, None, None, None)
     with pytest.raises(RuntimeError, match="pass it as t_indptr and t_indices"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_x_outlives_the_call_only_where_weights_have_a_gradient(learned: bool) -> None:
+    csr = CSR(torch.tensor([0, 2, 3]), torch.tensor([0, 1, 1]), torch.ones(3, requires_grad=learned), (2, 2))
+    kept: list[int] = []
+
+    def keep(saved: torch.Tensor) -> torch.Tensor:
+        kept.append(saved.data_ptr())
+        return saved
+
+    x = torch.randn(2, 1000, requires_grad=True) * 1
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        out = ops.spmm(csr, x)
+    assert (x.data_ptr() in kept) == learned
+    assert torch.autograd.grad(out.sum(), x)[0].shape == x.shape
