@@ -162,6 +162,32 @@ def product_quantize(model: FactorModel, user_parts: int, item_parts: int, seed:
     )
 
 
+def product_quantize_parts(model: CodedModel, user_parts: int, item_parts: int) -> CodedModel:
+    """Stores rows in groups in so many bytes each, or as many as a group has columns; a shared row stays float32.
+
+    Args:
+        model: of `in_table_groups`.
+        user_parts: bytes a user, from width / 16 to width.
+        item_parts: bytes an item.
+    """
+    user, item = model.user.float(), model.item.float()
+    return CodedModel(
+        _coded_parts(model.user, user_parts, importance(user, item, centred=True)),
+        _coded_parts(model.item, item_parts, importance(item, user, centred=False)),
+        None if model.prior is None else prior_table(model.prior.float()[:, 0]),
+    )
+
+
+def _coded_parts(rows: Rows, parts: int, weight: Tensor) -> Rows:
+    def coded(table: Rows) -> Rows:
+        x = table.float()
+        return Table(x) if len(x) < 2 else product_table(x, min(parts, table.width), weight[: table.width])
+
+    if not isinstance(rows, GroupedTable):
+        return coded(rows)
+    return replace(rows, tables=tuple(map(coded, rows.tables)))
+
+
 def prior_table(prior: Tensor) -> Rows:
     """A prior, float32 [n_items], in a byte an item.
 

@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.compress.distil import DistilOptions
+from gnas_ext.compress.order import Made, follow
 from gnas_ext.compress.step import Context
 from gnas_ext.compress.steps import STEPS
 from gnas_ext.errors import InputError
@@ -48,7 +49,7 @@ class Recipe:
         lists: Lists | None = None,
         on_epoch: Callable[[int, float], None] | None = None,
     ) -> Student:
-        """Takes the steps.
+        """Takes the steps, in any order (`order.follow`): after codes rows are stored in codes again.
 
         Args:
             model: trained, float32 or int8.
@@ -59,15 +60,13 @@ class Recipe:
             on_epoch: called after each pass of each step.
 
         Raises:
-            InputError: a step comes after the rows are in codes.
+            InputError: rare rows are shared twice, or a step cannot store groups of rows.
         """
         context = Context(train, teacher or model, options or DistilOptions(), lists, on_epoch)
-        now: Student = model
+        made = Made(model)
         for step in self.steps:
-            if not step.takes(now):
-                raise InputError(f"recipe: {step} cannot follow: rows are in codes or groups by then; move it forward")
-            now = step(now, context)
-        return now
+            made = follow(step, made, context)
+        return made.model
 
     def __str__(self) -> str:
         """In words that `parse` reads, defaults left out: "columns keep=48 > distil > codes user_bytes=20 …"."""

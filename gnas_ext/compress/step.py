@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 
@@ -61,7 +61,15 @@ class Context:
 
 
 class Step(Protocol):
-    """One step of a recipe."""
+    """One step of a recipe.
+
+    Attributes:
+        stores: whether rows are in codes after it.
+        shares: whether rows are in groups in float32 after it.
+    """
+
+    stores: ClassVar[bool]
+    shares: ClassVar[bool]
 
     @property
     def teaches(self) -> bool:
@@ -70,6 +78,10 @@ class Step(Protocol):
 
     def takes(self, model: Student) -> bool:
         """Whether it can be made of the model."""
+        ...
+
+    def in_sight_of(self, storing: Step) -> tuple[Step, dict[str, Any]] | None:
+        """A storing step that does both at once, and options of learning; None where there is none."""
         ...
 
     def __call__(self, model: Any, context: Context) -> Student:
@@ -97,6 +109,9 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
 class Checked:
     """A step whose options are looked at before anything is trained."""
 
+    stores: ClassVar[bool] = False
+    shares: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             wanted = _refused(name, value)
@@ -111,6 +126,10 @@ class Checked:
     def takes(self, model: Student) -> bool:
         """Whether it can be made of the model: rows in one table a side."""
         return isinstance(model, FactorModel)
+
+    def in_sight_of(self, storing: Step) -> tuple[Step, dict[str, Any]] | None:
+        """Nothing is learned, so nothing with codes in sight."""
+        return None
 
 
 def _refused(name: str, value: object) -> str:

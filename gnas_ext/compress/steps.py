@@ -1,15 +1,15 @@
 """What can a recipe do? Its steps, which go from model to model.
 
 Columns, Mask, Bits, Groups, Codes, NarrowRare and Fold make the model smaller; Distil and Solve bring back what was
-lost, from what the recipe began with, or from a larger teacher. What comes after codes is nothing: a step that needs
-float32 rows refuses a model of codes. Rows in groups, as Fold and NarrowRare leave them in float32, go into Bits alone.
+lost, from what the recipe began with, or from a larger teacher. They come in any order (`order`). Rows in groups, as
+Fold and NarrowRare leave them in float32, go into bits or the nearest codes.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gnas_ext.compress.product import product_table, small_books
 from gnas_ext.compress.prune import ColumnMask, Leading, Masked, compact, fold_rows, prune_columns
@@ -19,6 +19,7 @@ from gnas_ext.compress.quantize import (
     in_table_groups,
     prior_table,
     product_quantize,
+    product_quantize_parts,
     quantize_groups,
     quantize_model,
     quantize_parts,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gnas_ext.compress.distil import Student
+    from gnas_ext.compress.step import Step
     from gnas_ext.models.pruned import Scores
     from gnas_ext.ops.quantize_rows import Rounding
 
@@ -111,8 +113,17 @@ class Distil(Checked):
         """As wide as before."""
         lengths = (row_length(table.float()) for table in (model.user, model.item))
         user, item = map(Floats, lengths)
-        told = {name: getattr(self, name) for name in ("temperature", *WEIGHTS) if getattr(self, name) is not None}
-        return context.distil(model, self.epochs, self.lr, told, user=user, item=item)
+        return context.distil(model, self.epochs, self.lr, self._told, user=user, item=item)
+
+    def in_sight_of(self, storing: Step) -> tuple[Step, dict[str, Any]] | None:
+        """The storing step with these passes: rows, scales and codebooks learn together."""
+        learning: Any = storing
+        more = {"solves": None} if isinstance(storing, Codes) else {}
+        return replace(learning, epochs=self.epochs, lr=self.lr, **more), self._told
+
+    @property
+    def _told(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("temperature", *WEIGHTS) if getattr(self, name) is not None}
 
 
 @dataclass(frozen=True)
@@ -142,6 +153,8 @@ class Bits(Checked):
     lr: float = 0.02
     stochastic: bool = False
 
+    stores: ClassVar[bool] = True
+
     def takes(self, model: Student) -> bool:
         """Whether it can be made of the model: without training also of groups of tables."""
         return isinstance(model, FactorModel) or (not self.epochs and in_table_groups(model))
@@ -170,6 +183,8 @@ class Groups(Checked):
     rare_bits: int
     epochs: int = 0
     lr: float = 0.02
+
+    stores: ClassVar[bool] = True
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of grouped tables."""
@@ -217,14 +232,23 @@ class Codes(Checked):
     rare_bytes: int = 8
     book_bits: int = 16
 
+    stores: ClassVar[bool] = True
+
     @property
     def teaches(self) -> bool:
         """Whether it asks the teacher for its lists."""
         return self.solves is not None or self.epochs > 0
 
-    def __call__(self, model: FactorModel, context: Context) -> Student:
+    def takes(self, model: Student) -> bool:
+        """Whether it can be made of the model: nearest codes for all alike also of groups of tables."""
+        return isinstance(model, FactorModel) or not (self.teaches or self.rare_share)
+
+    def __call__(self, model: Student, context: Context) -> Student:
         """A model of product codes."""
-        coded = self._coded(model, context)
+        if isinstance(model, CodedModel):
+            coded: Student = product_quantize_parts(model, self.user_bytes, self.item_bytes)
+        else:
+            coded = self._coded(model, context)
         return small_books(coded) if self.book_bits == 8 and isinstance(coded, CodedModel) else coded
 
     def _coded(self, model: FactorModel, context: Context) -> Student:
@@ -277,6 +301,8 @@ class NarrowRare(Checked):
     epochs: int = 4
     lr: float = 0.02
 
+    shares: ClassVar[bool] = True
+
     @property
     def teaches(self) -> bool:
         """Whether it asks the teacher for its lists."""
@@ -298,6 +324,8 @@ class Fold(Checked):
     """The rows of each side that are touched least share one row, their mean; the others stay as they are."""
 
     share: float
+
+    shares: ClassVar[bool] = True
 
     def __call__(self, model: FactorModel, context: Context) -> Student:
         """A model of grouped tables, or the model as it is where no row is shared."""

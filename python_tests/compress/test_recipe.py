@@ -73,8 +73,8 @@ def test_rows_in_groups_are_quantised_as_they_are(model: FactorModel, train: Int
     assert small.size_bytes() < 0.5 * folded.size_bytes()
     users = np.arange(USERS, dtype=np.int32)
     torch.testing.assert_close(small.score(users), folded.score(users), rtol=0.05, atol=0.05)
-    for wrong in ((Fold(0.5), Bits(4, epochs=1)), (Fold(0.5), Codes(4, 4)), (Groups(0.5, 8, 2), Bits(4))):
-        with pytest.raises(InputError, match="cannot follow: rows are in codes or groups by then"):
+    for wrong in ((Fold(0.5), Bits(4, epochs=1)), (Fold(0.5), Codes(4, 4, solves=1)), (Fold(0.5), Groups(0.5, 8, 2))):
+        with pytest.raises(InputError, match="cannot follow: rows are in groups by then, which are stored without"):
             Recipe(wrong).apply(model, train, options=OPTIONS)
 
 
@@ -101,8 +101,8 @@ def test_a_larger_teacher_can_be_named(model: FactorModel, train: Interactions) 
 
 
 def test_wrong_recipes_are_refused(model: FactorModel, train: Interactions) -> None:
-    with pytest.raises(InputError, match=r"Columns.* cannot follow: rows are in codes or groups by then"):
-        Recipe((Codes(4, 4), Columns(3))).apply(model, train)
+    with pytest.raises(InputError, match=r"Fold.* cannot follow Fold.*: rare rows are shared once"):
+        Recipe((Fold(0.5), Columns(3), Fold(0.2))).apply(model, train)
     with pytest.raises(InputError, match=r"expected a step of columns, .*, got 'prune'"):
         Recipe.from_genes([{"step": "prune"}])
     with pytest.raises(InputError, match=r"recipe: bits: .*'bit'"):
