@@ -17,6 +17,7 @@ from gnas_ext.models import hops as hop_shares
 from gnas_ext.models.joint import JointGraph
 from gnas_ext.models.products import a_row, dot_products
 from gnas_ext.models.pruned import EdgeMask, Scores, settled_nodes
+from gnas_ext.models.quantised_map import quantised_products
 from gnas_ext.ops.gat import gat
 from gnas_ext.ops.propagate import propagate
 from gnas_ext.ops.spmm import spmm
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gnas_ext.models.hops import Combine
 
 Transform = Literal["none", "linear", "relu"]
+# What a leaky relu multiplies numbers below zero by.
+_SLOPE = 0.2
 
 
 class LightGCN(nn.Module):
@@ -45,6 +48,8 @@ class LightGCN(nn.Module):
         residual: how much the first embeddings count in each layer.
         attention: neighbours are weighed by what they are (`ops.gat`), not by their degrees.
         transform: what becomes of each hop: "none"; a "linear" map, which begins as it is; that and a leaky "relu".
+        transform_bits: of the map and of what goes into it, 8 or 4, as training sees them (`quantised_products`); 32
+            leaves both in float32.
         item_graph: [n_items, n_items], weights that sum to 1 a row, if there are any: items like each other; or None.
         item_share: how much an item is what its neighbours there are, where it has some.
         start: [n_users + n_items, dim]: the first embeddings; None draws them.
@@ -72,6 +77,7 @@ class LightGCN(nn.Module):
         residual: float = 0.0,
         attention: bool = False,
         transform: Transform = "none",
+        transform_bits: int = 32,
         item_graph: CSR | None = None,
         item_share: float = 0.5,
         start: Tensor | None = None,
@@ -92,6 +98,12 @@ class LightGCN(nn.Module):
             raise ValueError(f"LightGCN: expected settled_share from 0 to 1, got {settled_share}")
         if transform not in get_args(Transform):
             raise ValueError(f"LightGCN: expected transform in {', '.join(get_args(Transform))}, got {transform!r}")
+        if transform_bits not in (32, 8, 4):
+            raise ValueError(f"LightGCN: expected transform_bits of 32, 8 or 4, got {transform_bits}")
+        if transform_bits < 32 and transform == "none":
+            raise ValueError(
+                f"LightGCN: expected transform_bits of 32 with transform 'none', which has no map, got {transform_bits}"
+            )
         if graph.weight is None:
             raise ValueError("LightGCN: expected a graph with normalised weights, as graph.bipartite makes it")
         if item_graph is not None and item_graph.shape != (graph.cols, graph.cols):
@@ -116,6 +128,7 @@ class LightGCN(nn.Module):
         self.residual = residual
         self.item_graph = item_graph
         self.item_share = item_share
+        self.transform_bits = transform_bits
         self.activation = transform == "relu"
         if start is None:
             users = torch.randn(graph.rows, dim, generator=generator) * 0.1
@@ -184,8 +197,7 @@ class LightGCN(nn.Module):
             if self.loop:
                 near = (near + self.loop * now) / (1 + self.loop)
             if self.maps is not None:
-                near = dot_products(near, self.maps[hop].T)
-                near = functional.leaky_relu(near, 0.2) if self.activation else near
+                near = self._mapped(near, self.maps[hop].T)
             if self.residual:
                 near = (1 - self.residual) * near + self.residual * found[0]
             if noise:
@@ -224,6 +236,12 @@ class LightGCN(nn.Module):
     @property
     def _is_linear(self) -> bool:
         return self.attention is None and self.maps is None
+
+    def _mapped(self, near: Tensor, outputs: Tensor) -> Tensor:
+        if self.transform_bits < 32:
+            return quantised_products(near, outputs, self.transform_bits, _SLOPE if self.activation else 1.0)
+        near = dot_products(near, outputs)
+        return functional.leaky_relu(near, _SLOPE) if self.activation else near
 
     def _near_items(self, nodes: Tensor) -> Tensor:
         if self.item_graph is None:

@@ -25,6 +25,12 @@ _STORED = (
     "bits",
     "bits_taught",
     "rare_rows",
+    "recipe_order",
+    "recipe_steps",
+    "step_1",
+    "step_2",
+    "step_3",
+    "step_4",
     "recipe",
 )
 _BY_ITEMS: _Plan = ("Score", [], ("sum over the user's items",), "step")

@@ -15,11 +15,12 @@ Genes = Sequence[tuple[str, str]]
 _STAGES = (
     ("prior", r"prior|popularity", "item prior"),
     ("training", r"weight_decay|draw|dropout", "training"),
-    ("quantise", r"bit|quanti[sz]|^columns|^codes$|^recipe$|^rare_share$", "stored rows"),
+    ("hops", r"transform", "hops"),
+    ("quantise", r"bit|quanti[sz]|^columns|^codes$|^recipe|^rare_|^step_\d", "stored rows"),
     ("table", r"dim|width|embedding|init|^start$|free_users", "embedding table"),
     ("combine", r"combin|readout|layer_weight|^restart$", "combination of hops"),
     ("graph", r"alpha|beta|norm|exponent|half_life|decay|loop|edge_weight|^item_(neighbours|share)$", "graph"),
-    ("hops", r"hop|layer|residual|propagat|attention|transform", "hops"),
+    ("hops", r"hop|layer|residual|propagat|attention", "hops"),
     ("training", r"", "training"),
 )
 _OFF = ("False", "None", "none", "off", "0", "0.0")

@@ -8,13 +8,20 @@ import pytest
 import torch
 
 from gnas_ext import CSR
+from gnas_ext.errors import InputError
 from gnas_ext.graph import bipartite
 from gnas_ext.models.hops import Combine
+from gnas_ext.models.joint import JointGraph
 from gnas_ext.models.lightgcn import LightGCN
-from gnas_ext.ops import spmm
+from gnas_ext.models.products import dot_products
+from gnas_ext.ops import fake_quantize_rows, spmm
+from python_tests.logs import touches
+from python_tests.train.conftest import equal, losses, trained
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from gnas_ext.ops.quantize_rows import Clip
 
 USERS, ITEMS, DIM = 14, 9, 5
 
@@ -202,6 +209,96 @@ def test_transforms_are_matrices_a_hop(graph: CSR, transform: str, loop: float) 
     gradients_like(net, net.nodes(), expected, net.maps, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("transform", ["linear", "relu"])
+@pytest.mark.parametrize("options", [{}, {"transform_bits": 32}])
+def test_32_bits_are_the_float32_transform_to_the_last_bit(graph: CSR, transform: str, options: dict[str, Any]) -> None:
+    net = made(graph, hops=2, combine="last", transform=transform, **options)
+    assert net.maps is not None
+    torch.nn.init.normal_(net.maps, generator=torch.Generator().manual_seed(1))
+    now = net.table()
+    for matrix in net.maps:
+        now = dot_products(spmm(JointGraph(graph).csr, now), matrix.T)
+        now = torch.nn.functional.leaky_relu(now, 0.2) if transform == "relu" else now
+    assert torch.equal(net.layers()[-1], now)
+    gradients_like(net, net.layers()[-1], now, net.maps, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("transform", ["linear", "relu"])
+@pytest.mark.parametrize(("bits", "clip"), [(8, "minmax"), (4, "mse")])
+def test_transforms_in_few_bits_are_those_of_what_codes_stand_for(
+    graph: CSR, transform: str, bits: int, clip: Clip
+) -> None:
+    """The map by its outputs and what goes into it by its nodes; gradients go straight through the rounding."""
+    net = made(graph, hops=2, transform=transform, transform_bits=bits)
+    assert net.maps is not None
+    torch.nn.init.normal_(net.maps, generator=torch.Generator().manual_seed(1))
+
+    def coded(x: Tensor) -> Tensor:
+        return x + (fake_quantize_rows(x.detach(), bits, clip=clip) - x).detach()
+
+    layers = [net.table()]
+    for matrix in net.maps:
+        near = coded(spmm(JointGraph(graph).csr, layers[-1])) @ coded(matrix.T).T
+        layers.append(torch.where(near < 0, 0.2 * near, near) if transform == "relu" else near)
+    expected = weighed(layers, [1 / 3] * 3)
+    torch.testing.assert_close(net.nodes(), expected, rtol=1e-4, atol=1e-5)
+    gradients_like(net, net.nodes(), expected, net.maps, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize(("transform", "kept"), [("linear", 1), ("relu", 2)])
+def test_a_transform_in_few_bits_keeps_less_for_the_backward_pass(
+    graph: CSR, transform: str, kept: int, bits: int
+) -> None:
+    """Codes and a scale a row instead of what goes into the map and, with a relu, of what comes out of it too."""
+    plain, few = (kept_bytes(made(graph, dim=32, transform=transform, transform_bits=some)) for some in (32, bits))
+    nodes, outputs = 3 * (USERS + ITEMS), 3 * 32
+    assert plain - few == 4 * 32 * (kept * nodes + outputs) - (32 * bits // 8 + 4) * (nodes + outputs)
+
+
+def kept_bytes(net: LightGCN) -> int:
+    """Of memory that the backward pass of all layers holds, without the net's embeddings."""
+    kept: dict[int, int] = {}
+
+    def keep(part: Tensor) -> Tensor:
+        kept[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
+        return part
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda part: part):
+        layers = net.layers()
+    assert layers[-1].requires_grad
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("transform", ["linear", "relu"])
+def test_training_in_eight_bits_ends_near_float32(transform: str) -> None:
+    plain, few = (
+        trained(touches(), net={"transform": transform, "transform_bits": bits}, epochs=10) for bits in (32, 8)
+    )
+    assert losses(few) == pytest.approx(losses(plain), rel=0.01)
+    assert losses(few)[-1] < 0.8 * losses(few)[0]
+    for mine, other in ((few.model.user, plain.model.user), (few.model.item, plain.model.item)):
+        assert (mine.rows - other.rows).norm() < 0.05 * other.rows.norm()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_training_in_few_bits_repeats_for_any_number_of_threads(bits: int) -> None:
+    """On sizes that torch and BLAS divide among threads."""
+    large = touches(n_users=300, n_items=200, each=30).select(np.arange(2400))
+    before, found = torch.get_num_threads(), []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        net = {"dim": 32, "transform": "relu", "transform_bits": bits}
+        found.append(trained(large, net=net, batch=1200, epochs=2))
+    torch.set_num_threads(before)
+    assert all(equal(found[0].model, again.model) for again in found[1:])
+
+
+def test_training_in_few_bits_that_diverges_says_so() -> None:
+    with pytest.raises(InputError, match="did training diverge\\? Try a lower learning rate"):
+        trained(touches(), net={"transform": "relu", "transform_bits": 8}, lr=1e30)
+
+
 def test_a_relu_is_another_model(graph: CSR) -> None:
     assert not torch.allclose(made(graph, transform="relu").nodes(), made(graph, transform="linear").nodes())
 
@@ -339,6 +436,8 @@ def test_serving_drops_nothing(graph: CSR) -> None:
         ({"residual": 1.0}, "residual of 0 or more and below 1, got 0.2, 0.0 and 1.0"),
         ({"residual": math.nan}, "residual of 0 or more and below 1, got 0.2, 0.0 and nan"),
         ({"transform": "tanh"}, "expected transform in none, linear, relu, got 'tanh'"),
+        ({"transform": "relu", "transform_bits": 2}, "expected transform_bits of 32, 8 or 4, got 2"),
+        ({"transform_bits": 8}, "expected transform_bits of 32 with transform 'none', which has no map, got 8"),
         ({"attention": True, "edge_dropout": 0.1}, "expected edge_dropout of 0, edges_kept of 1 and"),
         ({"edges_kept": 0.0}, "expected edges_kept above 0 and up to 1, got 0.0"),
         ({"edges_kept": math.nan}, "edges_kept above 0 and up to 1, got nan"),

@@ -10,7 +10,8 @@ from gnas_ext.models.itemknn import fit_item_knn
 from gnas_ext.models.matrix_factorization import fit_matrix_factorization
 from gnas_ext.models.popularity import fit_decayed_popularity, fit_popularity
 from gnas_ext.search.genes import Categorical, Gene, LogFloat
-from gnas_ext.search.recommender.compression import compress, compression_genes, further_genes
+from gnas_ext.search.recommender.compression import compress, further_genes
+from gnas_ext.search.recommender.sequence import is_sequence
 from gnas_ext.search.recommender.space import fit_recipe, half_life, span_days
 from gnas_ext.search.space import SearchSpace
 
@@ -30,7 +31,7 @@ def classic_space(train: Interactions) -> SearchSpace:
         family: "popularity", "decayed_popularity", "item_knn" or "matrix_factorization" (see `models`).
         neighbours, shrinkage: of item_knn.
         dim, unseen_weight, regularization: of matrix_factorization.
-        columns_kept, codes, bits …: how its factors are stored (see `compression_genes`).
+        columns_kept, codes, bits …: how its factors are stored (see `further_genes`).
         half_life_days: of decayed_popularity.
     """
     days = span_days(train)
@@ -42,12 +43,11 @@ def classic_space(train: Interactions) -> SearchSpace:
         "dim": Categorical([4, 8, 16, 32, 64, 128], ordered=True, when=factors),
         "unseen_weight": LogFloat(1e-4, 1.0, levels=9, when=factors),
         "regularization": LogFloat(0.1, 100.0, levels=7, when=factors),
-        **compression_genes(factors),
-        **further_genes(),
+        **further_genes(factors),
     }
     if days is not None:
         genes["half_life_days"] = half_life(days, {"family": ["decayed_popularity"]})
-    return SearchSpace(genes)
+    return SearchSpace(genes, is_sequence)
 
 
 def classic_recipes(space: SearchSpace) -> list[dict[str, Any]]:

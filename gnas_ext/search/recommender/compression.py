@@ -14,6 +14,7 @@ from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Fold, Groups, Mask
 from gnas_ext.data.interactions import n_users
 from gnas_ext.search.genes import Categorical
+from gnas_ext.search.recommender.sequence import sequence_genes, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 # What genotypes meant that were made before these genes.
 PLAIN: Mapping[str, Any] = {
+    "recipe_order": "fixed",
     "columns_kept": 1.0,
     "columns_by": "cut",
     "codes": "none",
@@ -75,18 +77,26 @@ def compression_genes(when: Conditions | None = None) -> dict[str, Gene]:
     }
 
 
-def further_genes() -> dict[str, Gene]:
-    """Genes of the same for a larger space, beside those of `compression_genes`.
+def further_genes(when: Conditions | None = None) -> dict[str, Gene]:
+    """The genes of a larger space: those of `compression_genes` and these.
 
     Genes:
+        recipe_order: "fixed": the genes of `compression_genes` act in their order; "free": they are dead, and a
+            sequence of genes says what is done, step by step (`sequence_genes`).
         columns_by: how columns that are taught go: all at once before ("cut"); one after the other meanwhile, by what
             they hold ("schedule") or by scores that are learned ("learned"; `recipe.Mask`).
         rare_rows: of 8 bits an entry, what the rows have that are touched least: as many; 4 bits, the half of them
             ("fewer_bits"; `recipe.Groups`); or one row together, a quarter of them ("folded"; `recipe.Fold`).
+
+    Args:
+        when: as there.
     """
     return {
+        "recipe_order": Categorical(["fixed", "free"], when=when or {}),
+        **compression_genes({"recipe_order": ["fixed"]}),
         "columns_by": Categorical(["cut", "schedule", "learned"], when={"columns_taught": [True]}),
         "rare_rows": Categorical(["alike", "fewer_bits", "folded"], when={"bits": [8]}),
+        **sequence_genes({"recipe_order": ["free"]}),
     }
 
 
@@ -95,6 +105,8 @@ def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
     if "recipe" in genotype:
         return Recipe.parse(str(genotype["recipe"]))
     genes = {**PLAIN, **genotype}
+    if genes["recipe_order"] == "free":
+        return sequence_of(genes, width)
     steps: list[Step] = []
     if genes["columns_kept"] < 1:
         width = max(1, round(width * float(genes["columns_kept"])))
@@ -149,7 +161,7 @@ def with_recipe(genotype: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
         genotype: in the terms of the space of its family.
         recipe: one without steps leaves the model in float32, as it was trained.
     """
-    own = compression_genes() | further_genes()
+    own = further_genes()
     return {name: value for name, value in genotype.items() if name not in own} | {"recipe": str(recipe)}
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
 from gnas_ext.search.genes import Categorical, Float, Gene, Integer, LogFloat
-from gnas_ext.search.recommender.compression import PLAIN, compression_genes, further_genes
+from gnas_ext.search.recommender.compression import PLAIN, further_genes
+from gnas_ext.search.recommender.sequence import is_sequence
 from gnas_ext.search.recommender.space import fit_recipe, recommender_space
 from gnas_ext.search.recommender.taught import UNTAUGHT, teacher_genes
 from gnas_ext.search.space import SearchSpace
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 FAMILIES = ("graph_embeddings",)
 
 # What genotypes meant that were made before these genes.
-UNPRUNED: Mapping[str, Any] = {"edges_kept": 1.0, "settled_share": 0.0}
+UNTOUCHED: Mapping[str, Any] = {"edges_kept": 1.0, "settled_share": 0.0, "transform_bits": 32}
 
 _PLAIN: Mapping[str, Any] = {
     "family": "graph_embeddings",
@@ -35,7 +36,7 @@ _PLAIN: Mapping[str, Any] = {
     "attention": False,
     "transform": "none",
     "edge_dropout": 0.0,
-    **UNPRUNED,
+    **UNTOUCHED,
     "item_neighbours": 0,
     "prior": False,
     "bits": 32,
@@ -99,6 +100,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         family: "graph_embeddings".
         start: first embeddings are drawn ("normal") or singular vectors of the graph ("spectral").
         restart, loop, residual, attention, transform: of the propagation (see `models.LightGCN`).
+        transform_bits: of the maps and of what goes into them, while they learn.
         edges_kept, edge_scores, settled_share: of it, what is pruned: edges, and hops of the nodes touched most.
         item_neighbours, item_share: nearest items by cosine in a graph of items, 0 for none, and its share.
         similarity, temperature, negatives_from, avoid_known, corrected, margin, negative_weight, uniformity, contrast
@@ -133,6 +135,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "residual": Categorical([0.0, 0.1, 0.2, 0.5], True, when=propagated),
         "attention": Categorical([False, True], when=propagated),
         "transform": Categorical(["none", "linear", "relu"], when=propagated),
+        "transform_bits": Categorical([32, 8, 4], ordered=True, when={"transform": ["linear", "relu"]}),
         "edge_dropout": Float(0.0, 0.8, levels=9, when={"attention": [False]}),
         "edges_kept": Categorical([1.0, 0.75, 0.5, 0.25], ordered=True, when={"attention": [False]}),
         "edge_scores": Categorical(["magnitude", "learned"], when={"edges_kept": [0.75, 0.5, 0.25]}),
@@ -165,12 +168,11 @@ def embedding_space(train: Interactions) -> SearchSpace:
         "weight_decay": Categorical([0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1], ordered=True),
         "epochs": Categorical([5, 8, 12, 16, 20, 30, 40, 80, 160, 320, 640], ordered=True),
         **teacher_genes(),
-        **compression_genes(),
         **further_genes(),
     }
     if "recent_draws" in base:
         genes["recent_draws"] = Categorical([False, True], when={"loss": [*drawing["loss"], "alignment_uniformity"]})
-    return SearchSpace(genes | {name: gene for name, gene in base.items() if name not in genes})
+    return SearchSpace(genes | {name: gene for name, gene in base.items() if name not in genes}, is_sequence)
 
 
 def embedding_recipes(space: SearchSpace) -> list[dict[str, Any]]:
@@ -188,7 +190,7 @@ def live_genes(genotype: Mapping[str, Any], train: Interactions) -> dict[str, An
         InputError: a gene is unknown, missing or has no such value; the message names it.
     """
     space = embedding_space(train)
-    genotype = {**PLAIN, **UNTAUGHT, **UNPRUNED, **genotype}
+    genotype = {**PLAIN, **UNTAUGHT, **UNTOUCHED, **genotype}
     days = {name: genotype[name] for name in space.genes if name.endswith("half_life_days") and name in genotype}
     for name, value in days.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:

@@ -39,6 +39,7 @@ _NET = (
     "residual",
     "attention",
     "transform",
+    "transform_bits",
     "item_share",
     "edge_dropout",
     "edges_kept",

@@ -9,6 +9,7 @@ from gnas_ext.data.interactions import n_items
 from gnas_ext.search.genes import Categorical, Gene
 from gnas_ext.search.recommender.classic import classic_space
 from gnas_ext.search.recommender.embeddings import LIGHTGCN, MULTINOMIAL, SOFTMAX, TAUGHT, embedding_space
+from gnas_ext.search.recommender.sequence import is_sequence
 from gnas_ext.search.recommender.space import fading, fit_recipe
 from gnas_ext.search.recommender.training_free import (
     CHEBYCF,
@@ -48,7 +49,7 @@ def whole_space(train: Interactions) -> SearchSpace:
     genes: dict[str, Gene] = {"family": Categorical(families)}
     for label, part in parts.items():
         _add(genes, label, part)
-    return SearchSpace(genes)
+    return SearchSpace(genes, is_sequence)
 
 
 def whole_recipes(space: SearchSpace) -> list[dict[str, Any]]:
