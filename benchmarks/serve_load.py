@@ -3,10 +3,11 @@
     python -m benchmarks.serve_load --minutes 10 --artefact demo-out/artefact
 
 `gnas-ext serve` as a process of its own, asked without a pause over connections that are kept, for random users and 20
-items each: by turns one user a request and 64. All the while the artefact is replaced again and again.
+items each: by turns one user a request and 64. All the while the artefact is replaced, every fifteen seconds.
 A time is from the first byte sent to the last byte read, by a client on the same machine. Memory is what the process
-holds (RSS): the median of the last fifth of the time beside that of the second fifth, when all has been warm for a
-while. Without --artefact it is one of Gowalla's size, 29,858 users and 40,981 items with 64 int8 a row.
+holds (RSS), the median of each fifth of the time; and whether it levels off is a slope: MB a reload, least squares over
+the last half of the reloads, each with the median of what was held until the next. Without --artefact it is one of
+Gowalla's size, 29,858 users and 40,981 items with 64 int8 a row.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,7 +48,10 @@ DOCS = HERE.parent / "docs" / "serve.md"
 USERS, ITEMS, WIDTH, TOUCHES = 29_858, 40_981, 64, 34
 BATCHES = (1, 64)
 K = 20
-RELOADS = 10  # in all
+RELOAD_S = 15.0  # from one to the next
+FEWEST_RELOADS = 4  # in a shorter time
+FEWEST_SLOPE = 10  # reloads in the last half; after fewer, memory still finds its level
+SAMPLES = 400  # of the memory
 ROUNDS = 10  # of both batch sizes, so that memory is looked at under the same work early and late
 
 
@@ -62,6 +67,18 @@ class Load(NamedTuple):
     seconds: list[float]
     failed: int
     lasted_s: float
+
+
+class Held(NamedTuple):
+    """The memory at a moment.
+
+    Attributes:
+        reloads: until then.
+        mb: RSS.
+    """
+
+    reloads: int
+    mb: float
 
 
 def made(folder: Path) -> Path:
@@ -133,20 +150,49 @@ def resident_mb(process: int) -> float:
     return int(line.split()[1]) / 1e3
 
 
-def watch(process: int, seconds: float, samples: list[float]) -> None:
-    """Looks at the memory a hundred times."""
-    for _ in range(100):
-        time.sleep(seconds / 100)
-        samples.append(resident_mb(process))
+def health(address: str) -> dict[str, Any]:
+    """What the server says of itself."""
+    with closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request("GET", "/healthz")
+        found: dict[str, Any] = json.loads(connection.getresponse().read())
+    return found
+
+
+def watch(process: int, address: str, seconds: float, samples: list[Held]) -> None:
+    """Looks at the memory again and again."""
+    began = time.monotonic()
+    for sample in range(1, SAMPLES + 1):
+        time.sleep(max(0.0, began + sample * seconds / SAMPLES - time.monotonic()))
+        samples.append(Held(health(address)["reloads"], resident_mb(process)))
 
 
 def renew(folder: Path, seconds: float) -> None:
     """Replaces the artefact by another copy of it, again and again."""
-    for _ in range(RELOADS):
-        time.sleep(seconds / (RELOADS + 1))
+    reloads = max(FEWEST_RELOADS, round(seconds / RELOAD_S))
+    for _ in range(reloads):
+        time.sleep(seconds / (reloads + 1))
         with replacing(folder) as fresh:
             # Not as one copy: files that are older than those before are noticed, too.
             shutil.copytree(folder, fresh, dirs_exist_ok=True, copy_function=shutil.copyfile)
+
+
+def levels(samples: Sequence[Held]) -> dict[str, Any]:
+    """Memory by fifths of the time; over the last half of the reloads, MB a reload and the standard error of that."""
+    fifth = len(samples) // 5
+    fifths = [middle([held.mb for held in samples[k * fifth : (k + 1) * fifth]]) for k in range(5)]
+    found: dict[str, Any] = {"fifths": fifths, "second_fifth": fifths[1], "last_fifth": fifths[4]}
+    by_reload: dict[int, list[float]] = {}
+    for held in samples:
+        by_reload.setdefault(held.reloads, []).append(held.mb)
+    late = sorted(by_reload)[len(by_reload) // 2 :]
+    if len(late) >= FEWEST_SLOPE:
+        x = np.array(late) - np.mean(late)
+        y = np.array([np.median(by_reload[reloads]) for reloads in late])
+        slope = float(x @ y / (x @ x))
+        missed = y - y.mean() - slope * x
+        error = float(np.sqrt(missed @ missed / (len(x) - 2) / (x @ x)))
+        found |= {"mb_a_reload": round(slope, 3), "mb_a_reload_error": round(error, 3)}
+    return found
 
 
 def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, Any]:
@@ -166,9 +212,9 @@ def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, An
             address = process.stdout.readline().strip().removeprefix("http://")
             try:
                 load(address, users, 64, 1.0, clients)
-                samples: list[float] = []
+                samples: list[Held] = []
                 others = (
-                    threading.Thread(target=watch, args=(process.pid, seconds, samples)),
+                    threading.Thread(target=watch, args=(process.pid, address, seconds, samples)),
                     threading.Thread(target=renew, args=(folder, seconds)),
                 )
                 for other in others:
@@ -180,9 +226,7 @@ def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, An
                 found = {batch: together(some) for batch, some in rounds.items()}
                 for other in others:
                     other.join()
-                connection = http.client.HTTPConnection(address, timeout=60)
-                connection.request("GET", "/healthz")
-                health = json.loads(connection.getresponse().read())
+                reloads = health(address)["reloads"]
             finally:
                 process.terminate()
         return {
@@ -194,8 +238,8 @@ def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, An
             "seconds": seconds,
             "batches": {str(batch): summary(batch, one) for batch, one in found.items()},
             "failed": sum(one.failed for one in found.values()),
-            "reloads": health["reloads"],
-            "memory_mb": {"second_fifth": middle(samples[20:40]), "last_fifth": middle(samples[80:])},
+            "reloads": reloads,
+            "memory_mb": levels(samples),
             "exit_status": process.returncode,
             "machine": machine(),
             "load_average": round(busy, 1),
@@ -240,15 +284,27 @@ def table(known: Sequence[dict[str, Any]]) -> str:
                 f"{found['users_a_second']:,} |"
             )
     for run in known:
-        memory, answers = run["memory_mb"], sum(found["answers"] for found in run["batches"].values())
+        answers = sum(found["answers"] for found in run["batches"].values())
         lines += [
             "",
             f"{run['artefact']} ({run['users']:,} users, {run['items']:,} items): {run['clients']} clients for "
             f"{run['seconds']:g} s, {answers:,} answers, {run['failed']} failed, {run['reloads']} reloads; memory "
-            f"{memory['second_fifth']:.1f} MB in the second fifth of the time, {memory['last_fifth']:.1f} MB in the "
-            f"last. {run['machine']}, {run['date']}; load average before it began: {run['load_average']:.1f}.",
+            f"{in_words(run['memory_mb'])}. {run['machine']}, {run['date']}; load average before it began: "
+            f"{run['load_average']:.1f}.",
         ]
     return "\n".join(lines)
+
+
+def in_words(memory: dict[str, Any]) -> str:
+    """The memory in words, of runs too in which less was kept."""
+    if "fifths" not in memory:
+        early, late = memory["second_fifth"], memory["last_fifth"]
+        return f"{early:.1f} MB in the second fifth of the time, {late:.1f} MB in the last"
+    words = f"by fifths of the time {', '.join(f'{mb:.1f}' for mb in memory['fifths'])} MB"
+    if "mb_a_reload" in memory:
+        slope, error = memory["mb_a_reload"], memory["mb_a_reload_error"]
+        words += f", in the last half of the reloads {slope:+.2f} ± {error:.2f} MB a reload (standard error)"
+    return words
 
 
 def main() -> None:

@@ -30,3 +30,12 @@ def test_nothing_is_dropped_and_memory_stays(tmp_path: Path) -> None:
 def test_the_page_has_the_figures_that_are_kept() -> None:
     known = json.loads(serve_load.FOUND.read_text())
     assert serve_load.table(known) in serve_load.DOCS.read_text()
+
+
+def test_memory_that_rises_with_the_reloads_is_told_from_memory_that_does_not() -> None:
+    rising = serve_load.levels([serve_load.Held(at // 10, 500 + at // 10) for at in range(400)])
+    level = serve_load.levels([serve_load.Held(at // 10, 500 + at % 3) for at in range(400)])
+    assert rising["fifths"] == [503.5, 511.5, 519.5, 527.5, 535.5]
+    assert (rising["mb_a_reload"], rising["mb_a_reload_error"]) == (1.0, 0.0)
+    assert abs(level["mb_a_reload"]) <= 0.05
+    assert "in the last half of the reloads +1.00 ± 0.00 MB a reload" in serve_load.in_words(rising)

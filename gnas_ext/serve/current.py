@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import hashlib
 import logging
 import threading
+import time
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ import polars as pl
 from gnas_ext.errors import InputError
 from gnas_ext.recommend import load
 from gnas_ext.recommend.manifest import FILES, MANIFEST
+from gnas_ext.serve.memory import give_back
 from gnas_ext.serve.rehearsal import rehearse
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Current:
         self._lock = threading.Lock()
         self._stamp = self._stamped()
         self.now = _loaded(self._folder)
-        _give_back()
+        give_back()
         self.reloads = 0
         self.error: str | None = None
 
@@ -83,6 +84,7 @@ class Current:
             if stamp is None or (stamp == self._stamp and not force):
                 return False
             self._stamp = stamp
+            fresh: Loaded | None = None
             try:
                 if self._rehearsed:
                     rehearse(self._folder)
@@ -91,9 +93,13 @@ class Current:
                 known = isinstance(error, InputError)
                 self.error = " ".join((str(error) if known else f"{type(error).__name__}: {error}").split())
                 log.warning("reload failed, the old artefact answers on: %s", self.error, exc_info=not known)
+            if fresh is None:  # outside of the handler, whose error holds what was read
+                give_back()
                 return False
+            old = weakref.ref(self.now)
             self.now, self.error = fresh, None
-            _give_back()
+            _wait_until_gone(old)
+            give_back()
             self.reloads += 1
             log.info("reloaded: %s", fresh.sha256[:12])
             return True
@@ -121,12 +127,9 @@ def _loaded(folder: Path) -> Loaded:
     return Loaded(recommender, names, shelf, sha256, datetime.now(UTC))
 
 
-def _give_back() -> None:
-    """Returns freed memory to the system, where the C library can.
-
-    Loading takes more than an artefact keeps, in pieces between which glibc's allocator finds no place for the next
-    one: without this, reload by reload, a process holds twice what it needs.
-    """
-    gc.collect()
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+def _wait_until_gone(old: weakref.ref[Loaded]) -> None:
+    """Until the requests that began with it have ended, which free it: half a second at most, for they are short."""
+    for _ in range(50):
+        if old() is None:
+            break
+        time.sleep(0.01)

@@ -17,6 +17,7 @@ from gnas_ext.errors import InputError
 from gnas_ext.serve.app import make_app
 from gnas_ext.serve.current import Current
 from gnas_ext.serve.guard import host_name
+from gnas_ext.serve.memory import keep_large_apart
 
 if TYPE_CHECKING:
     import os
@@ -51,6 +52,7 @@ def serve(
     """
     # Requests side by side use the processors better than one request cut up, and leave one pool of threads.
     torch.set_num_threads(1)
+    keep_large_apart()
     listening = _listen(host, port)
     signal.signal(signal.SIGHUP, _ignored)  # until there is something to reload
     current = Current(folder)
