@@ -205,8 +205,16 @@ def run(data: str, name: str, bases: Bases, figures: Figures, seeds: Sequence[in
         for one in dict.fromkeys([chosen, untrained(chosen)]):
             figures.once(f"{data}/test/{one}/{seed}", partial(on_test, one, seed))
         figures.once(f"{data}/magnitude/{name}/{seed}", partial(largest, seed))
+        rows(data, bases, figures, seed)
+
+
+def rows(data: str, bases: Bases, figures: Figures, seed: int) -> None:
+    """Measures rows of a few bits, the nearest codes and calibrated ones: what a point is to be better than."""
+    for kind, calibrated in (("rows", False), ("calibrated", True)):
         for bits in (8, 4, 2):
-            figures.once(f"{data}/rows/{bits}/{seed}", partial(on_test, Recipe((Bits(bits),)), seed))
+            if f"{data}/{kind}/{bits}/{seed}" not in figures.all:
+                small = Recipe((Bits(bits, calibrated=calibrated),)).apply(bases("all", seed), bases.part("all"))
+                figures.once(f"{data}/{kind}/{bits}/{seed}", partial(tested, small, bases.split))
 
 
 def time_chosen(
@@ -294,11 +302,12 @@ def table(figures: Figures) -> str:
             row(
                 data,
                 "",
-                f"rows of {bits} bits, a scale a row, without training",
-                seeds_of(figures, f"{data}/rows/{bits}/"),
+                f"rows of {bits} bits, a scale a row, {told}",
+                seeds_of(figures, f"{data}/{kind}/{bits}/"),
                 base,
             )
             for bits in (8, 4, 2)
+            for kind, told in (("rows", "without training"), ("calibrated", "calibrated without training"))
         ]
     head = "| Data | Asked | " + " | ".join(str(place) for place in range(1, 11)) + " |"
     return "\n".join(
@@ -371,6 +380,7 @@ def main() -> None:
     arguments.add_argument("--seeds", default="0,1,2")
     arguments.add_argument("--again", action="store_true", help="measure also what is known")
     arguments.add_argument("--times", action="store_true", help="measure milliseconds of what was chosen, and no more")
+    arguments.add_argument("--rows", action="store_true", help="measure rows of a few bits, and no more")
     arguments.add_argument("--found", type=Path, default=FOUND)
     arguments.add_argument("--cache", type=Path, default=CACHE)
     arguments.add_argument("--docs", type=Path, default=DOCS)
@@ -396,6 +406,11 @@ def main() -> None:
         bases = Bases(given.cache, data, split)
         if given.times:
             time_chosen(data, names, bases, figures, seeds[0], again=True)
+            files.put_figures(given.docs, table(figures))
+            continue
+        if given.rows:
+            for seed in seeds:
+                rows(data, bases, figures, seed)
             files.put_figures(given.docs, table(figures))
             continue
         for name in names:

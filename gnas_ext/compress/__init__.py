@@ -1,6 +1,7 @@
 """How a model gets smaller at (nearly) the same quality."""
 
 from gnas_ext.compress.adapt import Adapted, Limits, adapt, ladder
+from gnas_ext.compress.calibrate import calibrate
 from gnas_ext.compress.distil import DistilOptions, distil
 from gnas_ext.compress.lists import Lists, teach
 from gnas_ext.compress.product import product_table
@@ -36,6 +37,7 @@ __all__ = [
     "Report",
     "RowBits",
     "adapt",
+    "calibrate",
     "compact",
     "degree_groups",
     "distil",

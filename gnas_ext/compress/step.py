@@ -103,6 +103,7 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "book_bits": (16, 8),
     "scores": ("magnitude", "learned"),
     "stochastic": (False, True),
+    "calibrated": (False, True),
 }
 
 

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gnas_ext.compress.calibrate import calibrate
 from gnas_ext.compress.product import product_table, small_books
 from gnas_ext.compress.prune import ColumnMask, Leading, Masked, compact, fold_rows, prune_columns
 from gnas_ext.compress.quantisers import Floats, Grouped, Product, Quantiser, RowBits
@@ -146,12 +147,22 @@ class Solve(Checked):
 
 @dataclass(frozen=True)
 class Bits(Checked):
-    """Rows in 8, 4 or 2 bits an entry, a scale a row; with passes, learned with the codes in sight."""
+    """Rows in 8, 4 or 2 bits an entry, a scale a row; with passes, learned with the codes in sight.
+
+    Attributes:
+        bits: 8, 4 or 2; 32 for float32.
+        epochs: passes; 0 for codes that are found without training.
+        lr: learning rate, of a table's numbers.
+        stochastic: whether learning rounds at random.
+        calibrated: whether codes that are not learned are found by what errors cost on the log (`calibrate`), not the
+            nearest; rows in groups have the nearest.
+    """
 
     bits: int
     epochs: int = 0
     lr: float = 0.02
     stochastic: bool = False
+    calibrated: bool = False
 
     stores: ClassVar[bool] = True
 
@@ -164,7 +175,8 @@ class Bits(Checked):
         if isinstance(model, CodedModel):
             return quantize_parts(model, self.bits)
         if not self.epochs:
-            return quantize_model(model, self.bits)
+            calibrated = self.calibrated and self.bits < 32
+            return calibrate(model, self.bits, context.train) if calibrated else quantize_model(model, self.bits)
         rounding: Rounding = "stochastic" if self.stochastic else "nearest"
         user, item = (_row_bits(self.bits, table.float(), rounding) for table in (model.user, model.item))
         return context.distil(model, self.epochs, self.lr, user=user, item=item, prior=prior_table)

@@ -24,6 +24,7 @@ _STORED = (
     "rare_share",
     "bits",
     "bits_taught",
+    "bits_calibrated",
     "rare_rows",
     "recipe_order",
     "recipe_steps",

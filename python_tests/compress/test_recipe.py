@@ -22,6 +22,7 @@ RECIPES = {
     "nothing": Recipe(()),
     "bits": Recipe((Bits(8),)),
     "four_bits_learned": Recipe((Bits(4, epochs=1, stochastic=True),)),
+    "four_bits_calibrated": Recipe((Bits(4, calibrated=True),)),
     "groups": Recipe((Groups(0.2, 8, 2),)),
     "codes": Recipe((Codes(4, 4),)),
     "codes_solved": Recipe((Codes(4, 4, solves=0),)),

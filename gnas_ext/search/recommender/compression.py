@@ -34,6 +34,7 @@ PLAIN: Mapping[str, Any] = {
     "columns_by": "cut",
     "codes": "none",
     "bits_taught": False,
+    "bits_calibrated": False,
     "rare_rows": "alike",
 }
 # Passes of each step that teaches.
@@ -85,6 +86,8 @@ def further_genes(when: Conditions | None = None) -> dict[str, Gene]:
             sequence of genes says what is done, step by step (`sequence_genes`).
         columns_by: how columns that are taught go: all at once before ("cut"); one after the other meanwhile, by what
             they hold ("schedule") or by scores that are learned ("learned"; `recipe.Mask`).
+        bits_calibrated: whether bits that are not learned are found by what errors cost on the log
+            (`compress.calibrate`).
         rare_rows: of 8 bits an entry, what the rows have that are touched least: as many; 4 bits, the half of them
             ("fewer_bits"; `recipe.Groups`); or one row together, a quarter of them ("folded"; `recipe.Fold`).
 
@@ -95,6 +98,7 @@ def further_genes(when: Conditions | None = None) -> dict[str, Gene]:
         "recipe_order": Categorical(["fixed", "free"], when=when or {}),
         **compression_genes({"recipe_order": ["fixed"]}),
         "columns_by": Categorical(["cut", "schedule", "learned"], when={"columns_taught": [True]}),
+        "bits_calibrated": Categorical([False, True], when={"bits": [4, 2], "bits_taught": [False]}),
         "rare_rows": Categorical(["alike", "fewer_bits", "folded"], when={"bits": [8]}),
         **sequence_genes({"recipe_order": ["free"]}),
     }
@@ -127,7 +131,8 @@ def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
         steps += [Groups(_POPULAR, 8, 4)] if genes["rare_rows"] == "fewer_bits" else [Fold(1 - _OWN), Bits(8)]
     elif genes["bits"] != 32:
         taught = genes["bits"] < 8 and genes["bits_taught"]
-        steps.append(Bits(int(genes["bits"]), epochs=_PASSES if taught else 0))
+        calibrated = genes["bits"] < 8 and not taught and bool(genes["bits_calibrated"])
+        steps.append(Bits(int(genes["bits"]), epochs=_PASSES if taught else 0, calibrated=calibrated))
     return Recipe(tuple(steps))
 
 

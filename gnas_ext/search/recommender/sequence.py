@@ -80,7 +80,7 @@ def _step(name: str, amount: str, width: int) -> Step:
         case "fold":
             return Fold(_COLD)
         case "bits":
-            return Bits(int(amount))
+            return Bits(int(amount), calibrated=True)
         case "groups":
             return Groups(_POPULAR, *map(int, amount.split()))
         case "codes":

@@ -34,6 +34,7 @@ def factors(width: int = 16) -> FactorModel:
         ({"bits": 32}, ()),
         ({"bits": 8}, (Bits(8),)),
         ({"bits": 2, "bits_taught": True}, (Bits(2, epochs=4),)),
+        ({"bits": 2, "bits_taught": False, "bits_calibrated": True}, (Bits(2, calibrated=True),)),
         ({"columns_kept": 0.75, "columns_taught": False, "bits": 32}, (Columns(12),)),
         ({"columns_kept": 0.5, "columns_taught": True, "bits": 4}, (Columns(8), Distil(4), Bits(4))),
         ({"codes": "nearest", "columns_a_byte": 3}, (Codes(6, 6),)),

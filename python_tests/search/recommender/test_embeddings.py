@@ -79,6 +79,7 @@ LIVE: dict[str, dict[str, Any]] = {
     "columns_a_byte": {"codes": "nearest"},
     "rare_share": {"codes": "refit"},
     "bits_taught": {"bits": 4},
+    "bits_calibrated": {"bits": 2, "bits_taught": False},
 }
 FILLING: dict[str, Any] = {name: value for genes in LIVE.values() for name, value in genes.items()} | {
     "edges_kept": 1.0,
@@ -105,6 +106,7 @@ FILLING: dict[str, Any] = {name: value for genes in LIVE.values() for name, valu
     "columns_a_byte": 2,
     "rare_share": 0.0,
     "bits_taught": False,
+    "bits_calibrated": False,
     "prior_half_life_days": SPACE.genes["prior_half_life_days"].values[3],
     "edge_half_life_days": SPACE.genes["edge_half_life_days"].values[3],
     "draw_half_life_days": SPACE.genes["draw_half_life_days"].values[3],
