@@ -10,10 +10,10 @@ first seed. Beside it stand a float32 model of about as many bytes, trained and 
 base with a bit for each that says which they are; and the base quantised without training.
 
 Bytes are those of all tensors that the artefact stores for the model. Milliseconds are a user's, of 512 users together
-and of one alone, on this machine, of the first seed's models as an artefact serves them: rows are decoded once, when it
-is loaded. --times measures them again, and nothing else, on a machine that does nothing else. What is done is kept
-after each step and not done again; trained tables are kept in .cache/compress, which git does not see. --again forgets
-the figures of a set.
+and of one alone, on this machine, of the first seed's models as an artefact serves them: codes but for 8 bits are
+decoded once, when it is loaded. --times measures them again, and nothing else, on a machine that does nothing else; --rows
+measures rows of a few bits, and no points. What is done is kept after each step and not done again; trained tables are
+kept in .cache/compress, which git does not see. --again forgets the figures of a set.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def tested(model: Model, split: Split) -> dict[str, Any]:
 
 
 def timed(model: Model, split: Split) -> dict[str, float]:
-    """Milliseconds a user, of 512 users together and of one alone, once rows in codes are decoded."""
+    """Milliseconds a user, of 512 users together and of one alone, as an artefact serves the model."""
     train, served = split.train_and_valid, as_served(model)
     seen = SeenItems.from_interactions(train, model.n_users)
     users = judged_users(model.n_users, train, split.test)[:512].astype(np.int32)
@@ -400,7 +400,8 @@ def main() -> None:
     figures = Figures(given.found)
     for data in given.sets.split(","):
         if given.again and not given.times:
-            figures.forget(f"{data}/")
+            for begin in (f"{data}/rows/", f"{data}/calibrated/") if given.rows else (f"{data}/",):
+                figures.forget(begin)
         folder = given.data / data
         split = read_split(folder / "train.txt", folder / "valid.txt", folder / "test.txt")
         bases = Bases(given.cache, data, split)

@@ -121,7 +121,7 @@ def adapt(
 ) -> Adapted:
     """Tries recipes and takes the best that keeps to the limits; goes on with smaller ones until one does.
 
-    Milliseconds are of what is served: rows in codes are decoded once, as an artefact does when it is loaded.
+    Milliseconds are of what is served: codes are decoded once, as an artefact does when it is loaded, but for 8 bits.
 
     Args:
         model: trained, float32.

@@ -61,6 +61,7 @@ def calibrate(model: FactorModel, bits: int, train: Interactions) -> FactorModel
 
     Returns:
         What `quantize_model` returns, in as many bytes; the prior stays float32. The same for any number of threads.
+        Both tables are in float64 some times over meanwhile.
 
     Raises:
         InputError: a row holds NaN or Inf.
@@ -84,7 +85,7 @@ def calibrate(model: FactorModel, bits: int, train: Interactions) -> FactorModel
     return CodedModel(users.packed(bits), items.packed(bits), prior)
 
 
-class Codes(NamedTuple):
+class RowCodes(NamedTuple):
     """A table in codes: entry f of row i is scale[i] * code[i, f] + zero[i].
 
     Attributes:
@@ -118,7 +119,7 @@ def pack_codes(codes: Tensor, bits: int) -> Tensor:
     return out
 
 
-def code_rows(rows: Tensor, wanted: Tensor, stored: Tensor, share: Tensor, centred: bool, bits: int) -> Codes:
+def code_rows(rows: Tensor, wanted: Tensor, stored: Tensor, share: Tensor, centred: bool, bits: int) -> RowCodes:
     """Codes of a table for the other one as it is stored.
 
     Args:
@@ -129,12 +130,14 @@ def code_rows(rows: Tensor, wanted: Tensor, stored: Tensor, share: Tensor, centr
         centred: whether what an error adds to all scores alike costs nothing.
         bits: 8, 4 or 2.
     """
+    level = float((stored.square().sum(1) * share).sum()) / stored.shape[1]
     if centred:
         wanted, stored = wanted - product(share[None], wanted), stored - product(share[None], stored)
     weighted = (stored * share[:, None]).T
     h, met = product(weighted, stored), product(weighted, wanted)
     held = _DAMPING * h.diagonal().mean()
-    ridge = torch.eye(len(h), dtype=h.dtype) * (held if held > 0 else 1.0)
+    # Rows that are all alike leave nothing but rounding about their mean.
+    ridge = torch.eye(len(h), dtype=h.dtype) * (held if held > 1e-12 * level else 1.0)
     # The column whose errors cost most comes first: nothing is carried over to it.
     order = (h + ridge).diagonal().argsort(descending=True, stable=True)
     h, met = (h + ridge)[order][:, order], (met + ridge)[order]
@@ -146,7 +149,7 @@ def code_rows(rows: Tensor, wanted: Tensor, stored: Tensor, share: Tensor, centr
         x = product(some, moved)
         codes, scale, zero = _coded(x.T.contiguous(), h, unit, bits)
         found.append(_to_length(codes[order.argsort()].T, scale, zero, some.norm(dim=1)))
-    return Codes(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+    return RowCodes(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 def turning(width: int) -> Tensor:

@@ -2,8 +2,9 @@
 
 A model has a storing step (Bits, Groups, Codes) and a sharing one (Fold, NarrowRare), or none, behind it. Whatever
 comes next works on float32 rows, what the codes stand for; then rare rows are shared again, and all are stored again:
-of fewer columns in fewer bytes. Two things are better done than so: what is taught after it was stored learns with the
-codes in sight; and a storing step after another one takes its place.
+of fewer columns in fewer bytes, and where rare rows are shared without learning. Two things are better done than so:
+what is taught after it was stored learns with the codes in sight, unless rows are shared; and a storing step after
+another one takes its place.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Made:
 
     Attributes:
         model: as it is now.
-        storing: the step that would store its rows as they are stored; None for float32, or int8 as it came.
+        storing: the step that would store its rows as they are stored; None for float32.
         sharing: likewise for rare rows; None where each has its own.
     """
 
@@ -51,29 +52,28 @@ def follow(step: Step, made: Made, context: Context) -> Made:
         InputError: rare rows are to be shared once more, or groups stored by a step that cannot.
     """
     now, storing, sharing = made.model, made.storing, made.sharing
+    if step.idle:
+        return made
     if step.stores:
         rows = now if storing is None else _shared(sharing, _floats(now), context)
-        return Made(_stored(step, rows, context), step, sharing)
+        return Made(_stored(step, rows, context), step if getattr(step, "bits", 8) < 32 else None, sharing)
+    if step.shares and sharing is not None:
+        raise InputError(f"recipe: {step} cannot follow {sharing}: rare rows are shared once; leave one out")
+    learning = step.in_sight_of(storing) if storing is not None and sharing is None else None
+    if learning is not None:
+        both, told = learning
+        context.taught()  # for the steps to come too
+        return replace(made, model=both(_floats(now), replace(context, options=replace(context.options, **told))))
+    plain = now if storing is None and sharing is None else _floats(now)
+    model = step(plain, context)
     if step.shares:
-        if sharing is not None:
-            raise InputError(f"recipe: {step} cannot follow {sharing}: rare rows are shared once; leave one out")
-        sharing = step
-    elif storing is not None and sharing is None:
-        learning = step.in_sight_of(storing)
-        if learning is not None:
-            both, told = learning
-            model = both(_floats(now), replace(context, options=replace(context.options, **told)))
-            return replace(made, model=model)
-    if storing is None and made.sharing is None:
-        return Made(step(now, context), None, sharing)
-    rows = _floats(now)
-    model = step(rows, context)
-    if not step.shares:
+        sharing = step if isinstance(model, CodedModel) else None
+    else:
         assert isinstance(model, FactorModel)
         model = _shared(sharing, model, context)
     if storing is None:
         return Made(model, None, sharing)
-    storing = _narrowed(storing, rows.user.width, model.user.width, sharing is not None)
+    storing = _narrowed(storing, plain.user.width, model.user.width, sharing is not None)
     return Made(_stored(storing, model, context), storing, sharing)
 
 
@@ -89,8 +89,8 @@ def _shared(sharing: Step | None, model: FactorModel, context: Context) -> Stude
 def _stored(step: Step, model: Student, context: Context) -> Student:
     if not step.takes(model):
         raise InputError(
-            f"recipe: {step} cannot follow: rows are in groups by then, which are stored without passes and solves, "
-            "in bits or codes for all alike; leave them out, or move it forward"
+            f"recipe: {step} cannot follow: rows are in groups by then, which are stored without passes, solves and "
+            "rare bytes; leave these out, or move it forward"
         )
     return step(model, context)
 

@@ -74,6 +74,32 @@ def quantize_groups(x: Tensor, group: Tensor, bits: Sequence[int]) -> GroupedTab
     return GroupedTable(pack_groups(group), tables, len(x))
 
 
+def regroup(rows: Rows, group: Tensor, bits: Sequence[int]) -> GroupedTable:
+    """Stores rows that are in groups already in bits that hang on another group too; a shared row in the fewest.
+
+    Args:
+        rows: in float32, in groups or not; of no more than four kinds then.
+        group: [n], 0 … len(bits) - 1.
+        bits: of each group: 32, 8, 4 or 2.
+    """
+    if not isinstance(rows, GroupedTable):
+        return quantize_groups(rows.float(), group, bits)
+    before, kind = rows.groups(), torch.zeros(len(rows), dtype=torch.int64)
+    tables: list[Rows] = []
+    for number, table in enumerate(rows.tables):
+        members = (before == number).nonzero()[:, 0]
+        if len(table) == 1:
+            kind[members] = len(tables)
+            tables.append(_in_group(table.float(), min(bits)))
+            continue
+        for other, some in enumerate(bits):
+            mine = (group[members] == other).nonzero()[:, 0]
+            if len(mine):
+                kind[members[mine]] = len(tables)
+                tables.append(_in_group(table.float(mine), some))
+    return GroupedTable(pack_groups(kind), tuple(tables), len(rows))
+
+
 def in_table_groups(model: FactorModel | CodedModel) -> bool:
     """Whether all rows are in tables of float32 or int8, some of them in groups (`prune.fold_rows`)."""
     return isinstance(model, CodedModel) and all(

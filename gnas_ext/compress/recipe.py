@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from gnas_ext.compress.distil import DistilOptions
 from gnas_ext.compress.order import Made, follow
 from gnas_ext.compress.step import Context
-from gnas_ext.compress.steps import STEPS
+from gnas_ext.compress.steps import STEPS, Bits
 from gnas_ext.errors import InputError
+from gnas_ext.models.factors import FactorModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from gnas_ext.compress.step import Step
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
-    from gnas_ext.models.factors import FactorModel
 
 # A recipe without steps.
 _NOTHING = "float32"
@@ -60,10 +60,13 @@ class Recipe:
             on_epoch: called after each pass of each step.
 
         Raises:
-            InputError: rare rows are shared twice, or a step cannot store groups of rows.
+            InputError: the model is in codes, rare rows are shared twice, or a step cannot store groups of rows.
         """
         context = Context(train, teacher or model, options or DistilOptions(), lists, on_epoch)
-        made = Made(model)
+        if not isinstance(model, FactorModel):
+            raise InputError(f"recipe: expected a model of float32 or int8 rows, got a {type(model).__name__}")
+        # Rows that were trained in int8 stay so.
+        made = Made(model, None if model.user.scale is None else Bits(8))
         for step in self.steps:
             made = follow(step, made, context)
         return made.model

@@ -52,7 +52,7 @@ class Context:
         options = replace(self.options, epochs=epochs, lr=lr, **(told or {}))
         return distil(self.teacher, start, self.train, options, lists=self.taught(), on_epoch=self.on_epoch, **how)
 
-    def degrees(self, model: FactorModel) -> tuple[Tensor, Tensor]:
+    def degrees(self, model: Student) -> tuple[Tensor, Tensor]:
         """Touches of each user and item."""
         return (
             torch.bincount(torch.from_numpy(self.train.user).long(), minlength=model.n_users)[: model.n_users],
@@ -74,6 +74,11 @@ class Step(Protocol):
     @property
     def teaches(self) -> bool:
         """Whether it asks the teacher for its lists."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether it does nothing."""
         ...
 
     def takes(self, model: Student) -> bool:
@@ -123,6 +128,11 @@ class Checked:
     def teaches(self) -> bool:
         """Whether it asks the teacher for its lists."""
         return bool(getattr(self, "epochs", 0))
+
+    @property
+    def idle(self) -> bool:
+        """Whether it does nothing."""
+        return False
 
     def takes(self, model: Student) -> bool:
         """Whether it can be made of the model: rows in one table a side."""

@@ -24,6 +24,7 @@ from gnas_ext.compress.quantize import (
     quantize_groups,
     quantize_model,
     quantize_parts,
+    regroup,
 )
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.rotate import importance, rotate, row_length
@@ -116,6 +117,11 @@ class Distil(Checked):
         user, item = map(Floats, lengths)
         return context.distil(model, self.epochs, self.lr, self._told, user=user, item=item)
 
+    @property
+    def idle(self) -> bool:
+        """Whether it does nothing."""
+        return not self.epochs
+
     def in_sight_of(self, storing: Step) -> tuple[Step, dict[str, Any]] | None:
         """The storing step with these passes: rows, scales and codebooks learn together."""
         learning: Any = storing
@@ -198,11 +204,20 @@ class Groups(Checked):
 
     stores: ClassVar[bool] = True
 
-    def __call__(self, model: FactorModel, context: Context) -> Student:
+    def takes(self, model: Student) -> bool:
+        """Whether it can be made of the model: without training also of groups of tables."""
+        return isinstance(model, FactorModel) or not self.epochs
+
+    def __call__(self, model: Student, context: Context) -> Student:
         """A model of grouped tables."""
         bits = (self.popular_bits, self.rare_bits)
-        tables = model.user.float(), model.item.float()
         groups = [degree_groups(degree, [self.share]) for degree in context.degrees(model)]
+        if isinstance(model, CodedModel):
+            first, second = (
+                regroup(rows, group, bits) for rows, group in zip((model.user, model.item), groups, strict=True)
+            )
+            return CodedModel(first, second, None if model.prior is None else prior_table(model.prior.float()[:, 0]))
+        tables = model.user.float(), model.item.float()
         if self.epochs:
             user, item = (
                 Grouped(group, [_row_bits(some, rows[group == number]) for number, some in enumerate(bits)])

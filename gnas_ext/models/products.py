@@ -19,7 +19,7 @@ TERMS = 256
 # Columns of a whole register. MKL on AMD's processors takes a rest of fewer in an order that depends on where its
 # threads divide the columns: 17 columns differ between 1 and 3 threads, 32 do not.
 _COLUMNS = 16
-# Of few rows, 5 to 7 and 9 to 11 are summed in an order that depends on the threads too; 4, 8, 12 and more are not.
+# Of few rows, 5 to 7 and 9 to 11 are summed in an order that depends on the threads too; multiples of 4 are not.
 _FEW_ROWS, _ROWS = 12, 4
 
 

@@ -64,7 +64,7 @@ class Ranking:
 
     @cached_property
     def model(self) -> Model:
-        """What scores; rows in codes are decoded once, for all questions."""
+        """What scores; codes are decoded once, for all questions, but for 8 bits."""
         return as_served(self._model)
 
     @cached_property

@@ -98,9 +98,9 @@ class Current:
                 return False
             old = weakref.ref(self.now)
             self.now, self.error = fresh, None
+            self.reloads += 1
             _wait_until_gone(old)
             give_back()
-            self.reloads += 1
             log.info("reloaded: %s", fresh.sha256[:12])
             return True
 

@@ -1,3 +1,5 @@
+"""Codes that are found on the log: against brute force, GPTQ's own formulas and the nearest codes."""
+
 from __future__ import annotations
 
 import itertools
@@ -302,3 +304,12 @@ def test_codes_are_the_same_at_any_number_of_threads(bits: int) -> None:
     for other in found[1:]:
         assert torch.equal(other.user.float(), found[0].user.float())
         assert torch.equal(other.item.float(), found[0].item.float())
+
+
+def test_items_that_are_all_alike_keep_their_scores() -> None:
+    user = torch.randn(USERS, 5, generator=torch.Generator().manual_seed(0))
+    model = FactorModel(Table(user), Table(torch.ones(ITEMS, 5)))
+    train = Interactions(np.arange(USERS, dtype=np.int32), np.arange(USERS, dtype=np.int32) % ITEMS)
+    everyone = np.arange(USERS, dtype=np.int32)
+    wanted, got = (some.score(everyone) for some in (model, calibrate(model, 8, train)))
+    torch.testing.assert_close(got, wanted, rtol=0.03, atol=0.03 * float(wanted.abs().max()))

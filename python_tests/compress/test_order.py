@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from gnas_ext.compress import DistilOptions
+from gnas_ext.compress import DistilOptions, degree_groups, quantize_model, teach
+from gnas_ext.compress import step as step_module
 from gnas_ext.compress.recipe import Recipe
+from gnas_ext.compress.step import Context
 from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Fold, Groups, Mask, NarrowRare, Solve
+from gnas_ext.errors import InputError
 from gnas_ext.models import CodedModel, FactorModel, GroupedTable, PackedTable, ProductTable
 from python_tests.compress.conftest import ITEMS, USERS, WIDTH
 
@@ -44,7 +47,8 @@ def test_all_orders_of_prune_teach_and_store_end_in_as_many_bytes(
     store = STORING[storing]
     half = replace(store, user_bytes=4, item_bytes=4, rare_bytes=2) if isinstance(store, Codes) else store
     wanted = Recipe((Columns(HALF), half)).apply(model, train, options=OPTIONS)
-    for steps in permutations((Columns(HALF), Distil(1), store)):
+    acts: tuple[Step, ...] = (Columns(HALF), Distil(1), store)
+    for steps in permutations(acts):
         pruned = steps.index(store) > next(place for place, step in enumerate(steps) if isinstance(step, Columns))
         told: tuple[Step, ...] = tuple(half if step is store and pruned else step for step in steps)
         small = Recipe(told).apply(model, train, options=OPTIONS)
@@ -55,7 +59,7 @@ def test_all_orders_of_prune_teach_and_store_end_in_as_many_bytes(
 
 
 @pytest.mark.parametrize("sharing", [Fold(0.5), NarrowRare(0.5, 5, 1)])
-@pytest.mark.parametrize("storing", [Bits(8), Bits(4, epochs=1), Codes(8, 8), Codes(8, 8, solves=1)])
+@pytest.mark.parametrize("storing", [Bits(8), Bits(4, epochs=1), Groups(0.3, 8, 4), Codes(8, 8), Codes(8, 8, solves=1)])
 @pytest.mark.parametrize("later", [Columns(HALF), Mask(HALF, 1), Distil(1), Solve(1)])
 def test_rare_rows_stay_shared_and_all_stay_stored(
     sharing: Step, storing: Step, later: Step, model: FactorModel, train: Interactions
@@ -65,7 +69,10 @@ def test_rare_rows_stay_shared_and_all_stay_stored(
     for side in (small.user, small.item):
         assert isinstance(side, GroupedTable)
         assert isinstance(side.tables[0], ProductTable if isinstance(storing, Codes) else PackedTable)
-        rare = side.float()[side.groups() == 1]
+        # Groups are popular rows in more bits and in fewer, then rare ones.
+        kept = [len(table) > 1 and table.width > 5 for table in side.tables].count(True)
+        rare = side.float()[side.groups() >= kept]
+        assert abs(len(rare) - len(side) / 2) <= 1
         assert torch.equal(rare, rare[:1].expand_as(rare)) if isinstance(sharing, Fold) else not rare[:, 5:].any()
 
 
@@ -99,3 +106,60 @@ def test_a_shared_row_in_codes_is_stored_once(model: FactorModel, train: Interac
     rows = USERS - USERS // 2 + ITEMS - ITEMS // 2
     groups = -(-USERS // 4) - (-ITEMS // 4)
     assert plain.size_bytes() - small.size_bytes() == 8 * (USERS + ITEMS - rows) - groups - 2 * 4 * WIDTH
+
+
+@pytest.mark.parametrize("sharing", [Fold(0.5), NarrowRare(0.5, 5, 1)])
+def test_groups_of_rows_are_stored_by_their_popularity_too(
+    sharing: Step, model: FactorModel, train: Interactions
+) -> None:
+    shared = Recipe((sharing,)).apply(model, train, options=OPTIONS)
+    small = Recipe((sharing, Groups(0.3, 8, 4))).apply(model, train, options=OPTIONS)
+    assert isinstance(small, CodedModel)
+    for table, before, degree in zip(
+        (small.user, small.item), (shared.user, shared.item), Context(train, model, OPTIONS).degrees(model), strict=True
+    ):
+        assert isinstance(table, GroupedTable)
+        popular = degree_groups(degree, [0.3]) == 0
+        bits = torch.tensor([part.rows.bits for part in table.tables if isinstance(part, PackedTable)])[table.groups()]
+        assert bits[popular].eq(8).all()
+        assert bits[~popular].eq(4).all()
+        torch.testing.assert_close(table.float(), before.float(), rtol=0, atol=0.2 * float(before.float().abs().max()))
+
+
+def test_rows_that_were_trained_in_int8_stay_so(model: FactorModel, train: Interactions) -> None:
+    small = quantize_model(model, 8)
+    for steps in ((Columns(HALF),), (Solve(1),), (Distil(1),), (Fold(0.5), Columns(HALF))):
+        found = Recipe(steps).apply(small, train, model, OPTIONS)
+        # A prior that was taught has a codebook.
+        assert found.size_bytes() - small.size_bytes() <= 2 * 256 + 32
+    plain = Recipe((Bits(32), Columns(HALF))).apply(small, train, model, OPTIONS)
+    assert plain.user.float().dtype == torch.float32
+    assert isinstance(plain, FactorModel)
+    assert plain.user.scale is None
+
+
+def test_no_passes_and_32_bits_change_nothing(model: FactorModel, train: Interactions) -> None:
+    stored = Recipe((Codes(8, 8, solves=1),)).apply(model, train, options=OPTIONS)
+    idle = Recipe((Codes(8, 8, solves=1), Distil(0))).apply(model, train, options=OPTIONS)
+    assert torch.equal(idle.user.float(), stored.user.float())
+    taught, after = (
+        Recipe((*steps, Distil(1))).apply(model, train, options=OPTIONS) for steps in ((), (Bits(8), Bits(32)))
+    )
+    assert kept(taught) == kept(after) == [("Table", WIDTH)] * 2
+
+
+def test_the_teacher_is_asked_once(monkeypatch: pytest.MonkeyPatch, model: FactorModel, train: Interactions) -> None:
+    asked: list[object] = []
+
+    def noted(*given: Any) -> Any:
+        asked.append(given[0])
+        return teach(*given)
+
+    monkeypatch.setattr(step_module, "teach", noted)
+    Recipe((Bits(4), Distil(1), Solve(1), Codes(8, 8, solves=1), Distil(1))).apply(model, train, options=OPTIONS)
+    assert asked == [model]
+
+
+def test_a_model_that_is_in_codes_is_refused(model: FactorModel, train: Interactions) -> None:
+    with pytest.raises(InputError, match="expected a model of float32 or int8 rows, got a CodedModel"):
+        Recipe((Columns(3),)).apply(quantize_model(model, 4), train)  # type: ignore[arg-type]

@@ -74,7 +74,11 @@ def test_rows_in_groups_are_quantised_as_they_are(model: FactorModel, train: Int
     assert small.size_bytes() < 0.5 * folded.size_bytes()
     users = np.arange(USERS, dtype=np.int32)
     torch.testing.assert_close(small.score(users), folded.score(users), rtol=0.05, atol=0.05)
-    for wrong in ((Fold(0.5), Bits(4, epochs=1)), (Fold(0.5), Codes(4, 4, solves=1)), (Fold(0.5), Groups(0.5, 8, 2))):
+    for wrong in (
+        (Fold(0.5), Bits(4, epochs=1)),
+        (Fold(0.5), Codes(4, 4, solves=1)),
+        (Fold(0.5), Groups(0.5, 8, 2, 1)),
+    ):
         with pytest.raises(InputError, match="cannot follow: rows are in groups by then, which are stored without"):
             Recipe(wrong).apply(model, train, options=OPTIONS)
 

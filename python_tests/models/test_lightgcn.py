@@ -286,11 +286,13 @@ def test_training_in_few_bits_repeats_for_any_number_of_threads(bits: int) -> No
     """On sizes that torch and BLAS divide among threads."""
     large = touches(n_users=300, n_items=200, each=30).select(np.arange(2400))
     before, found = torch.get_num_threads(), []
-    for number in (1, 2, 3):
-        torch.set_num_threads(number)
-        net = {"dim": 32, "transform": "relu", "transform_bits": bits}
-        found.append(trained(large, net=net, batch=1200, epochs=2))
-    torch.set_num_threads(before)
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            net = {"dim": 32, "transform": "relu", "transform_bits": bits}
+            found.append(trained(large, net=net, batch=1200, epochs=2))
+    finally:
+        torch.set_num_threads(before)
     assert all(equal(found[0].model, again.model) for again in found[1:])
 
 

@@ -151,12 +151,12 @@ def compress(genotype: Mapping[str, Any], model: FactorModel, train: Interaction
         InputError: a number of the model is not finite.
     """
     recipe = recipe_of(genotype, model.user.width)
-    if model.user.scale is not None and recipe.steps in ((), (Bits(8),)):
+    if model.user.scale is not None and recipe.steps in ((), (Bits(8),), (Bits(8, calibrated=True),)):
         return model  # trained so
     whole = quantize_model(model, 32)
     options = DistilOptions(seed=seed)
     lists = lists_of(whole, train, options) if recipe.teaches else None
-    return recipe.apply(whole, train, options=options, lists=lists)
+    return recipe.apply(model, train, whole, options, lists)
 
 
 def with_recipe(genotype: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

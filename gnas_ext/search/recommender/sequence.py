@@ -46,13 +46,13 @@ def sequence_genes(when: Mapping[str, list[Any]]) -> dict[str, Gene]:
 def is_sequence(genotype: Mapping[str, Any]) -> bool:
     """Whether the steps of a genotype can follow each other; true of one without steps.
 
-    None comes twice, rows are stored by one of them, and rows that were folded are not stored by learning.
+    None comes twice, rows are stored by one of them, and rows that were folded are not stored by a refit.
     """
-    names = [value for name, value in genotype.items() if name.rpartition(".")[2].startswith("step_")]
+    names = [value for name, value in sorted(genotype.items()) if name.startswith("step_")]
     if len(set(names)) < len(names) or sum(name in _STORING for name in names) > 1:
         return False
     folded = names.index("fold 1/4") if "fold 1/4" in names else len(names)
-    return not any(name.startswith(("groups", "refit")) for name in names[folded:])
+    return not any(name.startswith("refit") for name in names[folded:])
 
 
 def sequence_of(genotype: Mapping[str, Any], width: int) -> Recipe:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from gnas_ext.models import CodedModel, FactorModel, GroupedTable, ProductTable,
 from gnas_ext.search import SearchSpace
 from gnas_ext.search.recommender import build, build_classic, classic_space, compress, recipe_of
 from gnas_ext.search.recommender import compression as module
-from gnas_ext.search.recommender.sequence import is_sequence
+from gnas_ext.search.recommender.sequence import is_sequence, sequence_genes
 from python_tests.logs import touches
 from python_tests.search.recommender.conftest import same
 
@@ -100,6 +101,19 @@ def test_every_genotype_is_compressed_and_again_the_same() -> None:
         if genes["recipe_order"] == "fixed":
             assert found.user.width == (16 if genes["columns_kept"] == 1 else 16 * genes["columns_kept"])
         assert same(found, compress(genes, model, TRAIN, seed=2))
+
+
+def test_all_sequences_of_two_steps_can_be_built() -> None:
+    model, count = factors(8), 0
+    lists = teach(model, TRAIN, 10, 10, 0)
+    for first, second in product(sequence_genes({})["step_1"].values, repeat=2):
+        genes = {"recipe_order": "free", "recipe_steps": 2, "step_1": first, "step_2": second}
+        if is_sequence(genes):
+            options = DistilOptions(best=10, drawn=10)
+            found = recipe_of(genes, 8).apply(model, TRAIN, options=options, lists=lists)
+            assert (found.n_users, found.n_items) == (40, 30)
+            count += 1
+    assert count > 100
 
 
 def test_it_is_the_recipe_of_the_genes() -> None:
