@@ -11,9 +11,9 @@ base with a bit for each that says which they are; and the base quantised withou
 
 Bytes are those of all tensors that the artefact stores for the model. Milliseconds are a user's, of 512 users together
 and of one alone, on this machine, of the first seed's models as an artefact serves them: codes but for 8 bits are
-decoded once, when it is loaded. --times measures them again, and nothing else, on a machine that does nothing else; --rows
-measures rows of a few bits, and no points. What is done is kept after each step and not done again; trained tables are
-kept in .cache/compress, which git does not see. --again forgets the figures of a set.
+decoded once, when it is loaded. --times measures them again, and nothing else, on a machine that does nothing else;
+--rows measures rows of a few bits, and no points. What is done is kept after each step and not done again; trained
+tables are kept in .cache/compress, which git does not see. --again forgets the figures of a set.
 """
 
 from __future__ import annotations
