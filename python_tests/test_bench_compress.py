@@ -77,8 +77,8 @@ def test_the_best_on_validation_that_fits_is_tested_beside_its_rivals(
     assert page.startswith("before")
     assert page.endswith("after\n")
     assert "old" not in page
-    # The base, the chosen one, three of rows in bits, and the deciles.
-    assert page.count("| tiny |") == 6
+    # The base, the chosen one, three of rows in bits, three of calibrated ones, and the deciles.
+    assert page.count("| tiny |") == 9
     # Training alone, training and validation, and the narrow rival; another run trains and measures nothing.
     assert sorted(trained) == [16, 64, 64]
     assert run(monkeypatch, data, docs) == figures
