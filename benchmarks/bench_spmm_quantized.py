@@ -8,8 +8,7 @@ import torch
 
 from benchmarks import rivals, suite
 from gnas_ext import ops
-from gnas_ext.ops import reference
-from gnas_ext.ops.quantized_rows import QuantizedRows
+from gnas_ext.ops.quantized_rows import QuantizedRows, packed
 
 if TYPE_CHECKING:
     from benchmarks.suite import Prepare, Run, Setting
@@ -30,7 +29,7 @@ def scale_of(setting: Setting) -> torch.Tensor:
 
 def table_of(setting: Setting, codes: torch.Tensor, bits: int) -> QuantizedRows:
     """Symmetric rows of these codes, packed."""
-    return QuantizedRows(reference.packed(codes, bits), scale_of(setting), None, bits, setting.width)
+    return QuantizedRows(packed(codes, bits), scale_of(setting), None, bits, setting.width)
 
 
 def ours(bits: int = 8, of: int = 0) -> Prepare:

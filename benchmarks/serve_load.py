@@ -42,6 +42,8 @@ from gnas_ext.recommend._folder import replacing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 HERE = Path(__file__).resolve().parent
 FOUND = HERE / "results" / "serve" / "figures.json"
 DOCS = HERE.parent / "docs" / "serve.md"
@@ -91,17 +93,22 @@ def made(folder: Path) -> Path:
 
     rng = np.random.default_rng(0)
     touched = np.sort(rng.integers(0, ITEMS // TOUCHES, (USERS, TOUCHES)) * TOUCHES + np.arange(TOUCHES))
-    seen = SeenItems(np.arange(USERS + 1) * TOUCHES, touched.astype(np.int32).ravel())
+    return saved(folder, FactorModel(table(USERS), table(ITEMS)), touched)
+
+
+def saved(folder: Path, model: FactorModel, touched: NDArray[np.int64]) -> Path:
+    """An artefact of a model and what each user touched, as many items each, ascending, [n_users, touches]."""
+    items = range(model.n_items)
     return save_artefact(
         folder,
-        model=FactorModel(table(USERS), table(ITEMS)),
-        user_ids=pl.Series(range(USERS)),
-        item_ids=pl.Series(range(ITEMS)),
-        seen=seen,
+        model=model,
+        user_ids=pl.Series(range(model.n_users)),
+        item_ids=pl.Series(items),
+        seen=SeenItems(np.arange(model.n_users + 1) * touched.shape[1], touched.astype(np.int32).ravel()),
         genotype={},
         metrics={},
         provenance=Provenance("random rows", (), "none", "none"),
-        titles=pl.DataFrame({"item": range(ITEMS), "title": [f"Item {item}" for item in range(ITEMS)]}),
+        titles=pl.DataFrame({"item": items, "title": [f"Item {item}" for item in items]}),
     )
 
 

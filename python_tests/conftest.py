@@ -13,7 +13,7 @@ from python_tests import graphs
 from python_tests.emulated import EMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 _CUDA = ["cuda"] if torch.cuda.is_available() and gnas_ext.build_info()["cuda_loaded"] == "yes" else []
 
@@ -48,6 +48,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def graph(request: pytest.FixtureRequest) -> gnas_ext.CSR:
     """Each small graph, or those named with `parametrize("graph", [...], indirect=True)`."""
     return graphs.make(request.param)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads torch has; afterwards there are as many as before."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from gnas_ext.compress.quantize import quantize_table
+from gnas_ext.compress.rounding import carry, descend, factor, fit, solve
 from gnas_ext.models.coded import CodedModel, PackedTable
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.products import product
 from gnas_ext.ops.quantize_rows import quantize_rows
-from gnas_ext.ops.quantized_rows import QuantizedRows
+from gnas_ext.ops.quantized_rows import QuantizedRows, packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from gnas_ext.data.interactions import Interactions
 
 _LIMITS = {8: (-127, 127), 4: (-7, 7), 2: (-2, 1)}
-# Of what is lost in 2 bits, turning and lengths win back the most on Gowalla's validation users, where the identity
-# does as well as H; H keeps more of the lists of MovieTweetings. No better there were: ranges searched by H or by its
-# diagonal, more rounds, touches' square roots or none for weights, H within each user's own items, users' second moment
-# about its mean with the prior put right, scales without bias for lengths.
+# Tried by hand, so without figures: of what is lost in 2 bits, turning and lengths win back the most on Gowalla's
+# validation users, where the identity does as well as H; H keeps more of the lists of MovieTweetings. No better there
+# were: ranges searched by H or by its diagonal, more rounds, touches' square roots or none for weights, H within each
+# user's own items, users' second moment about its mean with the prior put right, scales without bias for lengths.
 _ROUNDS = 2
-# Of the mean of H's diagonal. Less keeps more of MovieTweetings' lists, and loses more on Gowalla.
+# Of the mean of H's diagonal. Less keeps more of MovieTweetings' lists, and loses more on Gowalla; by hand too.
 _DAMPING = 1.0
 # Rows at once: their columns stay in the cache.
 _BLOCK = 2048
@@ -105,18 +105,7 @@ class RowCodes(NamedTuple):
     def packed(self, bits: int) -> PackedTable:
         """As it is stored in 4 or 2 bits, the latter with a zero a row."""
         zero = self.zero if bits == 2 else None
-        return PackedTable(QuantizedRows(pack_codes(self.codes, bits), self.scale, zero, bits, self.codes.shape[1]))
-
-
-def pack_codes(codes: Tensor, bits: int) -> Tensor:
-    """Codes of 4 or 2 bits, [n, width] in int8, as `QuantizedRows` keeps them, several to a byte."""
-    each = 8 // bits
-    filled = functional.pad((codes + 2 ** (bits - 1)).to(torch.uint8), (0, -codes.shape[1] % each))
-    parts = filled.view(len(codes), filled.shape[1] // each, each)
-    out = parts[:, :, 0].clone()
-    for place in range(1, each):
-        out |= parts[:, :, place] << (bits * place)
-    return out
+        return PackedTable(QuantizedRows(packed(self.codes.long(), bits), self.scale, zero, bits, self.codes.shape[1]))
 
 
 def code_rows(rows: Tensor, wanted: Tensor, stored: Tensor, share: Tensor, centred: bool, bits: int) -> RowCodes:
@@ -162,32 +151,6 @@ def turning(width: int) -> Tensor:
     return rows
 
 
-def factor(h: Tensor) -> tuple[Tensor, Tensor]:
-    """U and d of H = U diag(d) U', for a positive definite H: U is unit upper triangular, [width, width].
-
-    U' is the inverse of GPTQ's Cholesky factor of the inverse of H, each of its columns over its diagonal: the errors
-    that are carried over are the same, and no inverse is needed. Entry by entry, for any number of threads alike.
-    """
-    rest, unit, pivots = h.clone(), torch.eye(len(h), dtype=h.dtype), torch.empty(len(h), dtype=h.dtype)
-    for column in range(len(h) - 1, -1, -1):
-        pivots[column] = rest[column, column]
-        above = rest[:column, column] / pivots[column]
-        unit[:column, column] = above
-        rest[:column, :column] -= above[:, None] * (above * pivots[column])
-    return unit, pivots
-
-
-def solve(unit: Tensor, pivots: Tensor, right: Tensor) -> Tensor:
-    """X of U diag(d) U' X = right, [width, columns]."""
-    x = right.clone()
-    for row in range(len(x) - 1, 0, -1):
-        x[:row] -= unit[:row, row, None] * x[row]
-    x /= pivots[:, None]
-    for row in range(len(x) - 1):
-        x[row + 1 :] -= unit[row, row + 1 :, None] * x[row]
-    return x
-
-
 def _coded(x: Tensor, h: Tensor, unit: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
     """Codes [width, n], scales and zeros of columns x, [width, n], of least cost: of a range, and of a better one."""
     limits = _LIMITS[bits]
@@ -199,63 +162,11 @@ def _coded(x: Tensor, h: Tensor, unit: Tensor, bits: int) -> tuple[Tensor, Tenso
     return descend(x, codes, scale, zero, h, limits), scale, zero
 
 
-def carry(x: Tensor, scale: Tensor, zero: Tensor, unit: Tensor, limits: tuple[int, int]) -> Tensor:
-    """Codes, a row of x after the other, each error carried over to the rows that follow.
-
-    Args:
-        x: [width, n], float64: rows of a table stand as columns, so that what a step touches lies together.
-        scale: [n].
-        zero: [n].
-        unit: of `factor`.
-        limits: lowest and highest code.
-    """
-    wanted, codes = x.clone(), torch.empty_like(x)
-    for place in range(len(x)):
-        codes[place] = _nearest(wanted[place], scale, zero, limits)
-        error = codes[place] * scale + zero - x[place]
-        wanted[place + 1 :] -= unit[place, place + 1 :, None] * error
-    return codes
-
-
-def descend(x: Tensor, codes: Tensor, scale: Tensor, zero: Tensor, h: Tensor, limits: tuple[int, int]) -> Tensor:
-    """Codes that cost no more: each once more the best one, the others as they are."""
-    codes = codes.clone()
-    error = codes * scale + zero - x
-    pull = product(h, error)
-    for place in range(len(x)):
-        best = error[place] - pull[place] / h[place, place] + x[place]
-        code = _nearest(best, scale, zero, limits)
-        step = (code - codes[place]) * scale
-        codes[place] = code
-        error[place] += step
-        pull += h[:, place, None] * step
-    return codes
-
-
-def fit(x: Tensor, codes: Tensor, scale: Tensor, zero: Tensor, h: Tensor, affine: bool) -> tuple[Tensor, Tensor]:
-    """Scales, and zeros where affine, of least cost for given codes; as they were where codes do not tell."""
-    met = product(h, codes)
-    own, wanted = (met * codes).sum(0), (met * x).sum(0)
-    if not affine:
-        best = wanted / own
-        return torch.where((own > 0) & (best > 0), best, scale), zero
-    ones = h.sum(1)
-    level, shared, pull = ones.sum(), met.sum(0), (ones[:, None] * x).sum(0)
-    volume = own * level - shared * shared
-    best = (wanted * level - shared * pull) / volume
-    told = (volume > 1e-9 * own * level) & (best > 0)
-    return torch.where(told, best, scale), torch.where(told, (own * pull - shared * wanted) / volume, zero)
-
-
 def _to_length(codes: Tensor, scale: Tensor, zero: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Codes in int8 with scales and zeros in float32 that bring rows to a length; codes that stand for zeros do not."""
     found = (codes * scale[:, None] + zero[:, None]).norm(dim=1)
     factors = torch.where(found > 0, length / found, 1.0)
     return codes.to(torch.int8), (scale * factors).float(), (zero * factors).float()
-
-
-def _nearest(x: Tensor, scale: Tensor, zero: Tensor, limits: tuple[int, int]) -> Tensor:
-    return ((x - zero) / scale).round_().clamp_(*limits)
 
 
 def _shares(codes: NDArray[np.int32], rows: int) -> Tensor:

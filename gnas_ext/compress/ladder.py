@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 
 from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.steps import Bits, Codes, Columns, Distil
-from gnas_ext.models.coded import CODEWORDS
+from gnas_ext.models.coded import CODEWORDS, WIDEST_PART
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gnas_ext.compress.adapt import Limits, Tried
     from gnas_ext.models.factors import FactorModel
-
-# Columns that a byte can stand for at most (`models.ProductTable`).
-_WIDEST_PART = 16
 
 
 def ladder(model: FactorModel, limits: Limits, epochs: int = 6) -> list[Recipe]:
@@ -79,7 +76,7 @@ def _codes(model: FactorModel, most_bytes: float, epochs: int) -> list[Recipe]:
     width, rows = model.user.width, model.n_users + model.n_items
     shared = 2 * (512 * width + 4 * width + 4) + _prior_bytes(model)
     most = min(width, int((most_bytes - shared) // rows)) if math.isfinite(most_bytes) else width
-    least = -(-width // _WIDEST_PART)
+    least = -(-width // WIDEST_PART)
     if most < least:
         return []
     found = [Recipe((Codes(most, most),)), Recipe((Codes(most, most, solves=1),))]
@@ -128,7 +125,7 @@ def _most_codes(model: FactorModel, width: int, most_bytes: float) -> Codes | No
         each = _code_bytes(model, width, 1, book_bits) - shared
         sizes[book_bits] = int(min(width, (most_bytes - shared) / each))
     best = 8 if sizes[8] > sizes[16] else 16
-    return Codes(sizes[best], sizes[best], book_bits=best) if sizes[best] >= -(-width // _WIDEST_PART) else None
+    return Codes(sizes[best], sizes[best], book_bits=best) if sizes[best] >= -(-width // WIDEST_PART) else None
 
 
 def _smallest(model: FactorModel, epochs: int) -> Recipe:
@@ -151,7 +148,7 @@ def _halves(width: int) -> list[int]:
 def _widths(width: int) -> list[int]:
     """All columns and fewer, down to one: the most that a number of bytes can stand for, and halves of halves."""
     halves = {width >> times for times in range(width.bit_length())}
-    return sorted({*range(_WIDEST_PART, width, _WIDEST_PART), *halves}, reverse=True)
+    return sorted({*range(WIDEST_PART, width, WIDEST_PART), *halves}, reverse=True)
 
 
 def _code_bytes(model: FactorModel, width: int, size: int, book_bits: int) -> int:

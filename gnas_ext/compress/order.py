@@ -2,7 +2,7 @@
 
 A model has a storing step (Bits, Groups, Codes) and a sharing one (Fold, NarrowRare), or none, behind it. Whatever
 comes next works on float32 rows, what the codes stand for; then rare rows are shared again, and all are stored again:
-of fewer columns in fewer bytes, and where rare rows are shared without learning. Two things are better done than so:
+of fewer columns in fewer bytes, and where rare rows are shared without learning and rare bytes. Two things are better done than so:
 what is taught after it was stored learns with the codes in sight, unless rows are shared; and a storing step after
 another one takes its place.
 """
@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from gnas_ext.compress.quantize import quantize_model
 from gnas_ext.errors import InputError
-from gnas_ext.models.coded import CodedModel
+from gnas_ext.models.coded import WIDEST_PART, CodedModel
 from gnas_ext.models.factors import FactorModel
 
 if TYPE_CHECKING:
     from gnas_ext.compress.distil import Student
     from gnas_ext.compress.step import Context, Step
-
-# A byte stands for 16 columns at most (`models.ProductTable`).
-_WIDEST_PART = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +53,7 @@ def follow(step: Step, made: Made, context: Context) -> Made:
         return made
     if step.stores:
         rows = now if storing is None else _shared(sharing, _floats(now), context)
+        # 32 bits are float32 again.
         return Made(_stored(step, rows, context), step if getattr(step, "bits", 8) < 32 else None, sharing)
     if step.shares and sharing is not None:
         raise InputError(f"recipe: {step} cannot follow {sharing}: rare rows are shared once; leave one out")
@@ -83,7 +81,10 @@ def _floats(model: Student) -> FactorModel:
 
 def _shared(sharing: Step | None, model: FactorModel, context: Context) -> Student:
     """Rare rows shared again; they were taught then, and are not again."""
-    return model if sharing is None else _but(sharing, epochs=0, keep=_least(sharing, model.user.width))(model, context)
+    if sharing is None:
+        return model
+    width = model.user.width
+    return _but(sharing, epochs=0, keep=min(getattr(sharing, "keep", width), width))(model, context)
 
 
 def _stored(step: Step, model: Student, context: Context) -> Student:
@@ -98,15 +99,11 @@ def _stored(step: Step, model: Student, context: Context) -> Student:
 def _narrowed(storing: Step, before: int, width: int, grouped: bool) -> Step:
     """The step for rows of so many columns, a byte for as many of them as before; of groups without learning."""
     sizes = {
-        name: min(width, max(-(-width // _WIDEST_PART), round(size * width / before)))
+        name: min(width, max(-(-width // WIDEST_PART), round(size * width / before)))
         for name in ("user_bytes", "item_bytes", "rare_bytes")
         if (size := getattr(storing, name, None)) is not None
     }
     return _but(storing, **sizes, **({"epochs": 0, "solves": None, "rare_share": 0.0} if grouped else {}))
-
-
-def _least(step: Step, width: int) -> int:
-    return min(getattr(step, "keep", width), width)
 
 
 def _but(step: Any, **options: Any) -> Step:

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnas_ext.models.coded import CODEWORDS, CodedModel, GroupedTable, ProductTable, Rows
+from gnas_ext.models.coded import CODEWORDS, WIDEST_PART, CodedModel, GroupedTable, ProductTable, Rows
 
 # Rows that k-means looks at, and its rounds: more move the codebooks by less than training does afterwards.
 _SAMPLE = 16_384
 _ROUNDS = 12
-# Columns a byte at most.
-_WIDEST = 16
 # Rows whose distances are found at once, half a megabyte of them: they stay in the cache.
 _BLOCK = 512
 
@@ -76,13 +74,13 @@ def part_widths(spread: Tensor, parts: int) -> tuple[int, ...]:
         parts: how many.
     """
     width = len(spread)
-    if not math.ceil(width / _WIDEST) <= parts <= width:
+    if not math.ceil(width / WIDEST_PART) <= parts <= width:
         raise ValueError(
-            f"part_widths: expected {math.ceil(width / _WIDEST)} to {width} parts for {width} columns, got {parts}"
+            f"part_widths: expected {math.ceil(width / WIDEST_PART)} to {width} parts for {width} columns, got {parts}"
         )
     logs = [0.0, *spread.double().clamp(min=1e-30).log().cumsum(0).tolist()]
     # By size and end of a part: what it leaves by itself, and the best that ends in it.
-    alone = np.full((min(_WIDEST, width), width + 1), np.inf)
+    alone = np.full((min(WIDEST_PART, width), width + 1), np.inf)
     for size in range(1, len(alone) + 1):
         for end in range(size, width + 1):
             mean_log = (logs[end] - logs[end - size]) / size

@@ -61,29 +61,24 @@ def quantize_table(x: Tensor, bits: int) -> Table | PackedTable:
     return PackedTable(quantize_rows(x, bits, clip="mse", symmetric=bits == 4))
 
 
-def quantize_groups(x: Tensor, group: Tensor, bits: Sequence[int]) -> GroupedTable:
+def quantize_groups(x: Tensor | Rows, group: Tensor, bits: Sequence[int]) -> GroupedTable:
     """Stores rows in bits that hang on their group: popular rows in many, rare ones in few.
 
     Args:
-        x: [n, width], float32.
+        x: [n, width], float32, or a table of it. Where it is in groups already, these stay apart, and a row that some
+            share is in the fewest bits; there may be four kinds of rows in all.
         group: the group of each row, [n], 0 … len(bits) - 1 (`degree_groups`).
         bits: of each group, four groups at most: 32, 8, 4 or 2.
     """
-    _check(x)
-    tables = tuple(_in_group(x[group == number], some) for number, some in enumerate(bits))
-    return GroupedTable(pack_groups(group), tables, len(x))
+    if isinstance(x, GroupedTable):
+        return _regrouped(x, group, bits)
+    rows = x if isinstance(x, Tensor) else x.float()
+    _check(rows)
+    tables = tuple(_in_group(rows[group == number], some) for number, some in enumerate(bits))
+    return GroupedTable(pack_groups(group), tables, len(rows))
 
 
-def regroup(rows: Rows, group: Tensor, bits: Sequence[int]) -> GroupedTable:
-    """Stores rows that are in groups already in bits that hang on another group too; a shared row in the fewest.
-
-    Args:
-        rows: in float32, in groups or not; of no more than four kinds then.
-        group: [n], 0 … len(bits) - 1.
-        bits: of each group: 32, 8, 4 or 2.
-    """
-    if not isinstance(rows, GroupedTable):
-        return quantize_groups(rows.float(), group, bits)
+def _regrouped(rows: GroupedTable, group: Tensor, bits: Sequence[int]) -> GroupedTable:
     before, kind = rows.groups(), torch.zeros(len(rows), dtype=torch.int64)
     tables: list[Rows] = []
     for number, table in enumerate(rows.tables):
@@ -196,11 +191,11 @@ def product_quantize_parts(model: CodedModel, user_parts: int, item_parts: int) 
         user_parts: bytes a user, from width / 16 to width.
         item_parts: bytes an item.
     """
-    user, item = model.user.float(), model.item.float()
+    user, item, prior = model.user.float(), model.item.float(), model.prior_row()
     return CodedModel(
         _coded_parts(model.user, user_parts, importance(user, item, centred=True)),
         _coded_parts(model.item, item_parts, importance(item, user, centred=False)),
-        None if model.prior is None else prior_table(model.prior.float()[:, 0]),
+        None if prior is None else prior_table(prior),
     )
 
 

@@ -51,8 +51,8 @@ def refit(
     if not ridge > 0:
         raise ValueError(f"refit: expected ridge above 0, got {ridge}")
     users, items = model.user.float(), model.item.float()
-    prior = torch.zeros(coded.n_items) if coded.prior is None else coded.prior.float()[:, 0]
-    meetings = Meetings(rescaled(lists, model), prior, top)
+    prior = coded.prior_row()
+    meetings = Meetings(rescaled(lists, model), torch.zeros(coded.n_items) if prior is None else prior, top)
     # Rows that the tables stand for, without bringing them to a length.
     user = unnormalised(coded.user, users)
     group = coded.item.groups() if isinstance(coded.item, GroupedTable) else torch.zeros(len(items), dtype=torch.int64)

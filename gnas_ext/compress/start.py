@@ -50,7 +50,7 @@ def student_of(teacher: Model, width: int, train: Interactions, lists: Lists, se
 def _prior(teacher: Model) -> Tensor | None:
     """What items score for everybody, [n_items], where the teacher has that apart."""
     if isinstance(teacher, CodedModel):
-        return None if teacher.prior is None else teacher.prior.float()[:, 0]
+        return teacher.prior_row()
     return teacher.prior if isinstance(teacher, FactorModel) else None
 
 

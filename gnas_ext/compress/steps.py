@@ -24,7 +24,6 @@ from gnas_ext.compress.quantize import (
     quantize_groups,
     quantize_model,
     quantize_parts,
-    regroup,
 )
 from gnas_ext.compress.refit import refit
 from gnas_ext.compress.rotate import importance, rotate, row_length
@@ -212,20 +211,18 @@ class Groups(Checked):
         """A model of grouped tables."""
         bits = (self.popular_bits, self.rare_bits)
         groups = [degree_groups(degree, [self.share]) for degree in context.degrees(model)]
-        if isinstance(model, CodedModel):
-            first, second = (
-                regroup(rows, group, bits) for rows, group in zip((model.user, model.item), groups, strict=True)
-            )
-            return CodedModel(first, second, None if model.prior is None else prior_table(model.prior.float()[:, 0]))
-        tables = model.user.float(), model.item.float()
         if self.epochs:
+            assert isinstance(model, FactorModel)
             user, item = (
                 Grouped(group, [_row_bits(some, rows[group == number]) for number, some in enumerate(bits)])
-                for rows, group in zip(tables, groups, strict=True)
+                for rows, group in zip((model.user.float(), model.item.float()), groups, strict=True)
             )
             return context.distil(model, self.epochs, self.lr, user=user, item=item, prior=prior_table)
-        first, second = (quantize_groups(rows, group, bits) for rows, group in zip(tables, groups, strict=True))
-        return CodedModel(first, second, None if model.prior is None else prior_table(model.prior))
+        first, second = (
+            quantize_groups(rows, group, bits) for rows, group in zip((model.user, model.item), groups, strict=True)
+        )
+        prior = model.prior_row() if isinstance(model, CodedModel) else model.prior
+        return CodedModel(first, second, None if prior is None else prior_table(prior))
 
 
 @dataclass(frozen=True)

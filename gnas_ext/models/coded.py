@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
     from gnas_ext.models.base import Model
 
-# Vectors that a byte can name, and groups that two bits can.
+# Vectors that a byte can name, columns that it can stand for, and groups that two bits can name.
 CODEWORDS = 256
+WIDEST_PART = 16
 GROUPS = 4
 
 
@@ -268,18 +269,21 @@ class CodedModel:
     def score(self, users: NDArray[np.int32]) -> Tensor:
         """Scores of all items for each user, [len(users), n_items], float32."""
         scores = self.user.float(torch.from_numpy(users).long()) @ self.item.float().T
-        return scores if self.prior is None else scores.add_(self.prior.float()[:, 0])
+        prior = self.prior_row()
+        return scores if prior is None else scores.add_(prior)
 
     def best(self, users: NDArray[np.int32], k: int, exclude: CSR | None) -> tuple[Tensor, Tensor]:
         """The k best items of each user, as `ops.topk_scores` finds them; rows are decoded for each call."""
         rows = self.user.float(torch.from_numpy(users).long())
-        prior = None if self.prior is None else self.prior.float()[:, 0]
-        return ranked(rows, self.item.float(), prior, k, exclude)
+        return ranked(rows, self.item.float(), self.prior_row(), k, exclude)
+
+    def prior_row(self) -> Tensor | None:
+        """The prior as `FactorModel` has it: [n_items], float32, or None."""
+        return None if self.prior is None else self.prior.float()[:, 0].contiguous()
 
     def decoded(self) -> FactorModel:
         """The same model with its rows in float32."""
-        prior = None if self.prior is None else self.prior.float()[:, 0].contiguous()
-        return FactorModel(Table(self.user.float()), Table(self.item.float()), prior)
+        return FactorModel(Table(self.user.float()), Table(self.item.float()), self.prior_row())
 
     def size_bytes(self) -> int:
         """Bytes of both tables and the prior."""
@@ -293,7 +297,7 @@ def as_served(model: Model) -> Model:
     user, item = _int8(model.user), _int8(model.item)
     if user is None or item is None:
         return model.decoded()
-    return FactorModel(user, item, None if model.prior is None else model.prior.float()[:, 0].contiguous())
+    return FactorModel(user, item, model.prior_row())
 
 
 def _int8(rows: Rows) -> Table | None:

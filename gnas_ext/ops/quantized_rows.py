@@ -89,6 +89,16 @@ def packed_width(width: int, bits: int) -> int:
     return (width * bits + 7) // 8
 
 
+def packed(code: Tensor, bits: int) -> Tensor:
+    """Codes as they are stored, [rows, width] in integers: int8, or several to a byte."""
+    if bits == 8:
+        return code.to(torch.int8)
+    in_byte = 8 // bits
+    filled = torch.nn.functional.pad(code + 2 ** (bits - 1), (0, -code.shape[1] % in_byte)).to(torch.uint8)
+    shifts = torch.arange(0, 8, bits, device=code.device, dtype=torch.uint8)
+    return (filled.view(len(code), filled.shape[1] // in_byte, in_byte) << shifts).sum(2, dtype=torch.uint8)
+
+
 def check_quantized(op: str, codes: Tensor, scale: Tensor, zero: Tensor | None, bits: int, width: int) -> None:
     """The contract of quantised rows, for every op that takes them. Nothing but shapes and types is looked at."""
     if bits not in BITS:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from gnas_ext.ops.quantized_rows import QuantizedRows
+from gnas_ext.ops.quantized_rows import QuantizedRows, packed
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
@@ -183,16 +183,6 @@ def dequantize_rows(rows: QuantizedRows, dtype: torch.dtype = torch.float32) -> 
         code = code.flatten(1)[:, : rows.width] - 2 ** (rows.bits - 1)
     value = rows.scale.to(dtype).unsqueeze(1) * code.to(dtype)
     return value if rows.zero is None else value + rows.zero.to(dtype).unsqueeze(1)
-
-
-def packed(code: Tensor, bits: int) -> Tensor:
-    """Codes as they are stored, [rows, width] in integers: int8, or several to a byte."""
-    if bits == 8:
-        return code.to(torch.int8)
-    in_byte = 8 // bits
-    filled = torch.nn.functional.pad(code + 2 ** (bits - 1), (0, -code.shape[1] % in_byte)).to(torch.uint8)
-    shifts = torch.arange(0, 8, bits, device=code.device, dtype=torch.uint8)
-    return (filled.view(len(code), filled.shape[1] // in_byte, in_byte) << shifts).sum(2, dtype=torch.uint8)
 
 
 def embedding_update_int8(

@@ -12,40 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnas_ext.compress import quantize_model
-from gnas_ext.compress.calibrate import (
-    calibrate,
-    carry,
-    code_rows,
-    descend,
-    factor,
-    fit,
-    pack_codes,
-    solve,
-    turning,
-)
+from gnas_ext.compress.calibrate import calibrate, code_rows, turning
+from gnas_ext.compress.rounding import carry, descend, factor, fit, solve
 from gnas_ext.data.interactions import Interactions
 from gnas_ext.errors import InputError
 from gnas_ext.models import CodedModel, FactorModel, Table
 from gnas_ext.models.coded import PackedTable
 from gnas_ext.ops.quantize_rows import dequantize_rows, quantize_rows
-from gnas_ext.ops.quantized_rows import QuantizedRows
+from gnas_ext.ops.quantized_rows import QuantizedRows, packed
 from python_tests.compress.conftest import ITEMS, USERS, WIDTH, cosines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from torch import Tensor
 
 LIMITS = {8: (-127, 127), 4: (-7, 7), 2: (-2, 1)}
 BITS = [8, 4, 2]
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """Leaves as many threads as there were."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def correlated(rows: int, width: int, seed: int) -> Tensor:
@@ -70,6 +53,13 @@ def ranges(x: Tensor, bits: int) -> tuple[Tensor, Tensor]:
 
 def nearest(x: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
     return ((x - zero[:, None]) / scale[:, None]).round().clamp(*LIMITS[bits])
+
+
+def example(bits: int, width: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Rows, what an error costs, scales, zeros and the nearest codes."""
+    x, h = correlated(60, width, seed), moment(width, seed + 1)
+    scale, zero = ranges(x, bits)
+    return x, h, scale, zero, nearest(x, scale, zero, bits)
 
 
 def cost(x: Tensor, codes: Tensor, scale: Tensor, zero: Tensor, h: Tensor) -> Tensor:
@@ -106,9 +96,7 @@ def test_a_hessian_of_a_diagonal_gives_nearest_codes(bits: int) -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(BITS), st.integers(1, 24), st.integers(0, 2**31))
 def test_descending_never_costs_a_row_more(bits: int, width: int, seed: int) -> None:
-    x, h = correlated(60, width, seed), moment(width, seed + 1)
-    scale, zero = ranges(x, bits)
-    first = nearest(x, scale, zero, bits)
+    x, h, scale, zero, first = example(bits, width, seed)
     codes = descend(x.T.contiguous(), first.T.contiguous(), scale, zero, h, LIMITS[bits]).T
     before = cost(x, first, scale, zero, h)
     assert bool((cost(x, codes, scale, zero, h) <= before * (1 + 1e-9) + 1e-12).all())
@@ -117,9 +105,7 @@ def test_descending_never_costs_a_row_more(bits: int, width: int, seed: int) -> 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(BITS), st.integers(2, 24), st.integers(0, 2**31))
 def test_fitted_scales_never_cost_a_row_more(bits: int, width: int, seed: int) -> None:
-    x, h = correlated(60, width, seed), moment(width, seed + 1)
-    scale, zero = ranges(x, bits)
-    codes = nearest(x, scale, zero, bits)
+    x, h, scale, zero, codes = example(bits, width, seed)
     better = fit(x.T.contiguous(), codes.T.contiguous(), scale, zero, h, bits == 2)
     before = cost(x, codes, scale, zero, h)
     assert bool((cost(x, codes, *better, h) <= before * (1 + 1e-9) + 1e-12).all())
@@ -176,7 +162,7 @@ def test_turning_keeps_products(width: int) -> None:
 def test_packed_codes_are_read_back(bits: int, width: int) -> None:
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1)
     codes = torch.randint(low, high, (23, width)).to(torch.int8)
-    rows = QuantizedRows(pack_codes(codes, bits), torch.ones(23), None, bits, width)
+    rows = QuantizedRows(packed(codes.long(), bits), torch.ones(23), None, bits, width)
     assert torch.equal(dequantize_rows(rows), codes.float())
 
 
@@ -287,9 +273,8 @@ def test_other_widths_are_refused(bits: int, model: FactorModel, train: Interact
         calibrate(model, bits, train)
 
 
-@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("bits", BITS)
-def test_codes_are_the_same_at_any_number_of_threads(bits: int) -> None:
+def test_codes_are_the_same_at_any_number_of_threads(bits: int, threads: Callable[[int], None]) -> None:
     """Rows enough for a second block and for sums that threads would share."""
     generator = torch.Generator().manual_seed(0)
     model = FactorModel(
@@ -299,7 +284,7 @@ def test_codes_are_the_same_at_any_number_of_threads(bits: int) -> None:
     train = Interactions(rng.integers(0, 3001, 9000).astype(np.int32), rng.integers(0, 2500, 9000).astype(np.int32))
     found = []
     for count in (1, 2, 3):
-        torch.set_num_threads(count)
+        threads(count)
         found.append(calibrate(model, bits, train))
     for other in found[1:]:
         assert torch.equal(other.user.float(), found[0].user.float())

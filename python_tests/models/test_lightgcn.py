@@ -15,10 +15,13 @@ from gnas_ext.models.joint import JointGraph
 from gnas_ext.models.lightgcn import LightGCN
 from gnas_ext.models.products import dot_products
 from gnas_ext.ops import fake_quantize_rows, spmm
+from python_tests.kept import kept_by
 from python_tests.logs import touches
 from python_tests.train.conftest import equal, losses, trained
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from gnas_ext.ops.quantize_rows import Clip
@@ -258,14 +261,7 @@ def test_a_transform_in_few_bits_keeps_less_for_the_backward_pass(
 
 def kept_bytes(net: LightGCN) -> int:
     """Of memory that the backward pass of all layers holds, without the net's embeddings."""
-    kept: dict[int, int] = {}
-
-    def keep(part: Tensor) -> Tensor:
-        kept[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
-        return part
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda part: part):
-        layers = net.layers()
+    layers, kept = kept_by(net.layers)
     assert layers[-1].requires_grad
     return sum(kept.values())
 
@@ -282,17 +278,14 @@ def test_training_in_eight_bits_ends_near_float32(transform: str) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_training_in_few_bits_repeats_for_any_number_of_threads(bits: int) -> None:
+def test_training_in_few_bits_repeats_for_any_number_of_threads(bits: int, threads: Callable[[int], None]) -> None:
     """On sizes that torch and BLAS divide among threads."""
     large = touches(n_users=300, n_items=200, each=30).select(np.arange(2400))
-    before, found = torch.get_num_threads(), []
-    try:
-        for number in (1, 2, 3):
-            torch.set_num_threads(number)
-            net = {"dim": 32, "transform": "relu", "transform_bits": bits}
-            found.append(trained(large, net=net, batch=1200, epochs=2))
-    finally:
-        torch.set_num_threads(before)
+    found = []
+    for number in (1, 2, 3):
+        threads(number)
+        net = {"dim": 32, "transform": "relu", "transform_bits": bits}
+        found.append(trained(large, net=net, batch=1200, epochs=2))
     assert all(equal(found[0].model, again.model) for again in found[1:])
 
 

@@ -1,26 +1,16 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
 from gnas_ext.models.products import dot_products
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("threads")
 
 # Shorter than a part, a whole part, and several with a rest; batch, drawn, width.
 SHAPES = [(3, 2, 1), (256, 256, 256), (1567, 700, 17), (2048, 256, 16), (2048, 1024, 64), (900, 64, 300)]
 # Few rows, as in the last batch of a pass.
 SHAPES += [(rows, 300, 64) for rows in range(1, 14)]
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def products_and_gradients(shape: tuple[int, int, int], plain: bool = False) -> tuple[torch.Tensor, ...]:

@@ -12,23 +12,17 @@ from torch.nn import functional
 from gnas_ext import ops
 from gnas_ext.errors import InputError
 from gnas_ext.models.quantised_map import quantised_products
+from python_tests.kept import kept_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
+
+pytestmark = pytest.mark.usefixtures("threads")
 
 BITS = (8, 4)
 SLOPES = (1.0, 0.2, 0.0)
 # Activations, outputs, width: a last byte that is not full, several parts of a sum, rows that come in parts.
 SHAPES = [(5, 3, 1), (600, 16, 17), (70, 24, 300), (9000, 40, 32)]
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def sides(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,14 +88,7 @@ def test_what_is_cut_off_has_a_gradient_too() -> None:
 @pytest.mark.parametrize("bits", BITS)
 def test_codes_and_scales_are_all_that_is_kept(bits: int, slope: float) -> None:
     left, right, toward = sides((500, 64, 64))
-    kept: dict[int, int] = {}
-
-    def keep(part: Tensor) -> Tensor:
-        kept[part.untyped_storage().data_ptr()] = part.untyped_storage().nbytes()
-        return part
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda part: part):
-        products = quantised_products(left, right, bits, slope)
+    products, kept = kept_by(lambda: quantised_products(left, right, bits, slope))
     assert sum(kept.values()) == (500 + 64) * (64 * bits // 8 + 4)
     torch.autograd.backward(products, toward)
     assert left.grad is not None

@@ -11,6 +11,7 @@ import torch
 from gnas_ext import CSR, ops
 from gnas_ext.ops import reference
 from python_tests import graphs
+from python_tests.kept import kept_by
 from python_tests.ops.oracle import REDUCES, with_index
 
 if TYPE_CHECKING:
@@ -188,14 +189,7 @@ def test_raw_select_without_its_graph_has_no_gradient() -> None:
 @pytest.mark.parametrize("learned", [False, True])
 def test_x_outlives_the_call_only_where_weights_have_a_gradient(learned: bool) -> None:
     csr = CSR(torch.tensor([0, 2, 3]), torch.tensor([0, 1, 1]), torch.ones(3, requires_grad=learned), (2, 2))
-    kept: list[int] = []
-
-    def keep(saved: torch.Tensor) -> torch.Tensor:
-        kept.append(saved.data_ptr())
-        return saved
-
     x = torch.randn(2, 1000, requires_grad=True) * 1
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
-        out = ops.spmm(csr, x)
+    out, kept = kept_by(lambda: ops.spmm(csr, x))
     assert (x.data_ptr() in kept) == learned
     assert torch.autograd.grad(out.sum(), x)[0].shape == x.shape

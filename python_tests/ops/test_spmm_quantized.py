@@ -14,7 +14,7 @@ from torch.func import grad, jvp
 
 from gnas_ext import CSR, ops
 from gnas_ext.ops import reference
-from gnas_ext.ops.quantized_rows import BITS, QuantizedRows
+from gnas_ext.ops.quantized_rows import BITS, QuantizedRows, packed
 from python_tests import graphs
 from python_tests.emulated import EMULATED, refused
 from python_tests.ops.oracle import INDEX_TYPES, with_index
@@ -376,5 +376,5 @@ def test_the_reference_agrees(graph: CSR) -> None:
 
 
 def test_packs_as_is_documented() -> None:
-    assert reference.packed(torch.tensor([[-8, 7, 0]]), 4).tolist() == [[0xF0, 0x08]]
-    assert reference.packed(torch.tensor([[-2, -1, 0, 1, 1]]), 2).tolist() == [[0b11100100, 0b11]]
+    assert packed(torch.tensor([[-8, 7, 0]]), 4).tolist() == [[0xF0, 0x08]]
+    assert packed(torch.tensor([[-2, -1, 0, 1, 1]]), 2).tolist() == [[0b11100100, 0b11]]

@@ -14,7 +14,7 @@ from python_tests.logs import touches
 from python_tests.train.recipes import MORE, RECIPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gnas_ext.data import Interactions
     from gnas_ext.models import FactorModel
@@ -34,13 +34,6 @@ def recipe(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture(params=MORE)
 def any_recipe(request: pytest.FixtureRequest) -> dict[str, Any]:
     return MORE[request.param]
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 def make_net(train: Interactions, seed: int = 0, **options: Any) -> LightGCN:

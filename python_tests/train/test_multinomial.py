@@ -10,16 +10,9 @@ from gnas_ext import CSR
 from gnas_ext.train import multinomial, multinomial_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads")
 
 
 def case(users: int, items: int, width: int, each: int = 4) -> tuple[Tensor, Tensor, Tensor, CSR]:

@@ -10,21 +10,14 @@ from torch.nn.functional import cross_entropy
 from gnas_ext.train import softmax_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
+
+pytestmark = pytest.mark.usefixtures("threads")
 
 WIDTH = 5
 # Less than a block of 256 rows, one, and one with a rest; drawn items fill whole registers or do not.
 SIZES = [(1, 1), (7, 16), (255, 33), (256, 16), (257, 7), (600, 50)]
 BIASES = ["none", "each", "columns", "one"]
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def drawn_inputs(batch: int, drawn: int, bias: str, width: int = WIDTH, seed: int = 0) -> list[Tensor]:

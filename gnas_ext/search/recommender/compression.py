@@ -13,8 +13,9 @@ from gnas_ext.compress.quantize import quantize_model
 from gnas_ext.compress.recipe import Recipe
 from gnas_ext.compress.steps import Bits, Codes, Columns, Distil, Fold, Groups, Mask
 from gnas_ext.data.interactions import n_users
+from gnas_ext.models.coded import WIDEST_PART
 from gnas_ext.search.genes import Categorical
-from gnas_ext.search.recommender.sequence import sequence_genes, sequence_of
+from gnas_ext.search.recommender.sequence import COLD, PASSES, POPULAR, WIDEST_REFIT, sequence_genes, sequence_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,18 +38,9 @@ PLAIN: Mapping[str, Any] = {
     "bits_calibrated": False,
     "rare_rows": "alike",
 }
-# Passes of each step that teaches.
-_PASSES = 4
 # Scores that a teacher is asked for at most, so that a trial's time is bounded: above it, a share of the users is
 # taught and solved, and the others have the nearest codes. Gowalla has 1.2e9, and takes half a minute.
 _MOST_SCORES = 2**31
-# Wider tables have the nearest codes: what a refit solves a row grows with the cube of the width.
-_WIDEST_REFIT = 128
-# Shares of the rows, those touched most, that keep 8 bits where rare ones have 4, and their own row where rare ones
-# share one.
-_POPULAR, _OWN = 0.5, 0.75
-# Columns that a byte can stand for at most (`models.ProductTable`).
-_WIDEST_PART = 16
 
 
 def compression_genes(when: Conditions | None = None) -> dict[str, Gene]:
@@ -115,24 +107,24 @@ def recipe_of(genotype: Mapping[str, Any], width: int) -> Recipe:
     if genes["columns_kept"] < 1:
         width = max(1, round(width * float(genes["columns_kept"])))
         if genes["columns_taught"] and genes["columns_by"] != "cut":
-            steps.append(Mask(width, _PASSES, "learned" if genes["columns_by"] == "learned" else "magnitude"))
+            steps.append(Mask(width, PASSES, "learned" if genes["columns_by"] == "learned" else "magnitude"))
         else:
             steps.append(Columns(width))
             if genes["columns_taught"]:
-                steps.append(Distil(_PASSES))
+                steps.append(Distil(PASSES))
     if genes["codes"] != "none":
         size = -(-width // int(genes["columns_a_byte"]))
         codes = Codes(size, size)
-        if genes["codes"] == "refit" and width <= _WIDEST_REFIT:
-            rare = max(-(-width // _WIDEST_PART), size // 2)
+        if genes["codes"] == "refit" and width <= WIDEST_REFIT:
+            rare = max(-(-width // WIDEST_PART), size // 2)
             codes = replace(codes, solves=1, rare_share=float(genes["rare_share"]), rare_bytes=rare)
         steps.append(codes)
     elif genes["bits"] == 8 and genes["rare_rows"] != "alike":
-        steps += [Groups(_POPULAR, 8, 4)] if genes["rare_rows"] == "fewer_bits" else [Fold(1 - _OWN), Bits(8)]
+        steps += [Groups(POPULAR, 8, 4)] if genes["rare_rows"] == "fewer_bits" else [Fold(COLD), Bits(8)]
     elif genes["bits"] != 32:
         taught = genes["bits"] < 8 and genes["bits_taught"]
         calibrated = genes["bits"] < 8 and not taught and bool(genes["bits_calibrated"])
-        steps.append(Bits(int(genes["bits"]), epochs=_PASSES if taught else 0, calibrated=calibrated))
+        steps.append(Bits(int(genes["bits"]), epochs=PASSES if taught else 0, calibrated=calibrated))
     return Recipe(tuple(steps))
 
 

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from gnas_ext.compress.step import Step
     from gnas_ext.search.genes import Gene
 
-# Passes of each step that teaches, shares of the rows as in `compression`, and columns of the widest rows that are
-# refitted.
-_PASSES, _POPULAR, _COLD, _WIDEST_REFIT = 4, 0.5, 0.25, 128
+# Passes of each step that teaches.
+PASSES = 4
+# Shares of the rows: those touched most, which keep 8 bits where the others have 4; those touched least, which share
+# one.
+POPULAR, COLD = 0.5, 0.25
+# Wider tables have the nearest codes: what a refit solves a row grows with the cube of the width.
+WIDEST_REFIT = 128
 _MOST_STEPS = 4
 _STORING = ("bits 8", "bits 4", "bits 2", "groups 8 4", "codes 1/2", "codes 1/4", "refit 1/2", "refit 1/4")
 _STEPS = ("columns 3/4", "columns 1/2", "mask 1/2", "distil", "solve", "fold 1/4", *_STORING)
@@ -72,17 +76,17 @@ def _step(name: str, amount: str, width: int) -> Step:
         case "columns":
             return Columns(some)
         case "mask":
-            return Mask(some, _PASSES)
+            return Mask(some, PASSES)
         case "distil":
-            return Distil(_PASSES)
+            return Distil(PASSES)
         case "solve":
             return Solve()
         case "fold":
-            return Fold(_COLD)
+            return Fold(COLD)
         case "bits":
             return Bits(int(amount), calibrated=True)
         case "groups":
-            return Groups(_POPULAR, *map(int, amount.split()))
+            return Groups(POPULAR, *map(int, amount.split()))
         case "codes":
             return Codes(some, some)
-    return Codes(some, some, solves=1 if width <= _WIDEST_REFIT else None)
+    return Codes(some, some, solves=1 if width <= WIDEST_REFIT else None)
