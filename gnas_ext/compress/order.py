@@ -2,9 +2,9 @@
 
 A model has a storing step (Bits, Groups, Codes) and a sharing one (Fold, NarrowRare), or none, behind it. Whatever
 comes next works on float32 rows, what the codes stand for; then rare rows are shared again, and all are stored again:
-of fewer columns in fewer bytes, and where rare rows are shared without learning and rare bytes. Two things are better done than so:
-what is taught after it was stored learns with the codes in sight, unless rows are shared; and a storing step after
-another one takes its place.
+of fewer columns in fewer bytes, and where rare rows are shared without learning and rare bytes. Two things are better
+done than so: what is taught after it was stored learns with the codes in sight, unless rows are shared; and a storing
+step after another one takes its place.
 """
 
 from __future__ import annotations
