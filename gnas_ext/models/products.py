@@ -58,9 +58,22 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     if columns % _COLUMNS:
         right = pad(right, (0, -columns % _COLUMNS))
     out = left.new_zeros(left.shape[0], right.shape[1])
+    _add_parts(out, left, right)
+    return out[:rows, :columns]
+
+
+def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """Adds left @ right to out, [n, m], in place; as `product`."""
+    rows, columns = out.shape
+    if columns % _COLUMNS or (rows < _FEW_ROWS and rows % _ROWS):
+        out += product(left, right)
+    else:
+        _add_parts(out, left, right)
+
+
+def _add_parts(out: Tensor, left: Tensor, right: Tensor) -> None:
     for part, terms in zip(torch.split(left, TERMS, 1), torch.split(right, TERMS), strict=True):
         out.addmm_(part, terms)
-    return out[:rows, :columns]
 
 
 def a_row(number: Tensor, rows: int) -> Tensor:

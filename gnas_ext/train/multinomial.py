@@ -2,7 +2,8 @@
 
 To draw negatives is to estimate this sum. Each user is scored beside all items once, whatever they touched, so a pass
 costs what as many drawn items a touch do as there are items by touches of a user, and its gradient has no noise of
-drawing. Scores of some users at a time stay in cache, and what they give to the gradients is added up at once.
+drawing. Users and items are taken a block of scores at a time, which stays in cache; once for what all of a user's add
+up to, and once more for what each gives to the gradients, which costs less than keeping them.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gnas_ext.models.products import product
+from gnas_ext.models.products import add_product, product
+from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from gnas_ext.graph.csr import CSR
 
-# Bytes of the scores at hand, and users at least and at most.
-_BLOCK_BYTES = 8 << 20
-_LEAST, _MOST = 16, 256
+# Of a block of scores: 4 MB.
+_USERS, _ITEMS = 1024, 1024
 
 
 def multinomial_loss(touching: Tensor, items: Tensor, touched: CSR, bias: Tensor | None = None) -> Tensor:
@@ -43,28 +46,29 @@ def multinomial_loss(touching: Tensor, items: Tensor, touched: CSR, bias: Tensor
 class _Multinomial(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, touching: Tensor, items: Tensor, bias: Tensor | None, touched: CSR) -> Tensor:
-        to_touching, to_items = torch.empty_like(touching), torch.zeros_like(items)
-        to_bias = None if bias is None else torch.zeros_like(bias)
-        flipped = items.T.contiguous()
-        bounds, counts = touched.indptr.tolist(), touched.degree().to(items.dtype)
-        total = 0.0
-        step = max(_LEAST, min(_MOST, _BLOCK_BYTES // (4 * max(1, len(items)))))
-        for first in range(0, len(touching), step):
-            rows = slice(first, min(first + step, len(touching)))
-            scores = product(touching[rows], flipped)
-            if bias is not None:
-                scores += bias
-            columns = touched.indices[bounds[rows.start] : bounds[rows.stop]].long()
-            row = torch.repeat_interleave(touched.degree()[rows].long())
-            log_sum = torch.logsumexp(scores, 1)
-            total += float((log_sum[row] - scores[row, columns]).double().sum())
-            # What is expected of each item, less what was touched.
-            scores.sub_(log_sum[:, None]).exp_().mul_(counts[rows, None])
-            scores.index_put_((row, columns), scores.new_tensor(-1.0), accumulate=True)
-            to_touching[rows] = product(scores, items)
-            to_items += product(scores.T, touching[rows])
-            if to_bias is not None:
-                to_bias += scores.sum(0)
+        # What was touched, of the loss and of its gradients.
+        touched = touched.with_weight(None)
+        to_touching, to_items = spmm(touched, items).neg_(), spmm(touched.t(), touching).neg_()
+        counts, times = touched.degree(), touched.t().degree()
+        to_bias = None if bias is None else times.to(bias.dtype).neg_()
+        total = float((touching.double() * to_touching).sum())
+        if bias is not None:
+            total -= float(bias.double() @ times.double())
+        # And what is expected of each item.
+        for rows in _parts(len(touching), _USERS):
+            some = touching[rows]
+            log_sum = some.new_full((len(some),), -torch.inf)
+            for columns in _parts(len(items), _ITEMS):
+                torch.logaddexp(log_sum, torch.logsumexp(_scores(some, items, bias, columns), 1), out=log_sum)
+            count = counts[rows].to(items.dtype)
+            total += float((count.double() * log_sum).sum())
+            log_sum -= count.log()
+            for columns in _parts(len(items), _ITEMS):
+                expected = _scores(some, items, bias, columns).sub_(log_sum[:, None]).exp_()
+                add_product(to_touching[rows], expected, items[columns])
+                add_product(to_items[columns], expected.T, some)
+                if to_bias is not None:
+                    to_bias[columns] += expected.sum(0)
         parts = max(1, touched.nnz)
         ctx.save_for_backward(to_touching, to_items, to_bias)
         ctx.parts = parts
@@ -75,3 +79,14 @@ class _Multinomial(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         part = gradient / ctx.parts
         return *(None if to is None else to * part for to in ctx.saved_tensors), None
+
+
+def _parts(number: int, size: int) -> Iterator[slice]:
+    """All of 0 … number - 1, so many at a time."""
+    return (slice(first, min(first + size, number)) for first in range(0, number, size))
+
+
+def _scores(touching: Tensor, items: Tensor, bias: Tensor | None, columns: slice) -> Tensor:
+    """What some users score for some items."""
+    scores = product(touching, items[columns].T)
+    return scores if bias is None else scores.add_(bias[columns])

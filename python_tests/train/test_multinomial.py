@@ -33,8 +33,8 @@ def plain(touching: Tensor, items: Tensor, touched: CSR, bias: Tensor | None) ->
     return -chances[touched.row_index(), touched.indices].mean()
 
 
-# Fewer users than are scored at once, some more, and items that fill no register.
-@pytest.mark.parametrize("shape", [(5, 7, 3), (300, 40, 16), (700, 1001, 8)])
+# Fewer users and items than are scored at once, some more, and numbers that fill no register.
+@pytest.mark.parametrize("shape", [(5, 7, 3), (300, 40, 16), (700, 1001, 8), (1100, 2050, 8)])
 @pytest.mark.parametrize("biased", [False, True])
 def test_it_is_the_softmax_over_all_items(shape: tuple[int, int, int], biased: bool) -> None:
     touching, items, bias, touched = case(*shape)
@@ -46,10 +46,11 @@ def test_it_is_the_softmax_over_all_items(shape: tuple[int, int, int], biased: b
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
-def test_scores_are_made_for_some_users_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     touching, items, bias, touched = case(100, 30, 4)
     whole = multinomial_loss(touching, items, touched, bias)
-    monkeypatch.setattr(multinomial, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(multinomial, "_USERS", 7)
+    monkeypatch.setattr(multinomial, "_ITEMS", 5)
     torch.testing.assert_close(multinomial_loss(touching, items, touched, bias), whole)
 
 
