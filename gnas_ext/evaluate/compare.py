@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,17 +49,20 @@ def measure(
     target: Interactions,
     ks: Sequence[int] = (20,),
     *,
+    timed: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> ModelResult:
     """Evaluates a model and measures what it costs; arguments and errors are those of `evaluate`.
 
     Timed are lists of length max(ks) for `cost.timed_users`; rows in codes are decoded before, as they are where an
-    artefact is loaded.
+    artefact is loaded. Without `timed`, `latency_ms` is NaN.
     """
     measured, spread = evaluate_with_spread(model, train, target, ks, progress=progress)
-    users = judged_users(model.n_users, train, target)
-    seen = SeenItems.from_interactions(train, model.n_users)
-    milliseconds = latency_ms(as_served(model), timed_users(users), max(ks), seen)
+    milliseconds = math.nan
+    if timed:
+        users = judged_users(model.n_users, train, target)
+        seen = SeenItems.from_interactions(train, model.n_users)
+        milliseconds = latency_ms(as_served(model), timed_users(users), max(ks), seen)
     return ModelResult(name, measured, model.size_bytes(), milliseconds, spread)
 
 

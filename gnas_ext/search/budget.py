@@ -26,9 +26,16 @@ class Budget:
         evaluations: trials in all, those of earlier runs included; None for no such limit.
         minutes: from now; None for no such limit.
         clock: seconds that never go back.
+        reserve: seconds of the minutes that are to be left, asked before each trial.
     """
 
-    def __init__(self, evaluations: int | None, minutes: float | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        evaluations: int | None,
+        minutes: float | None,
+        clock: Callable[[], float],
+        reserve: Callable[[], float] = float,
+    ) -> None:
         if evaluations is None and minutes is None:
             raise ValueError("evolve: expected a budget: evaluations=, minutes= or both")
         if evaluations is not None and evaluations < 1:
@@ -36,8 +43,16 @@ class Budget:
         if minutes is not None and not minutes > 0:
             raise ValueError(f"evolve: expected minutes > 0, got {minutes}")
         self._evaluations = evaluations
-        self._deadline = None if minutes is None else clock() + 60 * minutes
+        self._start = clock()
+        self._deadline = None if minutes is None else self._start + 60 * minutes
         self._clock = clock
+        self._reserve = reserve
+
+    def gone(self) -> float:
+        """The share of the minutes that is over; 0 where they are not limited."""
+        if self._deadline is None:
+            return 0.0
+        return (self._clock() - self._start) / (self._deadline - self._start)
 
     def spent(self, trials: Sequence[Trial], running: int = 0) -> Stop | None:
         """Why no further trial, however short, may start beside those that run, or None."""
@@ -47,9 +62,10 @@ class Budget:
 
     def too_short(self, trials: Sequence[Trial], fidelity: float) -> Stop | None:
         """Says so if the time that is left is too short for a trial of a fidelity."""
-        if self._deadline is not None and self._clock() + expected_seconds(trials, fidelity) > self._deadline:
-            return Stop.MINUTES
-        return None
+        if self._deadline is None:
+            return None
+        needed = expected_seconds(trials, fidelity) + self._reserve()
+        return Stop.MINUTES if self._clock() + needed > self._deadline else None
 
 
 def expected_seconds(trials: Sequence[Trial], fidelity: float = 1.0) -> float:

@@ -41,6 +41,7 @@ def evolve(
     seed: int = 0,
     population: int = 20,
     initial: Sequence[Mapping[str, object]] = (),
+    initial_share: float = 1.0,
     fidelities: Sequence[float] = (),
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -50,6 +51,7 @@ def evolve(
     workers: int = 0,
     ray: str | Cluster | None = None,
     trial_seconds: float = math.inf,
+    reserve: Callable[[Study], float] | None = None,
     on_trial: Callable[[Study, Trial], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Study:
@@ -71,6 +73,7 @@ def evolve(
             as many but at least 8 where a predictor needs no more.
         initial: genotypes to evaluate first, as dicts; one that is named twice is evaluated once. `best_of_earlier`
             has those of another study.
+        initial_share: of the minutes; when it is over, what is left of `initial` is left out.
         fidelities: for successive halving, what shares of a full evaluation there are, rising, the last 1, such as
             (1/9, 1/3, 1): `evaluate` gets one as its second argument. All genotypes start at the lowest; of those that
             were evaluated at one, the best third goes on to the next. Each evaluation is a trial of its own; `best` and
@@ -90,6 +93,8 @@ def evolve(
         ray: the workers run on a Ray cluster, "auto" or HOST:PORT, one core each; a `Cluster` says what else they ask
             for. Without `workers`, there are as many as it has room for.
         trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`.
+        reserve: seconds of the minutes that are to be left for what comes after, from the study so far; asked before
+            each trial.
         on_trial: called after each trial with the study so far and the trial.
         clock: seconds that never go back.
 
@@ -101,7 +106,7 @@ def evolve(
             (without `resume`), belongs to another search, is damaged, in use or cannot be written; `evaluate` cannot be
             sent to workers, or these do not come up; there is no such cluster.
         ValueError: no budget or a negative one, wrong directions, a population below 2, `resume` without `journal`,
-            negative workers, `trial_seconds` without workers.
+            negative workers, `trial_seconds` without workers, an `initial_share` outside 0 to 1.
     """
     directions = tuple(directions)
     check(directions, population, resume, journal)
@@ -109,12 +114,14 @@ def evolve(
         raise ValueError("evolve: decode=True needs predict=True: what is decoded is ranked by the predictor")
     check_workers(workers, ray, trial_seconds)
     check_fidelities(fidelities)
-    budget = Budget(evaluations, minutes, clock)
+    if not 0 <= initial_share <= 1:
+        raise ValueError(f"evolve: expected an initial_share of 0 to 1, got {initial_share}")
     recipes = recipes_of(space, initial)
     terms = terms_of(space, directions, seed, population, recipes, predict, decode, fidelities, context)
     breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode)
     proposer = Halving(fidelities, space, directions, population, breeder) if fidelities else breeder()
     study = Study(space, directions)
+    budget = Budget(evaluations, minutes, clock, (lambda: reserve(study)) if reserve else float)
 
     with ExitStack() as stack:
         # Before the journal: a cluster that is not there should leave none.
@@ -126,7 +133,7 @@ def evolve(
                 study.trials.append(trial)
                 proposer.learn(trial)
         try:
-            for trial in _trials(study, proposer, budget, executor):
+            for trial in _trials(study, proposer, budget, executor, initial_share):
                 if log:
                     log.append(trial)
                 study.trials.append(trial)
@@ -154,7 +161,9 @@ def _executor(
     return Here(evaluate, directions, clock)
 
 
-def _trials(study: Study, proposer: Proposer | Halving, budget: Budget, executor: Executor) -> Iterator[Trial]:
+def _trials(
+    study: Study, proposer: Proposer | Halving, budget: Budget, executor: Executor, initial_share: float
+) -> Iterator[Trial]:
     """Keeps the executor busy until the study may grow no further; each trial as it ends."""
     running: dict[int, Proposal] = {}
     stop: Stop | None = None
@@ -162,6 +171,8 @@ def _trials(study: Study, proposer: Proposer | Halving, budget: Budget, executor
         stop = budget.spent(study.trials, len(running))
         while stop is None and len(running) < executor.capacity:
             number = study.evaluations + len(running)
+            if budget.gone() > initial_share:
+                proposer.leave_initial()
             proposal = proposer.propose(number, {waiting.tokens for waiting in running.values()})
             stop = proposal if isinstance(proposal, Stop) else budget.too_short(study.trials, proposal.fidelity)
             if isinstance(proposal, Proposal) and stop is None:

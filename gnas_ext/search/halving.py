@@ -62,6 +62,11 @@ class Halving:
             else:
                 breeder.know(tokens)
 
+    def leave_initial(self) -> None:
+        """What is left of `initial` is left out."""
+        for breeder in self._breeders:
+            breeder.leave_initial()
+
     def propose(self, number: int, running: Set[Tokens] = frozenset()) -> Proposal | Stop:
         """What the trial of a number evaluates and how well; what goes on to a higher fidelity comes first."""
         for rung, above in zip(self._rungs[-2::-1], self._rungs[:0:-1], strict=True):

@@ -115,6 +115,10 @@ class Proposer:
                 self._population = [self._population[place] for place in stay]
             self._standing = standings([member.losses for member in self._population])
 
+    def leave_initial(self) -> None:
+        """What is left of `initial` is left out."""
+        self._initial = ()
+
     def know(self, tokens: Tokens) -> None:
         """Never proposes these."""
         self._seen.add(tokens)

@@ -34,6 +34,24 @@ def test_no_trial_is_started_that_would_end_after_the_deadline() -> None:
     assert budget.spent(done) is Stop.MINUTES
 
 
+def test_what_is_reserved_is_left() -> None:
+    clock, reserved = Clock(), [0.0]
+    budget = Budget(None, 1.0, clock, lambda: reserved[0])
+    clock.now = 140
+    assert budget.spent(trials(10)) is None
+    reserved[0] = 10.5
+    assert budget.spent(trials(10)) is Stop.MINUTES
+
+
+def test_a_share_of_the_minutes_is_gone() -> None:
+    clock = Clock()
+    budget = Budget(None, 1.0, clock)
+    assert budget.gone() == 0
+    clock.now = 145
+    assert budget.gone() == 0.75
+    assert Budget(5, None, clock).gone() == 0
+
+
 def test_the_first_trial_starts_whatever_it_may_take() -> None:
     assert Budget(None, 0.001, Clock()).spent([]) is None
 

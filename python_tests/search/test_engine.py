@@ -188,6 +188,46 @@ def test_the_deadline_is_kept() -> None:
     assert now == pytest.approx(sum(trial.seconds for trial in study.trials))
 
 
+def test_what_comes_after_the_search_is_left_its_seconds() -> None:
+    now = 0.0
+
+    def evaluate(genotype: Genotype) -> float:
+        nonlocal now
+        now += 10
+        return 0.0
+
+    # The more trials there were, the more is asked for.
+    study = evolve(NUMBERS, evaluate, minutes=5, reserve=lambda study: 2.0 * study.evaluations, clock=lambda: now)
+    assert study.stopped is Stop.MINUTES
+    assert study.evaluations == 25
+
+
+@pytest.mark.parametrize("fidelities", [(), (0.5, 1.0)])
+def test_recipes_have_a_share_of_the_minutes(fidelities: tuple[float, ...]) -> None:
+    now = 0.0
+
+    def evaluate(genotype: Genotype, *_: float) -> float:
+        nonlocal now
+        now += 10
+        return float(number(genotype, "x0"))
+
+    recipes = [{f"x{place}": count for place in range(6)} for count in range(10)]
+
+    def origins(**options: Any) -> list[str]:
+        nonlocal now
+        now = 0.0
+        study = evolve(
+            NUMBERS, evaluate, minutes=2, initial=recipes, fidelities=fidelities, clock=lambda: now, **options
+        )
+        return [trial.origin for trial in study.trials]
+
+    assert origins().count("initial") > 6
+    assert origins(initial_share=0.5)[:6].count("initial") <= 6
+    assert "initial" not in origins(initial_share=0.5)[7:]
+    with pytest.raises(ValueError, match=r"an initial_share of 0 to 1, got 1\.5"):
+        origins(initial_share=1.5)
+
+
 def test_whichever_budget_ends_first_ends_the_search() -> None:
     now = 0.0
 

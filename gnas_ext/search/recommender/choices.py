@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
 Models: TypeAlias = Literal["graph", "trained", "training-free", "classic", "all"]
 
-_CHOICES: dict[Models, tuple[Callable[[Interactions], SearchSpace], Callable[[SearchSpace], list[dict[str, Any]]]]] = {
-    "graph": (recommender_space, recipes),
-    "trained": (embedding_space, embedding_recipes),
-    "training-free": (lambda train: training_free_space(n_items(train)), training_free_recipes),
-    "classic": (classic_space, classic_recipes),
+_Declare: TypeAlias = "Callable[[Interactions], SearchSpace]"
+_Begin: TypeAlias = "Callable[[SearchSpace, Interactions], list[dict[str, Any]]]"
+
+_CHOICES: dict[Models, tuple[_Declare, _Begin]] = {
+    "graph": (recommender_space, lambda space, _: recipes(space)),
+    "trained": (embedding_space, lambda space, _: embedding_recipes(space)),
+    "training-free": (
+        lambda train: training_free_space(n_items(train)),
+        lambda space, _: training_free_recipes(space),
+    ),
+    "classic": (classic_space, lambda space, _: classic_recipes(space)),
     "all": (whole_space, whole_recipes),
 }
 
@@ -43,4 +49,4 @@ def space_and_recipes(models: Models, train: Interactions) -> tuple[SearchSpace,
         raise ValueError(f"expected models of {', '.join(_CHOICES)}, got {models!r}")
     declare, begin = _CHOICES[models]
     space = declare(train)
-    return space, begin(space)
+    return space, begin(space, train)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Among models this close to the best NDCG, which noise cannot tell apart, the smallest is chosen.
 CLOSE = 0.995
+# What is trained again, on another part of the log, may take so much longer.
+_MARGIN = 1.15
 
 _logger = logging.getLogger(__name__)
 
@@ -78,6 +80,32 @@ def qualified(study: Study, count: int, bounds: Bounds | None = None) -> list[Tr
     first = choose([Finalist(trial, trial.values[:1]) for trial in of if trial.values[0] >= close]).trial
     others = sorted(of, key=lambda trial: (-trial.values[0], trial.number))
     return [first, *(trial for trial in others if trial is not first)][:count]
+
+
+def affordable(trials: Sequence[Trial], rounds: int, seconds: float, side_by_side: int = 1) -> tuple[int, int]:
+    """How many of the trials, the first ones, can be trained again in how many rounds, in the seconds that are left.
+
+    All rounds with as many trials as there is time for, if it is enough for two; else one round; (0, 0) if it is not
+    enough for that either: a round that is not complete counts for nothing.
+
+    Args:
+        trials: those that qualified, in order.
+        rounds: that are wanted.
+        seconds: that are left; inf for no limit.
+        side_by_side: how many are trained at a time.
+    """
+    for turns in (rounds, 1) if rounds else ():
+        for count in range(len(trials), 1, -1):
+            if expected_finals(trials[:count], turns, side_by_side) <= seconds:
+                return count, turns
+    return 0, 0
+
+
+def expected_finals(trials: Sequence[Trial], rounds: int, side_by_side: int = 1) -> float:
+    """Seconds that rounds of trials take, if each takes as long as it did and a little more."""
+    each = [trial.seconds for trial in trials]
+    # However many there are room for, the longest is waited for.
+    return _MARGIN * rounds * max(sum(each) / side_by_side, max(each, default=0.0))
 
 
 def choose(finalists: Sequence[Finalist]) -> Finalist:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnas_ext.errors import InputError
-from gnas_ext.search.budget import expected_seconds
 from gnas_ext.search.earlier import best_of_earlier
 from gnas_ext.search.engine import evolve
 from gnas_ext.search.halving import ONE_OF
@@ -20,7 +19,7 @@ from gnas_ext.search.recommender.bounds import Bounds
 from gnas_ext.search.recommender.build import retrain
 from gnas_ext.search.recommender.choices import space_and_recipes
 from gnas_ext.search.recommender.compression import with_recipe
-from gnas_ext.search.recommender.finals import Finalist, choose, play, qualified
+from gnas_ext.search.recommender.finals import Finalist, affordable, choose, expected_finals, play, qualified
 from gnas_ext.search.recommender.limited import Limited, limit
 from gnas_ext.search.recommender.objective import DIRECTIONS, Goal, Objective
 from gnas_ext.search.recommender.shared import shared
@@ -46,8 +45,10 @@ if TYPE_CHECKING:
 _SHARE_OF_BUDGET = 1 / 6
 # With workers a trial that takes this share has failed, whatever it is at.
 _SHARE_OF_ANY = 1 / 3
-# And this share of the minutes is kept for the finals.
+# At most this share of the minutes is kept for the finals.
 _SHARE_OF_FINALS = 1 / 5
+# And this one goes to recipes: what is bred from the first of them is worth more than the last.
+_SHARE_OF_RECIPES = 1 / 2
 # Seeds of one search are this far apart, so that those of searches with seeds 0, 1, 2 … do not meet.
 _SEEDS_APART = 1_000_003
 
@@ -121,7 +122,8 @@ def find(
         k: length of the lists that are judged.
         epochs: of training a trial at most; early stopping usually ends it sooner.
         population: how many of the best have children; see `evolve`.
-        finalists: how many of the best are trained again to choose among them by their means (see `finals`).
+        finalists: how many of the best are trained again to choose among them by their means (see `finals`); fewer
+            where a fifth of the minutes is too short for so many.
         seeds: with how many seeds those are trained, the search's own included; 1 for no finals. Each other seed is
             judged on another part of the log (see `other_part`).
         fidelities: for successive halving (see `evolve`): a trial of fidelity f trains on the touches of sqrt(f) of the
@@ -129,7 +131,8 @@ def find(
         limits: bytes and milliseconds a user that the model may cost at most: the choice is among trials that keep to
             them; where a better one does not, recipes of `compress.adapt` are tried on it. Where nothing keeps to
             them, the nearest is chosen, and `found.limited` says so.
-        warm_start: an earlier study, or its journal, whose best genotypes are tried first, before the recipes.
+        warm_start: an earlier study, or its journal, whose best genotypes are tried first, before the recipes. When
+            half of the minutes is over, what is left of both is left out.
         seed: of the search and of all training.
         journal: file to which each trial is appended as it ends; those of the finals to one beside it, whose name ends
             in ".finals".
@@ -166,7 +169,6 @@ def find(
             "the earliest; allow more (--evaluations, evaluations=), or leave out --halving, fidelities="
         )
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    finals = finalists * (seeds - 1)
     bounds = Bounds.of(limits, split)
     space, recipes = space_and_recipes(models, split.train)
     earlier = [] if warm_start is None else best_of_earlier(warm_start, space, population)
@@ -183,6 +185,14 @@ def find(
     longest = trial_seconds if trial_seconds is not None else math.inf
     if trial_seconds is None and away and minutes is not None:
         longest = 60 * minutes * _SHARE_OF_ANY
+
+    def for_finals(study: Study) -> float:
+        """Seconds of the minutes that finals of what is best so far need, as far as they are kept for them."""
+        if finalists < 2 or not study.complete:
+            return 0.0
+        needed = expected_finals(qualified(study, finalists, bounds), seeds - 1, max(1, workers))
+        return min(needed, 60 * _SHARE_OF_FINALS * (minutes or 0.0))
+
     with shared(split, ray is not None, options | {"seed": seed}) if away else nullcontext() as sent:
 
         def objective(number: int) -> Objective | SharedObjective:
@@ -202,29 +212,33 @@ def find(
             space,
             objective(0),
             evaluations=evaluations,
-            minutes=minutes and minutes * (1 - _SHARE_OF_FINALS * (finals > 0)),
+            minutes=minutes,
             seed=seed,
             population=population,
             initial=[*earlier, *recipes],
+            initial_share=_SHARE_OF_RECIPES,
             fidelities=fidelities,
             journal=journal,
             resume=resume,
             context=terms | dict(context or {}),
+            reserve=for_finals,
             on_trial=on_trial,
             **where,
         )
         best = qualified(study, finalists, bounds)
-        left = None if deadline is None else (deadline - time.monotonic()) / 60
         judged = [Finalist(trial, trial.values[:1]) for trial in best]
         # Who interrupts the search wants what there is, not the finals.
         stopped = study.stopped is Stop.INTERRUPTED
-        if finals and len(best) > 1 and not stopped and (left is None or left * 60 > expected_seconds(best)):
+        left = math.inf if deadline is None else deadline - time.monotonic()
+        count, rounds = affordable(best, seeds - 1, left, max(1, workers))
+        if count and not stopped:
+            best = best[:count]
             judged = play(
                 best,
-                [objective(number) for number in range(1, seeds)],
-                minutes=left,
+                [objective(number) for number in range(1, rounds + 1)],
+                minutes=None if deadline is None else left / 60,
                 journal=None if journal is None else _finals_journal(journal, resume),
-                on_run=None if on_rerun is None else lambda done: on_rerun(done, len(best) * (seeds - 1)),
+                on_run=None if on_rerun is None else lambda done: on_rerun(done, count * rounds),
                 context=terms
                 | {"judged by": "other parts", "finalists": [trial.genotype.as_dict() for trial in best], "seed": seed},
                 **where,

@@ -98,7 +98,8 @@ class Objective:
             seed=self.seed,
             on_epoch=self.on_epoch,
         )
-        result = measure("trial", built.model, train, valid, (self.k,))
+        timed = self.timed or "ms" in self.goals
+        result = measure("trial", built.model, train, valid, (self.k,), timed=timed)
         values = {"ndcg": result.metrics[f"ndcg@{self.k}"], "bytes": result.size_bytes, "ms": result.latency_ms}
         return Outcome(
             tuple(float(values[goal]) for goal in self.goals),

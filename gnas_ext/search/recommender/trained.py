@@ -49,6 +49,11 @@ _NET = (
 _TRAINING = {field.name for field in fields(TrainOptions)} - {"epochs", "half_life_days"}
 
 
+def usual_batch(touches: int) -> int:
+    """How many touches a step takes, of a log that has so many."""
+    return max(_SMALLEST_BATCH, touches // _STEPS_A_PASS)
+
+
 def train_genotype(
     genotype: Mapping[str, Any],
     train: Interactions,
@@ -77,7 +82,7 @@ def train_genotype(
         prior = time_prior(train, n_items(train), float(genotype.get("prior_half_life_days", math.inf)))
     chosen = {name: value for name, value in genotype.items() if name in _TRAINING}
     options = TrainOptions(
-        **{"batch": max(_SMALLEST_BATCH, len(train) // _STEPS_A_PASS), "negatives": 1} | chosen,
+        **{"batch": usual_batch(len(train)), "negatives": 1} | chosen,
         half_life_days=float(genotype["draw_half_life_days"]) if genotype.get("recent_draws") else math.inf,
         epochs=min(epochs, int(genotype.get("epochs", epochs))),
         patience=patience,

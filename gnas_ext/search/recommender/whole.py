@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from gnas_ext.search.recommender.classic import classic_space
 from gnas_ext.search.recommender.embeddings import LIGHTGCN, MULTINOMIAL, SOFTMAX, TAUGHT, embedding_space
 from gnas_ext.search.recommender.sequence import is_sequence
 from gnas_ext.search.recommender.space import fading, fit_recipe
+from gnas_ext.search.recommender.trained import usual_batch
 from gnas_ext.search.recommender.training_free import (
     CHEBYCF,
     EASE,
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
 _ITEM_KNN: Mapping[str, Any] = {"family": "item_knn", "classic.neighbours": 100, "shrinkage": 10}
 _FACTORS: Mapping[str, Any] = {"family": "matrix_factorization", "classic.dim": 64, "bits": 8}
-# What the recipes of `recommender_space` leave to the training loop.
-_TRAINED: Mapping[str, Any] = {"family": "graph_embeddings", "lr": 0.005, "batch": 2048, "epochs": 80}
+# What the recipes of `recommender_space` leave to the training loop, beside the size of a batch.
+_TRAINED: Mapping[str, Any] = {"family": "graph_embeddings", "lr": 0.005, "epochs": 80}
 
 
 def whole_space(train: Interactions) -> SearchSpace:
@@ -52,23 +54,18 @@ def whole_space(train: Interactions) -> SearchSpace:
     return SearchSpace(genes, is_sequence)
 
 
-def whole_recipes(space: SearchSpace) -> list[dict[str, Any]]:
+def whole_recipes(space: SearchSpace, train: Interactions) -> list[dict[str, Any]]:
     """Where a search begins: what is strong and soon done comes first, for a large log may see no more."""
-    recipes = (
-        CHEBYCF,
-        *({**recipe, **_TRAINED} for recipe in fading(space)),
-        MULTINOMIAL,
-        RP3BETA,
-        TAUGHT,
-        GF_CF,
-        SOFTMAX,
-        TURBO_CF_LINEAR,
-        _ITEM_KNN,
-        EASE,
-        SLIM,
-        _FACTORS,
-        LIGHTGCN,
-    )
+    batches = [value for value in space.genes["batch"].values if isinstance(value, int)]
+    batch = min(batches, key=lambda value: abs(math.log(value / usual_batch(len(train)))))
+    small = [{**recipe, **_TRAINED, "batch": batch} for recipe in fading(space)]
+    solved = (GF_CF, TURBO_CF_LINEAR, _ITEM_KNN)
+    if "prior_half_life_days" in space.genes:
+        recipes = (CHEBYCF, *small, MULTINOMIAL, RP3BETA, TAUGHT, *solved, SOFTMAX)
+    else:
+        # What small models learn beside is then a popularity that does not fade.
+        recipes = (CHEBYCF, RP3BETA, MULTINOMIAL, TAUGHT, *solved, SOFTMAX, *small)
+    recipes = (*recipes, EASE, SLIM, _FACTORS, LIGHTGCN)
     families = space.genes["family"].values
     return [fit_recipe(space, dict(recipe)) for recipe in recipes if recipe["family"] in families]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +10,7 @@ import pytest
 from gnas_ext.errors import InputError
 from gnas_ext.search import Genotype, Stop, Study, Trial
 from gnas_ext.search.recommender import Finalist, choose, classic_space, find
-from gnas_ext.search.recommender.finals import play, qualified
+from gnas_ext.search.recommender.finals import affordable, expected_finals, play, qualified
 from python_tests import logs
 
 if TYPE_CHECKING:
@@ -61,6 +63,26 @@ def test_the_mean_decides(scores: list[tuple[float, ...]], sizes: list[int], wan
         Finalist(trial(number, one[0], size), one) for number, (one, size) in enumerate(zip(scores, sizes, strict=True))
     ]
     assert choose(finalists).trial.number == wanted
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [(math.inf, (3, 2)), (139, (3, 2)), (137, (2, 2)), (70, (2, 2)), (68, (2, 1)), (35, (2, 1)), (34, (0, 0))],
+)
+def test_there_are_as_many_finals_as_there_is_time_for(seconds: float, wanted: tuple[int, int]) -> None:
+    trials = [replace(trial(place, 0.1, 1), seconds=took) for place, took in enumerate((10.0, 20.0, 30.0))]
+    assert affordable(trials, 2, seconds) == wanted
+
+
+def test_finals_side_by_side_wait_for_the_longest() -> None:
+    trials = [replace(trial(place, 0.1, 1), seconds=took) for place, took in enumerate((10.0, 20.0, 60.0))]
+    assert expected_finals(trials, 1, 2) == expected_finals(trials[2:], 1)
+    assert expected_finals(trials, 2, 1) == pytest.approx(3 * expected_finals(trials[2:], 1))
+
+
+def test_one_seed_or_one_trial_is_no_final() -> None:
+    assert affordable([trial(0, 0.1, 1), trial(1, 0.1, 1)], 0, math.inf) == (0, 0)
+    assert affordable([trial(0, 0.1, 1)], 2, math.inf) == (0, 0)
 
 
 def test_mean_and_spread_are_those_of_the_scores() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnas_ext.data import n_items
+from gnas_ext.data import Interactions, n_items
 from gnas_ext.search.recommender import (
     build,
     classic_space,
@@ -18,6 +18,7 @@ from gnas_ext.search.recommender import (
     whole_space,
 )
 from gnas_ext.search.recommender.whole import plain
+from python_tests import logs
 
 if TYPE_CHECKING:
     from gnas_ext.data import Split
@@ -43,9 +44,25 @@ def test_it_has_as_many_genotypes_as_its_parts(split: Split) -> None:
 
 def test_recipes_are_of_the_space_and_of_many_families(split: Split) -> None:
     space = whole_space(split.train)
-    recipes = [space.genotype(recipe) for recipe in whole_recipes(space)]
+    recipes = [space.genotype(recipe) for recipe in whole_recipes(space, split.train)]
     assert len(set(recipes)) == len(recipes)
     assert len({recipe["family"] for recipe in recipes}) >= 7
+
+
+def test_recipes_suit_the_log() -> None:
+    batches, places = [], []
+    for count, times in ((1, True), (1, False), (2_000, True)):
+        one = logs.touches(times=times)
+        timestamp = None if one.timestamp is None else np.tile(one.timestamp, count)
+        train = Interactions(np.tile(one.user, count), np.tile(one.item, count), timestamp)
+        recipes = whole_recipes(whole_space(train), train)
+        small = next(recipe for recipe in recipes if recipe.get("dim") == 16)
+        batches.append(small["batch"])
+        places.append(recipes.index(small))
+    # A step of a large log is larger, and without times small models beside a popularity come late.
+    assert batches[:2] == [2048, 2048]
+    assert batches[2] > 2048
+    assert places[0] == places[2] == 1 < places[1]
 
 
 @pytest.mark.parametrize("family", ["graph_filter", "item_knn", "matrix_factorization"])
