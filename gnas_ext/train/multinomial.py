@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gnas_ext.models.products import add_product, product
+from gnas_ext.models.products import add_product
 from gnas_ext.ops.spmm import spmm
 
 if TYPE_CHECKING:
@@ -54,17 +54,21 @@ class _Multinomial(torch.autograd.Function):
         total = float((touching.double() * to_touching).sum())
         if bias is not None:
             total -= float(bias.double() @ times.double())
-        # And what is expected of each item.
+        # And what is expected of each item. One block for all: memory of its size that is taken anew each time may be
+        # zeroed by the system each time.
+        room = items.new_empty(min(_USERS, len(touching)) * min(_ITEMS, len(items)))
         for rows in _parts(len(touching), _USERS):
             some = touching[rows]
-            log_sum = some.new_full((len(some),), -torch.inf)
+            most, summed = some.new_full((len(some),), -torch.inf), some.new_zeros(len(some))
             for columns in _parts(len(items), _ITEMS):
-                torch.logaddexp(log_sum, torch.logsumexp(_scores(some, items, bias, columns), 1), out=log_sum)
-            count = counts[rows].to(items.dtype)
+                scores = _scores(some, items, bias, columns, room)
+                before, most = most, torch.maximum(most, scores.amax(1))
+                summed = summed * (before - most).exp_() + scores.sub_(most[:, None]).exp_().sum(1)
+            log_sum, count = most + summed.log_(), counts[rows].to(items.dtype)
             total += float((count.double() * log_sum).sum())
             log_sum -= count.log()
             for columns in _parts(len(items), _ITEMS):
-                expected = _scores(some, items, bias, columns).sub_(log_sum[:, None]).exp_()
+                expected = _scores(some, items, bias, columns, room).sub_(log_sum[:, None]).exp_()
                 add_product(to_touching[rows], expected, items[columns])
                 add_product(to_items[columns], expected.T, some)
                 if to_bias is not None:
@@ -86,7 +90,13 @@ def _parts(number: int, size: int) -> Iterator[slice]:
     return (slice(first, min(first + size, number)) for first in range(0, number, size))
 
 
-def _scores(touching: Tensor, items: Tensor, bias: Tensor | None, columns: slice) -> Tensor:
-    """What some users score for some items."""
-    scores = product(touching, items[columns].T)
-    return scores if bias is None else scores.add_(bias[columns])
+def _scores(touching: Tensor, items: Tensor, bias: Tensor | None, columns: slice, room: Tensor) -> Tensor:
+    """What some users score for some items, in memory that is there."""
+    some = items[columns]
+    scores = room[: len(touching) * len(some)].view(len(touching), len(some))
+    if bias is None:
+        scores.zero_()
+    else:
+        scores.copy_(bias[columns])
+    add_product(scores, touching, some.T)
+    return scores
