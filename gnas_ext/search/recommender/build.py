@@ -13,10 +13,11 @@ from gnas_ext.search.recommender.classic import fit_classic, is_classic
 from gnas_ext.search.recommender.compression import compress, recipe_of
 from gnas_ext.search.recommender.embeddings import FAMILIES as EMBEDDINGS
 from gnas_ext.search.recommender.embeddings import is_embedding, live_genes
-from gnas_ext.search.recommender.taught import taught
+from gnas_ext.search.recommender.taught import has_teacher, taught
 from gnas_ext.search.recommender.trained import train_genotype
 from gnas_ext.search.recommender.training_free import FAMILIES as TRAINING_FREE
 from gnas_ext.search.recommender.training_free import build_training_free, is_training_free
+from gnas_ext.search.recommender.trainings import Trainings, of_teaching, of_training
 from gnas_ext.search.recommender.whole import plain
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def build(
     seconds: float = math.inf,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] | None = None,
+    trainings: Trainings | None = None,
 ) -> Built:
     """Makes the model that a genotype names, of whatever kind, as it is shipped.
 
@@ -70,6 +72,7 @@ def build(
         seconds: of training at most; the step at hand is finished.
         seed: of all draws, of classics too.
         on_epoch: called after each pass.
+        trainings: of earlier genotypes, which are not done again; all with one `validate`.
 
     Raises:
         InputError: the family is none of ours, or, of a training-free or embedding one, a gene is unknown, missing or
@@ -87,17 +90,31 @@ def build(
     elif "family" in genotype:
         families = [*CLASSICS, *TRAINING_FREE, *EMBEDDINGS]
         raise InputError(f"gene 'family': expected one of {families}, got {genotype['family']!r}")
-    fitted = train_genotype(
-        genotype,
+    trainings = trainings or Trainings(room=0)
+    terms = (epochs, patience, seconds, seed)
+    fitted = trainings.once(
         train,
-        validate=validate,
-        epochs=epochs,
-        patience=patience,
-        seconds=seconds,
-        seed=seed,
-        on_epoch=on_epoch,
+        (*terms, of_training(genotype)),
+        lambda: train_genotype(
+            genotype,
+            train,
+            validate=validate,
+            epochs=epochs,
+            patience=patience,
+            seconds=seconds,
+            seed=seed,
+            on_epoch=on_epoch,
+        ),
+        lambda fit: fit.model.size_bytes(),
     )
-    model = taught(genotype, fitted.model, train, seed)
+    model = fitted.model
+    if has_teacher(genotype):
+        model = trainings.once(
+            train,
+            (*terms, of_teaching(genotype)),
+            lambda: taught(genotype, fitted.model, train, seed),
+            lambda made: made.size_bytes(),
+        )
     return _compressed(genotype, model, train, seed, fitted.epochs, fitted.best_epoch, fitted.stopped)
 
 

@@ -11,6 +11,7 @@ from gnas_ext.data.interactions import n_users
 from gnas_ext.evaluate.compare import measure
 from gnas_ext.evaluate.evaluate import evaluate
 from gnas_ext.search.recommender.build import build
+from gnas_ext.search.recommender.trainings import Trainings
 from gnas_ext.search.recommender.windows import other_part
 from gnas_ext.search.trial import Outcome
 
@@ -66,6 +67,7 @@ class Objective:
         self.timed = timed
         self.on_epoch = on_epoch
         self._parts = other_part(split, window, seed) if window else (split.train, split.valid)
+        self._trainings = Trainings()
         self._samples: dict[float, tuple[Interactions, Interactions]] = {}
 
     @property
@@ -97,6 +99,7 @@ class Objective:
             seconds=self.seconds,
             seed=self.seed,
             on_epoch=self.on_epoch,
+            trainings=self._trainings,
         )
         timed = self.timed or "ms" in self.goals
         result = measure("trial", built.model, train, valid, (self.k,), timed=timed)

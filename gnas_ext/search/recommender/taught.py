@@ -44,6 +44,11 @@ def teacher_genes() -> dict[str, Gene]:
     }
 
 
+def has_teacher(genotype: Mapping[str, Any]) -> bool:
+    """Whether the genes of `teacher_genes` name one."""
+    return str({**UNTAUGHT, **genotype}["teacher"]) != "none"
+
+
 def taught(genotype: Mapping[str, Any], model: FactorModel, train: Interactions, seed: int = 0) -> FactorModel:
     """The model after its teacher; itself where it has none.
 
@@ -55,9 +60,9 @@ def taught(genotype: Mapping[str, Any], model: FactorModel, train: Interactions,
         train: what it was trained on.
         seed: of the filter's vectors and of the items that are drawn.
     """
-    name = str({**UNTAUGHT, **genotype}["teacher"])
-    if name == "none":
+    if not has_teacher(genotype):
         return model
+    name = str(genotype["teacher"])
     whole = quantize_model(model, 32)
     mixture = Mixture((whole, _filter(name, train, seed)), (1.0, float(genotype["teacher_weight"])))
     lists = lists_of(mixture, train, DistilOptions(seed=seed))
