@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING
 from gnas_ext.search.study import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from gnas_ext.search.trial import Trial
-
-RECENT = 20
-QUANTILE = 0.9
+    from collections.abc import Callable
 
 
 class Budget:
     """Evaluations of the whole study, and minutes from now on: whichever ends first.
 
-    A trial is started only if a trial as long as the slower ones of late would end before the deadline; so the deadline
-    is overrun only by a trial that is slower than those.
+    A trial is started only if it is expected to end before the deadline; so the deadline is overrun only by one that is
+    slower than those that are like it.
 
     Args:
         evaluations: trials in all, those of earlier runs included; None for no such limit.
@@ -54,27 +49,12 @@ class Budget:
             return 0.0
         return (self._clock() - self._start) / (self._deadline - self._start)
 
-    def spent(self, trials: Sequence[Trial], running: int = 0) -> Stop | None:
-        """Why no further trial, however short, may start beside those that run, or None."""
-        if self._evaluations is not None and len(trials) + running >= self._evaluations:
-            return Stop.EVALUATIONS
-        return self.too_short(trials, min((trial.fidelity for trial in trials), default=1.0))
-
-    def too_short(self, trials: Sequence[Trial], fidelity: float) -> Stop | None:
-        """Says so if the time that is left is too short for a trial of a fidelity."""
+    def left(self) -> float:
+        """Seconds of the minutes that the next trial may take; inf where they are not limited."""
         if self._deadline is None:
-            return None
-        needed = expected_seconds(trials, fidelity) + self._reserve()
-        return Stop.MINUTES if self._clock() + needed > self._deadline else None
+            return math.inf
+        return self._deadline - self._clock() - self._reserve()
 
-
-def expected_seconds(trials: Sequence[Trial], fidelity: float = 1.0) -> float:
-    """How long the next trial takes: the .9 quantile of the last 20 complete (or failed) ones; 0 at first.
-
-    Of a fidelity that was never tried, as much longer than one of the highest that was, as it is higher.
-    """
-    known = max((trial.fidelity for trial in trials if trial.fidelity <= fidelity), default=fidelity)
-    alike = [trial for trial in trials if trial.fidelity == known]
-    complete = [trial.seconds for trial in alike if trial.state == "complete"]
-    recent = sorted((complete or [trial.seconds for trial in alike])[-RECENT:])
-    return recent[math.ceil(QUANTILE * len(recent)) - 1] * fidelity / known if recent else 0.0
+    def spent(self, trials: int) -> Stop | None:
+        """Why there may be no more trials than so many, those that run included, or None."""
+        return Stop.EVALUATIONS if self._evaluations is not None and trials >= self._evaluations else None

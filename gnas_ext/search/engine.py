@@ -168,18 +168,19 @@ def _trials(
     running: dict[int, Proposal] = {}
     stop: Stop | None = None
     while stop is None or running:
-        stop = budget.spent(study.trials, len(running))
+        stop = budget.spent(study.evaluations + len(running))
         while stop is None and len(running) < executor.capacity:
             number = study.evaluations + len(running)
             if budget.gone() > initial_share:
                 proposer.leave_initial()
-            proposal = proposer.propose(number, {waiting.tokens for waiting in running.values()})
-            stop = proposal if isinstance(proposal, Stop) else budget.too_short(study.trials, proposal.fidelity)
-            if isinstance(proposal, Proposal) and stop is None:
-                running[number] = proposal
-                fidelity = proposal.fidelity if isinstance(proposer, Halving) else None
-                executor.start(Job(number, study.space.decode(proposal.tokens), fidelity))
-                stop = budget.spent(study.trials, len(running))
+            proposal = proposer.propose(number, {waiting.tokens for waiting in running.values()}, budget.left())
+            if isinstance(proposal, Stop):
+                stop = proposal
+                break
+            running[number] = proposal
+            fidelity = proposal.fidelity if isinstance(proposer, Halving) else None
+            executor.start(Job(number, study.space.decode(proposal.tokens), fidelity))
+            stop = budget.spent(study.evaluations + len(running))
         if running:
             for job, result in executor.wait():
                 yield _trial(study.evaluations, job, running.pop(job.number), result)

@@ -8,11 +8,13 @@ are enough good ones.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from gnas_ext.search.cost import expected_seconds
 from gnas_ext.search.proposer import Proposal
 from gnas_ext.search.selection import standings
-from gnas_ext.search.study import turned
+from gnas_ext.search.study import Stop, turned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Set
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from gnas_ext.search.proposer import Proposer
     from gnas_ext.search.selection import Losses
     from gnas_ext.search.space import SearchSpace, Tokens
-    from gnas_ext.search.study import Direction, Stop
+    from gnas_ext.search.study import Direction
     from gnas_ext.search.trial import Trial
 
 # Of so many trials of a fidelity, one goes on to the next.
@@ -48,9 +50,11 @@ class Halving:
         self._size = size
         self._rungs = [_Rung(share, directions) for share in fidelities]
         self._breeders = [breeder() for _ in fidelities]
+        self._trials: list[Trial] = []
 
     def learn(self, trial: Trial) -> None:
         """Takes in a finished trial, of whichever fidelity."""
+        self._trials.append(trial)
         tokens = self._space.encode(trial.genotype)
         level = next(place for place, rung in enumerate(self._rungs) if rung.fidelity == trial.fidelity)
         self._rungs[level].add(tokens, trial)
@@ -67,8 +71,17 @@ class Halving:
         for breeder in self._breeders:
             breeder.leave_initial()
 
-    def propose(self, number: int, running: Set[Tokens] = frozenset()) -> Proposal | Stop:
-        """What the trial of a number evaluates and how well; what goes on to a higher fidelity comes first."""
+    def propose(self, number: int, running: Set[Tokens] = frozenset(), within: float = math.inf) -> Proposal | Stop:
+        """What the trial of a number evaluates and how well; what goes on to a higher fidelity comes first.
+
+        If that, or else a new one, would take longer than `within` seconds, nothing does.
+        """
+        proposal = self._next(number, running)
+        if isinstance(proposal, Proposal) and expected_seconds(self._trials, proposal.fidelity) > within:
+            return Stop.MINUTES
+        return proposal
+
+    def _next(self, number: int, running: Set[Tokens]) -> Proposal | Stop:
         for rung, above in zip(self._rungs[-2::-1], self._rungs[:0:-1], strict=True):
             best = rung.next()
             if best is not None:

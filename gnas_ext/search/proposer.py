@@ -8,10 +8,12 @@ on exactly as it would have.
 
 from __future__ import annotations
 
+import math
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from gnas_ext.errors import InputError
+from gnas_ext.search.cost import Cost
 from gnas_ext.search.features import Features
 from gnas_ext.search.latent import Latent
 from gnas_ext.search.operators import crossover, mutate
@@ -96,6 +98,9 @@ class Proposer:
         self._features = Features(space)
         self._predictor = Predictor() if predict else None
         self._latent = Latent(space, seed) if decode else None
+        self._cost = Cost()
+        self._within = math.inf
+        self._too_long = False
         # A predictor needs fewer to begin with than selection does.
         self._starters = max(size // 2, LEAST) if predict else size
 
@@ -103,6 +108,7 @@ class Proposer:
         """Takes in a finished trial: it is never proposed again, and if it is fit enough it has children."""
         tokens = self._space.encode(trial.genotype)
         self.know(tokens)
+        self._cost.learn(self._features(tokens), trial)
         if trial.state == "complete":
             losses = turned(trial.values, self._directions)
             if self._predictor is not None:
@@ -123,13 +129,20 @@ class Proposer:
         """Never proposes these."""
         self._seen.add(tokens)
 
-    def propose(self, number: int, running: Set[Tokens] = frozenset()) -> Proposal | Stop:
+    def propose(self, number: int, running: Set[Tokens] = frozenset(), within: float = math.inf) -> Proposal | Stop:
         """What the trial of a number evaluates, or why there is nothing left to do; never what was or is evaluated.
+
+        Args:
+            number: of the trial.
+            running: what is being evaluated.
+            within: seconds that it may be expected to take.
 
         Raises:
             InputError: the space's `valid` refuses everything.
         """
-        self._running = running
+        self._running, self._within, self._too_long = running, within, False
+        if self._cost.bounds[0] > within:
+            return Stop.MINUTES
         # Not by their numbers: of those that ran side by side when a search was cut off, any may be missing.
         for tokens in self._initial:
             if self._is_new(tokens):
@@ -139,7 +152,14 @@ class Proposer:
         return child or self._unseen(rng)
 
     def _is_new(self, tokens: Tokens) -> bool:
-        return tokens not in self._seen and tokens not in self._running
+        return tokens not in self._seen and tokens not in self._running and self._fits(tokens)
+
+    def _fits(self, tokens: Tokens) -> bool:
+        """Whether a genotype is expected to take no longer than it may."""
+        if self._cost.bounds[1] <= self._within or self._cost.expected(self._features(tokens)) <= self._within:
+            return True
+        self._too_long = True
+        return False
 
     def _child(self, rng: random.Random) -> Proposal | None:
         """A new child of the population, if a few tries give one."""
@@ -221,6 +241,8 @@ class Proposer:
             stranger = self._stranger(rng)
             if stranger and self._is_new(stranger.tokens):
                 return stranger
+        if self._too_long:
+            return Stop.MINUTES
         enumerable = space.size() <= ENUMERABLE
         if enumerable:
             rest = [tokens for tokens in space.sequences() if self._is_new(tokens) and space.allows(tokens)]

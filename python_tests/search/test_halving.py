@@ -10,7 +10,7 @@ import pytest
 
 from gnas_ext.errors import InputError
 from gnas_ext.search import Genotype, Integer, Outcome, SearchSpace, Study, Trial, evolve
-from gnas_ext.search.budget import Budget, expected_seconds
+from gnas_ext.search.cost import expected_seconds
 from gnas_ext.search.selection import standings
 from python_tests.search.objectives import shares
 
@@ -142,11 +142,6 @@ def test_time_is_kept_for_trials_as_long_as_they_are_at_their_fidelity() -> None
     assert expected_seconds(done, 0.25) == 3
     assert expected_seconds(done, 0.5) == 5
     assert expected_seconds(done, 1.0) == 10
-    now = 0.0
-    budget = Budget(None, 1.0, lambda: now)
-    now = 54.0
-    assert budget.spent(done) is None
-    assert budget.too_short(done, 1.0) is not None
 
 
 def test_a_study_without_a_full_evaluation_says_so() -> None:

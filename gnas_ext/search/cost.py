@@ -1,0 +1,89 @@
+"""How long will an evaluation take? As long as those that it is most like.
+
+A search for minutes needs to know: where some genotypes take a hundred times as long as others, the last minutes are
+still enough for the short ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gnas_ext.search.features import Vector
+    from gnas_ext.search.trial import Trial
+
+    Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+RECENT = 20
+QUANTILE = 0.9
+# As in search/predictor.py: the likeness of features whose angle has the cosine c is exp((c - 1) / reach), and noise is
+# a share of the variance.
+_REACH, _NOISE = 1.0, 0.03
+_SHORTEST = 1e-3
+# Of more trials, the last ones are learned from.
+_MOST = 256
+
+
+class Cost:
+    """Learns from trials what genotypes take: a Gaussian process of the logarithm of seconds over features."""
+
+    def __init__(self) -> None:
+        self._trials: list[Trial] = []
+        self._vectors: list[Vector] = []
+        self._learned: tuple[Array, Array, Array, float, float] | None = None
+
+    def learn(self, vector: Vector, trial: Trial) -> None:
+        """Takes in the features of a finished trial, and its seconds."""
+        self._vectors.append(vector)
+        self._trials.append(trial)
+        self._learned = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Seconds between which all that is expected lies; 0 where nothing is known."""
+        seconds = [trial.seconds for trial in self._trials]
+        return (min(seconds), max(seconds)) if seconds else (0.0, 0.0)
+
+    def expected(self, vector: Vector) -> float:
+        """Seconds: the mean of what is expected and one deviation more, so that few take longer; 0 if nothing is known.
+
+        What is like no trial takes what is usual.
+        """
+        if not self._trials:
+            return 0.0
+        x, weights, inverse, usual, variance = self._learned or self._learn()
+        dense = np.zeros(max(x.shape[1], int(vector.columns.max(initial=0)) + 1))
+        dense[vector.columns] = vector.values
+        like = np.exp((x @ dense[: x.shape[1]] - 1) / _REACH)
+        deviation = math.sqrt(max(0.0, variance * (1 - float(like @ inverse @ like))))
+        low, high = self.bounds
+        return min(max(math.exp(usual + float(like @ weights) + deviation), low), high)
+
+    def _learn(self) -> tuple[Array, Array, Array, float, float]:
+        trials, vectors = self._trials[-_MOST:], self._vectors[-_MOST:]
+        x = np.zeros((len(vectors), max(int(one.columns.max(initial=0)) for one in vectors) + 1))
+        for row, one in zip(x, vectors, strict=True):
+            row[one.columns] = one.values
+        usual = math.log(max(expected_seconds(trials), _SHORTEST))
+        away = np.log([max(trial.seconds, _SHORTEST) for trial in trials]) - usual
+        inverse = np.linalg.inv(np.exp((x @ x.T - 1) / _REACH) + _NOISE * np.eye(len(x)))
+        learned = x, np.asarray(inverse @ away), np.asarray(inverse), usual, float(np.mean(away**2))
+        self._learned = learned
+        return learned
+
+
+def expected_seconds(trials: Sequence[Trial], fidelity: float = 1.0) -> float:
+    """How long the next trial takes: the .9 quantile of the last 20 complete (or failed) ones; 0 at first.
+
+    Of a fidelity that was never tried, as much longer than one of the highest that was, as it is higher.
+    """
+    known = max((trial.fidelity for trial in trials if trial.fidelity <= fidelity), default=fidelity)
+    alike = [trial for trial in trials if trial.fidelity == known]
+    complete = [trial.seconds for trial in alike if trial.state == "complete"]
+    recent = sorted((complete or [trial.seconds for trial in alike])[-RECENT:])
+    return recent[math.ceil(QUANTILE * len(recent)) - 1] * fidelity / known if recent else 0.0

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gnas_ext.search import Categorical, Genotype, Integer, SearchSpace, Stop, Trial, evolve
+from gnas_ext.search.cost import Cost, expected_seconds
+from gnas_ext.search.features import Features
+from gnas_ext.search.proposer import Proposer
+
+KINDS = SearchSpace({"kind": Categorical(["quick", "slow"]), **{f"x{place}": Integer(0, 9) for place in range(3)}})
+WHERE = {"quick": 1.0, "slow": 100.0}
+
+
+def trials(*seconds: float, failed: tuple[float, ...] = ()) -> list[Trial]:
+    complete = [Trial(n, Genotype({"x": n}), "complete", (0.0,), seconds=s) for n, s in enumerate(seconds)]
+    return complete + [Trial(n, Genotype({"y": n}), "failed", reason="r", seconds=s) for n, s in enumerate(failed)]
+
+
+def test_the_slower_ones_of_late_are_what_is_usual() -> None:
+    assert expected_seconds(trials(*range(100))) == 97
+    assert expected_seconds(trials(1, 5, 2)) == 5
+    assert expected_seconds(trials(*[100.0] * 10, *[1.0] * 20)) == 1
+    assert expected_seconds([]) == 0
+
+
+def test_failed_trials_count_only_where_there_is_nothing_else() -> None:
+    assert expected_seconds(trials(10, failed=(0.1,) * 30)) == 10
+    assert expected_seconds(trials(failed=(0.1, 0.2))) == 0.2
+
+
+def genotype(kind: str, number: int) -> dict[str, object]:
+    return {"kind": kind, "x0": number, "x1": (3 * number) % 10, "x2": (7 * number) % 10}
+
+
+def test_it_takes_as_long_as_what_it_is_like() -> None:
+    features, cost = Features(KINDS), Cost()
+    known = KINDS.genotype(genotype("quick", 2))
+    assert cost.expected(features(KINDS.encode(known))) == 0
+    for number in range(6):
+        for kind, seconds in WHERE.items():
+            one = KINDS.genotype(genotype(kind, number))
+            cost.learn(features(KINDS.encode(one)), Trial(0, one, "complete", (0.0,), seconds=seconds))
+    expected = {kind: cost.expected(features(KINDS.encode(KINDS.genotype(genotype(kind, 5))))) for kind in WHERE}
+    assert expected["quick"] < 3
+    assert expected["slow"] > 30
+    assert cost.bounds == (1.0, 100.0)
+
+
+def test_what_is_like_nothing_takes_what_is_usual() -> None:
+    space = SearchSpace({"kind": Categorical(["a", "b", "c"])})
+    features, cost = Features(space), Cost()
+    for kind, seconds in (("a", 1.0), ("b", 50.0)):
+        one = space.genotype({"kind": kind})
+        cost.learn(features(space.encode(one)), Trial(0, one, "complete", (0.0,), seconds=seconds))
+    assert cost.expected(features(space.encode(space.genotype({"kind": "c"})))) == pytest.approx(50, rel=0.01)
+
+
+@pytest.mark.parametrize("predict", [True, False])
+def test_the_last_minutes_are_for_what_is_quick(predict: bool) -> None:
+    now = 0.0
+
+    def evaluate(genotype: Genotype) -> float:
+        nonlocal now
+        now += WHERE[str(genotype["kind"])]
+        return sum(float(str(genotype[f"x{place}"])) for place in range(3))
+
+    slow = [genotype("slow", number) for number in range(5)]
+    quick = [genotype("quick", number) for number in range(5)]
+    study = evolve(KINDS, evaluate, minutes=10, initial=slow + quick, predict=predict, clock=lambda: now)
+    assert study.stopped is Stop.MINUTES
+    # A slow one no longer fitted into the last hundred seconds, quick ones did.
+    assert 590 < now <= 600
+    assert {trial.genotype["kind"] for trial in study.trials[-20:]} == {"quick"}
+
+
+def test_nothing_is_proposed_that_takes_too_long() -> None:
+    proposer = Proposer(KINDS, ["maximize"], 0, 4, [])
+    assert not isinstance(proposer.propose(0, within=0.001), Stop)  # nothing is known yet
+    for number in range(12):
+        one = KINDS.genotype(genotype("slow", number % 10))
+        proposer.learn(Trial(number, one, "complete", (0.0,), seconds=100.0))
+    assert proposer.propose(12, within=99.0) is Stop.MINUTES
+    assert not isinstance(proposer.propose(12, within=100.0), Stop)
+    assert not isinstance(proposer.propose(12, within=math.inf), Stop)
