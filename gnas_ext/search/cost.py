@@ -30,24 +30,25 @@ _MOST = 256
 
 
 class Cost:
-    """Learns from trials what genotypes take: a Gaussian process of the logarithm of seconds over features."""
+    """Learns from trials what genotypes take: a Gaussian process of the logarithm of seconds over features.
+
+    Attributes:
+        shortest, longest: seconds between which all that is expected lies; 0 where nothing is known.
+    """
 
     def __init__(self) -> None:
+        self.shortest = self.longest = 0.0
         self._trials: list[Trial] = []
         self._vectors: list[Vector] = []
         self._learned: tuple[Array, Array, Array, float, float] | None = None
 
     def learn(self, vector: Vector, trial: Trial) -> None:
         """Takes in the features of a finished trial, and its seconds."""
+        self.shortest = min(self.shortest, trial.seconds) if self._trials else trial.seconds
+        self.longest = max(self.longest, trial.seconds)
         self._vectors.append(vector)
         self._trials.append(trial)
         self._learned = None
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Seconds between which all that is expected lies; 0 where nothing is known."""
-        seconds = [trial.seconds for trial in self._trials]
-        return (min(seconds), max(seconds)) if seconds else (0.0, 0.0)
 
     def expected(self, vector: Vector) -> float:
         """Seconds: the mean of what is expected and one deviation more, so that few take longer; 0 if nothing is known.
@@ -61,8 +62,7 @@ class Cost:
         dense[vector.columns] = vector.values
         like = np.exp((x @ dense[: x.shape[1]] - 1) / _REACH)
         deviation = math.sqrt(max(0.0, variance * (1 - float(like @ inverse @ like))))
-        low, high = self.bounds
-        return min(max(math.exp(usual + float(like @ weights) + deviation), low), high)
+        return min(max(math.exp(usual + float(like @ weights) + deviation), self.shortest), self.longest)
 
     def _learn(self) -> tuple[Array, Array, Array, float, float]:
         trials, vectors = self._trials[-_MOST:], self._vectors[-_MOST:]

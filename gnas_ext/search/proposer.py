@@ -141,7 +141,7 @@ class Proposer:
             InputError: the space's `valid` refuses everything.
         """
         self._running, self._within, self._too_long = running, within, False
-        if self._cost.bounds[0] > within:
+        if self._cost.shortest > within:
             return Stop.MINUTES
         # Not by their numbers: of those that ran side by side when a search was cut off, any may be missing.
         for tokens in self._initial:
@@ -156,7 +156,7 @@ class Proposer:
 
     def _fits(self, tokens: Tokens) -> bool:
         """Whether a genotype is expected to take no longer than it may."""
-        if self._cost.bounds[1] <= self._within or self._cost.expected(self._features(tokens)) <= self._within:
+        if self._cost.longest <= self._within or self._cost.expected(self._features(tokens)) <= self._within:
             return True
         self._too_long = True
         return False

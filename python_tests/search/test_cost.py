@@ -45,7 +45,7 @@ def test_it_takes_as_long_as_what_it_is_like() -> None:
     expected = {kind: cost.expected(features(KINDS.encode(KINDS.genotype(genotype(kind, 5))))) for kind in WHERE}
     assert expected["quick"] < 3
     assert expected["slow"] > 30
-    assert cost.bounds == (1.0, 100.0)
+    assert (cost.shortest, cost.longest) == (1.0, 100.0)
 
 
 def test_what_is_like_nothing_takes_what_is_usual() -> None:
