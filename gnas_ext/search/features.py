@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import lru_cache
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -27,8 +26,6 @@ Row: TypeAlias = "list[tuple[Hashable, float]]"
 MARKS = 5
 # Operations in a row that are one feature: a node, an edge, a path of three nodes.
 LONGEST_PATH = 3
-# Ways from an output to the input that are looked at; a cell of one input has one for each.
-MOST_PATHS = 64
 # Vectors that are kept: the same candidates come again and again.
 REMEMBERED = 50_000
 
@@ -119,12 +116,9 @@ def _cell_features(place: int, cell: Cell, tokens: Tokens) -> Row:
         found["depth", depth[node], operations[node]] += 1
         if node not in inner:
             found["leaf", operations[node]] += 1
-            found["leaf", depth[node], operations[node]] += 1
-            for whole in islice(_paths(node, parents, operations, len(wiring) + 1), MOST_PATHS):
-                if whole[-1] == -1:
-                    found["whole", *whole] += 1
         for path in _paths(node, parents, operations):
             found[path] += 1
+    found.update(("width", level, count) for level, count in Counter(depth.values()).items() if level)
     found["nodes", len(parents)] = 1
     found["shape", _shape(tuple(parents.values()), skipped)] = 1
     return [((place, name), float(count)) for name, count in found.items()]

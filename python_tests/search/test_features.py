@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnas_ext.search import Categorical, Cell, Integer, LogFloat, SearchSpace
-from gnas_ext.search.features import Features, Vector, _cell_features
+from gnas_ext.search.features import Features, Vector
 
 MIXED = SearchSpace(
     {
@@ -76,38 +74,6 @@ def test_a_cell_is_seen_through_its_operations_edges_and_shape() -> None:
     likeness = [cosine(chain, other, len(features)) for other in (chain, one_else, star, nothing)]
     assert likeness == sorted(likeness, reverse=True)
     assert likeness[0] == pytest.approx(1)
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.randoms(use_true_random=False))
-def test_each_output_is_seen_with_all_that_leads_to_it(rng: random.Random) -> None:
-    cell = Cell(4, [*"abc"])
-    space = SearchSpace({"net": cell})
-    genotype = space.genotype(space.sample(rng))
-    nodes = cell.nodes_of(genotype, "net")
-    outputs = [place for place in range(1, 5) if all(place not in node.parents for node in nodes)]
-    wanted = []
-    for place in outputs:
-        way = []
-        while place:
-            way.append("abc".index(str(nodes[place - 1].operation)))
-            (place,) = nodes[place - 1].parents
-        wanted.append((*way, -1))
-    seen: Any = _cell_features(0, cell, space.encode(genotype))
-    found = Counter({name[1:]: count for (_, name), count in seen if name[0] == "whole"})
-    assert Counter(wanted) == found
-
-
-def test_a_cell_of_many_inputs_has_a_bounded_number_of_features() -> None:
-    cell = Cell(8, [*"ab"], inputs=7)
-    space = SearchSpace({"net": cell})
-    genes = {
-        f"net.{node}.from{place if place > 1 else ''}": min(place, node) - 1
-        for node in range(2, 9)
-        for place in range(1, 8)
-    }
-    dense = space.encode(space.genotype({**{f"net.{node}.op": "a" for node in range(1, 9)}, **genes}))
-    assert len(_cell_features(0, cell, dense)) < 200
 
 
 def test_idle_nodes_count_for_the_number_of_the_others_alone() -> None:
