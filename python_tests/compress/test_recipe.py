@@ -85,9 +85,9 @@ def test_rows_in_groups_are_quantised_as_they_are(model: FactorModel, train: Int
 
 def test_groups_that_learn_rank_more_like_the_teacher(model: FactorModel, train: Interactions) -> None:
     plain, taught = (
-        Recipe((Groups(0.3, 4, 2, epochs=epochs, lr=0.1),)).apply(model, train, options=OPTIONS) for epochs in (0, 12)
+        Recipe((Groups(0.3, 4, 2, epochs=epochs, lr=0.1),)).apply(model, train, options=OPTIONS) for epochs in (0, 30)
     )
-    assert overlap(taught, model, train) > overlap(plain, model, train)
+    assert overlap(taught, model, train) > overlap(plain, model, train) + 0.01
     assert taught.size_bytes() == plain.size_bytes()
 
 
