@@ -59,8 +59,14 @@ def test_a_log_that_cannot_be_used(
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 def test_a_cluster_that_is_not_there(
-    ratings: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ratings: Path,
+    tmp_path: Path,
+    command: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Other tests of this process may have left it connected to a cluster of their own.
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # not listened at
         address = f"127.0.0.1:{taken.getsockname()[1]}"
