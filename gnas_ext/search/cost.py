@@ -14,7 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gnas_ext.search.features import Vector
+    from gnas_ext.search.features import Features
+    from gnas_ext.search.space import Tokens
     from gnas_ext.search.trial import Trial
 
     Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
@@ -32,25 +33,30 @@ _MOST = 256
 class Cost:
     """Learns from trials what genotypes take: a Gaussian process of the logarithm of seconds over features.
 
+    Args:
+        features: of token sequences.
+
     Attributes:
         shortest, longest: seconds between which all that is expected lies; 0 where nothing is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, features: Features) -> None:
         self.shortest = self.longest = 0.0
+        self._features = features
         self._trials: list[Trial] = []
-        self._vectors: list[Vector] = []
+        self._tokens: list[Tokens] = []
+        # Made when it is asked for, which a search without minutes never does.
         self._learned: tuple[Array, Array, Array, float, float] | None = None
 
-    def learn(self, vector: Vector, trial: Trial) -> None:
-        """Takes in the features of a finished trial, and its seconds."""
+    def learn(self, tokens: Tokens, trial: Trial) -> None:
+        """Takes in what was evaluated, and its seconds."""
         self.shortest = min(self.shortest, trial.seconds) if self._trials else trial.seconds
         self.longest = max(self.longest, trial.seconds)
-        self._vectors.append(vector)
+        self._tokens.append(tokens)
         self._trials.append(trial)
         self._learned = None
 
-    def expected(self, vector: Vector) -> float:
+    def expected(self, tokens: Tokens) -> float:
         """Seconds: the mean of what is expected and one deviation more, so that few take longer; 0 if nothing is known.
 
         What is like no trial takes what is usual.
@@ -58,6 +64,7 @@ class Cost:
         if not self._trials:
             return 0.0
         x, weights, inverse, usual, variance = self._learned or self._learn()
+        vector = self._features(tokens)
         dense = np.zeros(max(x.shape[1], int(vector.columns.max(initial=0)) + 1))
         dense[vector.columns] = vector.values
         like = np.exp((x @ dense[: x.shape[1]] - 1) / _REACH)
@@ -65,7 +72,7 @@ class Cost:
         return min(max(math.exp(usual + float(like @ weights) + deviation), self.shortest), self.longest)
 
     def _learn(self) -> tuple[Array, Array, Array, float, float]:
-        trials, vectors = self._trials[-_MOST:], self._vectors[-_MOST:]
+        trials, vectors = self._trials[-_MOST:], [self._features(tokens) for tokens in self._tokens[-_MOST:]]
         x = np.zeros((len(vectors), max(int(one.columns.max(initial=0)) for one in vectors) + 1))
         for row, one in zip(x, vectors, strict=True):
             row[one.columns] = one.values

@@ -109,13 +109,11 @@ def evolve(
             negative workers, `trial_seconds` without workers, an `initial_share` outside 0 to 1.
     """
     directions = tuple(directions)
-    check(directions, population, resume, journal)
+    check(directions, population, initial_share, resume, journal)
     if decode and not predict:
         raise ValueError("evolve: decode=True needs predict=True: what is decoded is ranked by the predictor")
     check_workers(workers, ray, trial_seconds)
     check_fidelities(fidelities)
-    if not 0 <= initial_share <= 1:
-        raise ValueError(f"evolve: expected an initial_share of 0 to 1, got {initial_share}")
     recipes = recipes_of(space, initial)
     terms = terms_of(space, directions, seed, population, recipes, predict, decode, fidelities, context)
     breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode)

@@ -28,7 +28,7 @@ class Result:
     """What came of an evaluation.
 
     Attributes:
-        seconds: how long it took.
+        seconds: how long it took, and what it was spared.
         values: one finite number an objective; empty if it failed.
         reason: why it failed, in one line; empty if it did not.
         attributes: what it said besides.
@@ -52,7 +52,10 @@ def run(evaluate: Evaluate, job: Job, directions: Sequence[Direction], clock: Ca
         reason = ""
     except Exception as error:
         reason = _one_line(error)
-    return Result(clock() - start, values, reason, outcome.attributes if outcome else {})
+    seconds = clock() - start
+    if outcome is None:
+        return Result(seconds, values, reason)
+    return Result(seconds + outcome.spared, values, reason, outcome.attributes)
 
 
 def _checked(returned: object, directions: Sequence[Direction]) -> tuple[float, ...]:

@@ -98,7 +98,7 @@ class Proposer:
         self._features = Features(space)
         self._predictor = Predictor() if predict else None
         self._latent = Latent(space, seed) if decode else None
-        self._cost = Cost()
+        self._cost = Cost(self._features)
         self._within = math.inf
         self._too_long = False
         # A predictor needs fewer to begin with than selection does.
@@ -108,7 +108,7 @@ class Proposer:
         """Takes in a finished trial: it is never proposed again, and if it is fit enough it has children."""
         tokens = self._space.encode(trial.genotype)
         self.know(tokens)
-        self._cost.learn(self._features(tokens), trial)
+        self._cost.learn(tokens, trial)
         if trial.state == "complete":
             losses = turned(trial.values, self._directions)
             if self._predictor is not None:
@@ -156,7 +156,7 @@ class Proposer:
 
     def _fits(self, tokens: Tokens) -> bool:
         """Whether a genotype is expected to take no longer than it may."""
-        if self._cost.longest <= self._within or self._cost.expected(self._features(tokens)) <= self._within:
+        if self._cost.longest <= self._within or self._cost.expected(tokens) <= self._within:
             return True
         self._too_long = True
         return False

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from gnas_ext.search.study import Direction
 
 
-def check(directions: tuple[Direction, ...], population: int, resume: bool, journal: object) -> None:
-    """ValueError unless there are objectives, enough parents, and a journal to go on from where one is wanted."""
+def check(
+    directions: tuple[Direction, ...], population: int, initial_share: float, resume: bool, journal: object
+) -> None:
+    """ValueError unless there are objectives, enough parents, a share, and a journal to go on from if one is wanted."""
     if not directions or any(way not in ("maximize", "minimize") for way in directions):
         raise ValueError(f"evolve: expected directions 'maximize' or 'minimize', one an objective, got {directions}")
     if population < 2:
         raise ValueError(f"evolve: expected a population of at least 2, got {population}")
+    if not 0 <= initial_share <= 1:
+        raise ValueError(f"evolve: expected an initial_share of 0 to 1, got {initial_share}")
     if resume and journal is None:
         raise ValueError("evolve: resume=True needs journal=, the file to go on from")
 

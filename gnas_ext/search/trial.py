@@ -22,10 +22,13 @@ class Outcome:
         values: one number an objective, or a single number.
         attributes: further facts to keep with the trial (metrics, a learning curve): what JSON can hold, under names.
             Tuples become lists; NaN and infinities become None, for JSON has none.
+        spared: seconds of work that an earlier evaluation had done for this one; they count as its own, for who plans
+            with them cannot know what will be at hand.
     """
 
     values: float | Sequence[float]
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    spared: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attributes", as_json(self.attributes, "attributes"))
@@ -41,7 +44,7 @@ class Trial:
         state: "complete", or "failed".
         values: one number an objective; empty if it failed.
         reason: why it failed, in one line; empty if it did not.
-        seconds: how long the evaluation took.
+        seconds: how long the evaluation took, or would have taken without what earlier ones had done for it.
         origin: "initial" (handed to the search), "random", "mutation", "crossover", "decoder", or "promotion"
             (evaluated before, at a lower fidelity).
         parents: numbers of the trials that it comes from: none, one or two.

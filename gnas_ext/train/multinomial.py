@@ -48,8 +48,9 @@ class _Multinomial(torch.autograd.Function):
     def forward(ctx: Any, touching: Tensor, items: Tensor, bias: Tensor | None, touched: CSR) -> Tensor:
         # What was touched, of the loss and of its gradients.
         touched = touched.with_weight(None)
-        to_touching, to_items = spmm(touched, items).neg_(), spmm(touched.t(), touching).neg_()
-        counts, times = touched.degree(), touched.t().degree()
+        touching_of = touched.t()
+        to_touching, to_items = spmm(touched, items).neg_(), spmm(touching_of, touching).neg_()
+        counts, times = touched.degree(), touching_of.degree()
         to_bias = None if bias is None else times.to(bias.dtype).neg_()
         total = float((touching.double() * to_touching).sum())
         if bias is not None:

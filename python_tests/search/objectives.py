@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gnas_ext.search import Integer, Outcome, SearchSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gnas_ext.search import Genotype
@@ -26,6 +27,24 @@ def who(genotype: Genotype) -> Outcome:
     """Where it ran."""
     time.sleep(0.02)
     return Outcome(bowl(genotype), {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS")})
+
+
+class Ticking:
+    """Takes seconds of a clock of its own."""
+
+    def __init__(
+        self, seconds: Callable[[Genotype], float], worth: Callable[[Genotype], float] = lambda _: 0.0
+    ) -> None:
+        self.now = 0.0
+        self.seconds = seconds
+        self.worth = worth
+
+    def __call__(self, genotype: Genotype, fidelity: float = 1.0) -> float:
+        self.now += fidelity * self.seconds(genotype)
+        return self.worth(genotype)
+
+    def clock(self) -> float:
+        return self.now
 
 
 class Met:

@@ -8,6 +8,7 @@ from gnas_ext.search import Categorical, Genotype, Integer, SearchSpace, Stop, T
 from gnas_ext.search.cost import Cost, expected_seconds
 from gnas_ext.search.features import Features
 from gnas_ext.search.proposer import Proposer
+from python_tests.search.objectives import Ticking
 
 KINDS = SearchSpace({"kind": Categorical(["quick", "slow"]), **{f"x{place}": Integer(0, 9) for place in range(3)}})
 WHERE = {"quick": 1.0, "slow": 100.0}
@@ -35,14 +36,13 @@ def genotype(kind: str, number: int) -> dict[str, object]:
 
 
 def test_it_takes_as_long_as_what_it_is_like() -> None:
-    features, cost = Features(KINDS), Cost()
-    known = KINDS.genotype(genotype("quick", 2))
-    assert cost.expected(features(KINDS.encode(known))) == 0
+    cost = Cost(Features(KINDS))
+    assert cost.expected(KINDS.encode(KINDS.genotype(genotype("quick", 2)))) == 0
     for number in range(6):
         for kind, seconds in WHERE.items():
             one = KINDS.genotype(genotype(kind, number))
-            cost.learn(features(KINDS.encode(one)), Trial(0, one, "complete", (0.0,), seconds=seconds))
-    expected = {kind: cost.expected(features(KINDS.encode(KINDS.genotype(genotype(kind, 5))))) for kind in WHERE}
+            cost.learn(KINDS.encode(one), Trial(0, one, "complete", (0.0,), seconds=seconds))
+    expected = {kind: cost.expected(KINDS.encode(KINDS.genotype(genotype(kind, 5)))) for kind in WHERE}
     assert expected["quick"] < 3
     assert expected["slow"] > 30
     assert (cost.shortest, cost.longest) == (1.0, 100.0)
@@ -50,28 +50,25 @@ def test_it_takes_as_long_as_what_it_is_like() -> None:
 
 def test_what_is_like_nothing_takes_what_is_usual() -> None:
     space = SearchSpace({"kind": Categorical(["a", "b", "c"])})
-    features, cost = Features(space), Cost()
+    cost = Cost(Features(space))
     for kind, seconds in (("a", 1.0), ("b", 50.0)):
         one = space.genotype({"kind": kind})
-        cost.learn(features(space.encode(one)), Trial(0, one, "complete", (0.0,), seconds=seconds))
-    assert cost.expected(features(space.encode(space.genotype({"kind": "c"})))) == pytest.approx(50, rel=0.01)
+        cost.learn(space.encode(one), Trial(0, one, "complete", (0.0,), seconds=seconds))
+    assert cost.expected(space.encode(space.genotype({"kind": "c"}))) == pytest.approx(50, rel=0.01)
 
 
 @pytest.mark.parametrize("predict", [True, False])
 def test_the_last_minutes_are_for_what_is_quick(predict: bool) -> None:
-    now = 0.0
-
-    def evaluate(genotype: Genotype) -> float:
-        nonlocal now
-        now += WHERE[str(genotype["kind"])]
+    def worth(genotype: Genotype) -> float:
         return sum(float(str(genotype[f"x{place}"])) for place in range(3))
 
+    evaluate = Ticking(lambda genotype: WHERE[str(genotype["kind"])], worth)
     slow = [genotype("slow", number) for number in range(5)]
     quick = [genotype("quick", number) for number in range(5)]
-    study = evolve(KINDS, evaluate, minutes=10, initial=slow + quick, predict=predict, clock=lambda: now)
+    study = evolve(KINDS, evaluate, minutes=10, initial=slow + quick, predict=predict, clock=evaluate.clock)
     assert study.stopped is Stop.MINUTES
     # A slow one no longer fitted into the last hundred seconds, quick ones did.
-    assert 590 < now <= 600
+    assert 590 < evaluate.now <= 600
     assert {trial.genotype["kind"] for trial in study.trials[-20:]} == {"quick"}
 
 

@@ -9,6 +9,7 @@ import pytest
 from gnas_ext.errors import InputError
 from gnas_ext.search import Categorical, Genotype, Integer, LogFloat, Outcome, SearchSpace, Stop, autoencoder, evolve
 from gnas_ext.search.selection import hypervolume
+from python_tests.search.objectives import Ticking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,69 +176,50 @@ def test_a_search_in_which_everything_fails_ends_and_says_why_there_is_no_best()
 
 
 def test_the_deadline_is_kept() -> None:
-    now = 0.0
-
-    def evaluate(genotype: Genotype) -> float:
-        nonlocal now
-        now += 7 + number(genotype, "x0") / 3
-        return 0.0
-
-    study = evolve(NUMBERS, evaluate, minutes=5, clock=lambda: now)
+    evaluate = Ticking(lambda genotype: 7 + number(genotype, "x0") / 3)
+    study = evolve(NUMBERS, evaluate, minutes=5, clock=evaluate.clock)
     assert study.stopped is Stop.MINUTES
-    assert 5 * 60 - 10 < now <= 5 * 60
-    assert now == pytest.approx(sum(trial.seconds for trial in study.trials))
+    assert 5 * 60 - 10 < evaluate.now <= 5 * 60
+    assert evaluate.now == pytest.approx(sum(trial.seconds for trial in study.trials))
 
 
 def test_what_comes_after_the_search_is_left_its_seconds() -> None:
-    now = 0.0
-
-    def evaluate(genotype: Genotype) -> float:
-        nonlocal now
-        now += 10
-        return 0.0
-
+    evaluate = Ticking(lambda _: 10)
     # The more trials there were, the more is asked for.
-    study = evolve(NUMBERS, evaluate, minutes=5, reserve=lambda study: 2.0 * study.evaluations, clock=lambda: now)
+    study = evolve(NUMBERS, evaluate, minutes=5, reserve=lambda study: 2.0 * study.evaluations, clock=evaluate.clock)
     assert study.stopped is Stop.MINUTES
     assert study.evaluations == 25
 
 
 @pytest.mark.parametrize("fidelities", [(), (0.5, 1.0)])
 def test_recipes_have_a_share_of_the_minutes(fidelities: tuple[float, ...]) -> None:
-    now = 0.0
-
-    def evaluate(genotype: Genotype, *_: float) -> float:
-        nonlocal now
-        now += 10
-        return float(number(genotype, "x0"))
-
     recipes = [{f"x{place}": count for place in range(6)} for count in range(10)]
 
     def origins(**options: Any) -> list[str]:
-        nonlocal now
-        now = 0.0
+        evaluate = Ticking(lambda _: 10, lambda genotype: number(genotype, "x0"))
         study = evolve(
-            NUMBERS, evaluate, minutes=2, initial=recipes, fidelities=fidelities, clock=lambda: now, **options
+            NUMBERS, evaluate, minutes=2, initial=recipes, fidelities=fidelities, clock=evaluate.clock, **options
         )
         return [trial.origin for trial in study.trials]
 
-    assert origins().count("initial") > 6
-    assert origins(initial_share=0.5)[:6].count("initial") <= 6
-    assert "initial" not in origins(initial_share=0.5)[7:]
+    assert origins().count("initial") == 10
+    some = origins(initial_share=0.25)
+    assert 1 < some.count("initial") < 10
+    assert "initial" not in some[some.count("initial") + some.count("promotion") :]
     with pytest.raises(ValueError, match=r"an initial_share of 0 to 1, got 1\.5"):
         origins(initial_share=1.5)
 
 
 def test_whichever_budget_ends_first_ends_the_search() -> None:
-    now = 0.0
+    for evaluations, wanted in ((3, 3), (99, 30)):
+        evaluate = Ticking(lambda _: 10)
+        study = evolve(NUMBERS, evaluate, minutes=5, evaluations=evaluations, clock=evaluate.clock)
+        assert study.evaluations == wanted
 
-    def evaluate(genotype: Genotype) -> float:
-        nonlocal now
-        now += 10
-        return 0.0
 
-    assert evolve(NUMBERS, evaluate, minutes=5, evaluations=3, clock=lambda: now).evaluations == 3
-    assert evolve(NUMBERS, evaluate, minutes=5, evaluations=99, clock=lambda: now).evaluations == 30
+def test_seconds_that_were_spared_count() -> None:
+    study = evolve(NUMBERS, lambda _: Outcome(0.0, spared=5.0), evaluations=2)
+    assert all(5 <= trial.seconds < 6 for trial in study.trials)
 
 
 def test_recipes_are_evaluated_first_and_once() -> None:

@@ -9,10 +9,10 @@ import optuna
 import pytest
 
 from gnas_ext.errors import InputError
-from gnas_ext.search import Genotype, Integer, Outcome, SearchSpace, Study, Trial, evolve
+from gnas_ext.search import Genotype, Integer, Outcome, SearchSpace, Stop, Study, Trial, evolve
 from gnas_ext.search.cost import expected_seconds
 from gnas_ext.search.selection import standings
-from python_tests.search.objectives import shares
+from python_tests.search.objectives import Ticking, shares
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,6 +142,16 @@ def test_time_is_kept_for_trials_as_long_as_they_are_at_their_fidelity() -> None
     assert expected_seconds(done, 0.25) == 3
     assert expected_seconds(done, 0.5) == 5
     assert expected_seconds(done, 1.0) == 10
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0])
+def test_no_trial_of_any_fidelity_is_started_that_would_end_too_late(seconds: float) -> None:
+    evaluate = Ticking(lambda _: 9 * seconds, lambda genotype: -cost(genotype))
+    study = evolve(SPACE, evaluate, minutes=5, population=8, fidelities=SHARES, clock=evaluate.clock)
+    assert study.stopped is Stop.MINUTES
+    assert {trial.fidelity for trial in study.trials} == set(SHARES)
+    # It ends where what comes next, of the highest fidelity perhaps, no longer fits.
+    assert 300 - 9 * seconds < evaluate.now <= 300
 
 
 def test_a_study_without_a_full_evaluation_says_so() -> None:

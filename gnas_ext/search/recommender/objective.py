@@ -90,6 +90,7 @@ class Objective:
         def ndcg(model: Model) -> float:
             return evaluate(model, train, valid, (self.k,))[f"ndcg@{self.k}"]
 
+        spared = self._trainings.spared
         built = build(
             genotype,
             train,
@@ -114,6 +115,7 @@ class Objective:
                 "stopped": built.stopped,
             }
             | ({"ms": result.latency_ms} if self.timed else {}),
+            self._trainings.spared - spared,
         )
 
     def _sample(self, share: float) -> tuple[Interactions, Interactions]:

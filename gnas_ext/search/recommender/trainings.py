@@ -6,8 +6,9 @@ trained last is at hand.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gnas_ext.search.recommender.compression import further_genes
 from gnas_ext.search.recommender.taught import teacher_genes
@@ -26,17 +27,27 @@ _STORED = frozenset({*further_genes(), "recipe"})
 _AFTER = _STORED | set(teacher_genes())
 
 
+class _Kept(NamedTuple):
+    train: Interactions  # for rows are told apart by where they are
+    made: Any
+    bytes: int
+    seconds: float
+
+
 class Trainings:
     """What was trained last, as far as there is room.
 
     Args:
         room: bytes at most.
+
+    Attributes:
+        spared: seconds that what was asked for again took when it was made, in all.
     """
 
     def __init__(self, room: int = _ROOM) -> None:
+        self.spared = 0.0
         self._room = room
-        # The rows are kept too, for they are told apart by where they are.
-        self._kept: OrderedDict[Hashable, tuple[Interactions, Any, int]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
     def once(
         self, train: Interactions, key: Hashable, make: Callable[[], _Made], size: Callable[[_Made], int]
@@ -52,12 +63,16 @@ class Trainings:
         whole = (id(train), key)
         if whole in self._kept:
             self._kept.move_to_end(whole)
-            found: _Made = self._kept[whole][1]
+            known = self._kept[whole]
+            self.spared += known.seconds
+            found: _Made = known.made
             return found
+        began = time.monotonic()
         made = make()
-        if size(made) <= self._room:
-            self._kept[whole] = (train, made, size(made))
-            while sum(bytes_ for *_, bytes_ in self._kept.values()) > self._room:
+        new = _Kept(train, made, size(made), time.monotonic() - began)
+        if new.bytes <= self._room:
+            self._kept[whole] = new
+            while sum(one.bytes for one in self._kept.values()) > self._room:
                 self._kept.popitem(last=False)
         return made
 
