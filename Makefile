@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 NATIVE := $(wildcard CMakeLists.txt setup.py csrc/*.cpp csrc/core/* csrc/ops/*/*)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# What is compiled is kept: an install, a wheel and the tests of the objects share it.
+export GNAS_BUILD := $(CURDIR)/build/native
 
 .PHONY: demo test test-all install lint format bench-ops bench-recommenders bench-search bench-finding bench-compress bench-serve install-bench fuzz gpu-check sanitize peers-check cuda-check emulate wheel-check torch-check clean help
 

@@ -13,16 +13,25 @@ ROOT = Path(__file__).parent.resolve()
 
 
 class CMakeBuild(build_ext):
-    """Builds `_C` and `lib/libgnas_*.so` into the package: in place for an editable install, else into the wheel."""
+    """Builds `_C` and `lib/libgnas_*.so` into the package: in place for an editable install, else into the wheel.
+
+    GNAS_BUILD names a folder that keeps what was compiled, so that a second build compiles what has changed alone; of
+    the sources here, or of those in GNAS_SOURCE.
+    """
 
     def build_extension(self, ext):
         output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
-        work = Path(self.build_temp).resolve() / "cmake"
+        kept = os.environ.get("GNAS_BUILD")
+        work = Path(kept or Path(self.build_temp, "cmake")).resolve()
         options = {"GNAS_PYTHON": sys.executable, "GNAS_OUTPUT": output}
         options |= {name: os.environ[name] for name in ("GNAS_CUDA", "GNAS_SANITIZE") if name in os.environ}
         configure = [f"-D{name}={value}" for name, value in options.items()]
         # ninja comes with the build requirements, cmake with the system or from PyPI.
-        subprocess.run(["cmake", "-G", "Ninja", "-S", ROOT, "-B", work, *configure], check=True)
+        source = Path(os.environ.get("GNAS_SOURCE", ROOT)).resolve()
+        command = ["cmake", "-G", "Ninja", "-S", source, "-B", work, *configure]
+        if subprocess.run(command, check=False).returncode != 0:
+            # What is kept may be of a checkout or a program that has moved since.
+            subprocess.run([*command, *(["--fresh"] if kept else [])], check=True)
         subprocess.run(["cmake", "--build", work], check=True)
 
     def copy_extensions_to_source(self):

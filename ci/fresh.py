@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SMOKE = Path(__file__).with_name("smoke.py")
 
 
-def pip(python: Path | str, *arguments: str | Path) -> str:
-    """Runs pip in an environment; what it printed."""
+def pip(python: Path | str, *arguments: str | Path, **environment: str) -> str:
+    """Runs pip in an environment, with variables beside those there are; what it printed."""
     command = [str(python), "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}")
     return done.stdout
@@ -24,7 +25,8 @@ def pip(python: Path | str, *arguments: str | Path) -> str:
 def build_wheel(into: Path) -> Path:
     """Builds from a copy of what git would commit, so that nothing left over from another build gets in.
 
-    Needs the build requirements in the environment that runs this, as it is without isolation.
+    Objects that `make install` has compiled are not compiled again: their sources must be those of the copy. Needs the
+    build requirements in the environment that runs this, as it is without isolation.
     """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -33,13 +35,18 @@ def build_wheel(into: Path) -> Path:
         stdout=subprocess.PIPE,
         text=True,
     )
+    names = set(filter(None, listed.stdout.split("\0")))
+    beside = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*") if path.is_file()} - names
+    if beside:
+        sys.exit(f"the native build would read what git ignores: {', '.join(sorted(beside))}")
+    kept = {"GNAS_BUILD": str(ROOT / "build" / "native"), "GNAS_SOURCE": str(ROOT)}
     with tempfile.TemporaryDirectory() as copy, tempfile.TemporaryDirectory() as made:
-        for name in filter(None, listed.stdout.split("\0")):
+        for name in names:
             if (ROOT / name).is_file():
                 target = Path(copy, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, target)
-        pip(sys.executable, "wheel", copy, "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", made)
+        pip(sys.executable, "wheel", copy, "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", made, **kept)
         (wheel,) = Path(made).glob("gnas_ext-*.whl")
         into.mkdir(parents=True, exist_ok=True)
         return Path(shutil.move(wheel, into / wheel.name))

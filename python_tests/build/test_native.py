@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import gnas_ext
+from python_tests.build.kept import ROOT, run, up_to_date
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = Path(gnas_ext.__file__).parent
 LEVELS = ("baseline", "avx2", "avx512")
 KERNEL_FILES = sorted((ROOT / "csrc" / "ops").glob("*/*_simd.cpp"))
@@ -32,12 +32,6 @@ needs_levels = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the le
 class Symbol(NamedTuple):
     kind: str
     name: str
-
-
-def run(*command: str | Path, **environment: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
-    assert done.returncode == 0, f"{shlex.join(map(str, command))}\n{done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def symbols(path: Path, *options: str) -> list[Symbol]:
@@ -86,17 +80,16 @@ def test_a_kernel_file_lets_no_inline_function_out(source: Path, tmp_path: Path)
 @pytest.mark.slow
 @needs_binutils
 @needs_levels
-def test_no_object_of_the_release_build_lets_an_inline_function_out(tmp_path: Path) -> None:
-    run("cmake", "-G", "Ninja", "-S", ROOT, "-B", tmp_path, f"-DGNAS_PYTHON={sys.executable}", "-DGNAS_CUDA=off")
-    run("cmake", "--build", tmp_path, "--target", *(f"gnas_simd_{level}" for level in LEVELS))
-    commands = json.loads((tmp_path / "compile_commands.json").read_text())
+def test_no_object_of_the_release_build_lets_an_inline_function_out() -> None:
+    work = up_to_date(*(f"gnas_simd_{level}" for level in LEVELS))
+    commands = json.loads((work / "compile_commands.json").read_text())
     checked = set()
     for command in commands:
         source = Path(command["file"])
         if source in KERNEL_FILES:
             words = shlex.split(command["command"])
             level = next(word.removeprefix("-DGNAS_ISA=") for word in words if word.startswith("-DGNAS_ISA="))
-            check_object(tmp_path / words[words.index("-o") + 1], level, source)
+            check_object(work / words[words.index("-o") + 1], level, source)
             checked.add((level, source))
     assert len(checked) == len(LEVELS) * len(KERNEL_FILES) > 0
 
