@@ -52,6 +52,7 @@ BATCHES = (1, 64)
 K = 20
 RELOAD_S = 15.0  # from one to the next
 FEWEST_RELOADS = 4  # in a shorter time
+RELOAD_LIMIT_S = 60.0  # for one; busy machines take long
 FEWEST_SLOPE = 10  # reloads in the last half; after fewer, memory still finds its level
 SAMPLES = 400  # of the memory
 ROUNDS = 10  # of both batch sizes, so that memory is looked at under the same work early and late
@@ -173,14 +174,17 @@ def watch(process: int, address: str, seconds: float, samples: list[Held]) -> No
         samples.append(Held(health(address)["reloads"], resident_mb(process)))
 
 
-def renew(folder: Path, seconds: float) -> None:
-    """Replaces the artefact by another copy of it, again and again."""
+def renew(folder: Path, address: str, seconds: float) -> None:
+    """Replaces the artefact by another copy of it, again and again, each once the one before is served."""
     reloads = max(FEWEST_RELOADS, round(seconds / RELOAD_S))
-    for _ in range(reloads):
+    for reload in range(reloads):
         time.sleep(seconds / (reloads + 1))
         with replacing(folder) as fresh:
             # Not as one copy: files that are older than those before are noticed, too.
             shutil.copytree(folder, fresh, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        noticed = time.monotonic() + RELOAD_LIMIT_S
+        while health(address)["reloads"] <= reload and time.monotonic() < noticed:
+            time.sleep(0.2)
 
 
 def levels(samples: Sequence[Held]) -> dict[str, Any]:
@@ -222,7 +226,7 @@ def measure(artefact: Path | None, seconds: float, clients: int) -> dict[str, An
                 samples: list[Held] = []
                 others = (
                     threading.Thread(target=watch, args=(process.pid, address, seconds, samples)),
-                    threading.Thread(target=renew, args=(folder, seconds)),
+                    threading.Thread(target=renew, args=(folder, address, seconds)),
                 )
                 for other in others:
                     other.start()
