@@ -21,17 +21,15 @@ class CMakeBuild(build_ext):
 
     def build_extension(self, ext):
         output = Path(self.get_ext_fullpath(ext.name)).resolve().parent
-        kept = os.environ.get("GNAS_BUILD")
-        work = Path(kept or Path(self.build_temp, "cmake")).resolve()
+        work = Path(os.environ.get("GNAS_BUILD") or Path(self.build_temp, "cmake")).resolve()
         options = {"GNAS_PYTHON": sys.executable, "GNAS_OUTPUT": output}
         options |= {name: os.environ[name] for name in ("GNAS_CUDA", "GNAS_SANITIZE") if name in os.environ}
+        # Objects are kept, settings are not: an option, a program or a path may be another one now.
+        (work / "CMakeCache.txt").unlink(missing_ok=True)
         configure = [f"-D{name}={value}" for name, value in options.items()]
         # ninja comes with the build requirements, cmake with the system or from PyPI.
         source = Path(os.environ.get("GNAS_SOURCE", ROOT)).resolve()
-        command = ["cmake", "-G", "Ninja", "-S", source, "-B", work, *configure]
-        if subprocess.run(command, check=False).returncode != 0:
-            # What is kept may be of a checkout or a program that has moved since.
-            subprocess.run([*command, *(["--fresh"] if kept else [])], check=True)
+        subprocess.run(["cmake", "-G", "Ninja", "-S", source, "-B", work, *configure], check=True)
         subprocess.run(["cmake", "--build", work], check=True)
 
     def copy_extensions_to_source(self):

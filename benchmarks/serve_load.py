@@ -177,8 +177,9 @@ def watch(process: int, address: str, seconds: float, samples: list[Held]) -> No
 def renew(folder: Path, address: str, seconds: float) -> None:
     """Replaces the artefact by another copy of it, again and again, each once the one before is served."""
     reloads = max(FEWEST_RELOADS, round(seconds / RELOAD_S))
+    began = time.monotonic()
     for reload in range(reloads):
-        time.sleep(seconds / (reloads + 1))
+        time.sleep(max(0.0, began + (reload + 1) * seconds / (reloads + 1) - time.monotonic()))
         with replacing(folder) as fresh:
             # Not as one copy: files that are older than those before are noticed, too.
             shutil.copytree(folder, fresh, dirs_exist_ok=True, copy_function=shutil.copyfile)

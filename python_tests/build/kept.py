@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "native"
 
 
-def run(*command: str | Path, **environment: str) -> str:
-    """What a command printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+def run(*command: str | Path, cwd: Path | None = None, **environment: str) -> str:
+    """What a command printed, with variables beside those there are."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=os.environ | environment)
     assert done.returncode == 0, f"{shlex.join(map(str, command))}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,9 +18,7 @@ FILES = re.compile(r"^`(?P<path>[\w./]+)`\n\n```\w+\n(?P<text>.*?)^```$", re.MUL
 
 def run(*command: str | Path, cwd: Path) -> None:
     # This checkout must not be found before the copy.
-    environment = {**os.environ, "PYTHONPATH": str(cwd)}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    kept.run(*command, cwd=cwd, PYTHONPATH=str(cwd))
 
 
 def written_out(folder: Path) -> list[str]:
