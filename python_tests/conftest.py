@@ -30,6 +30,11 @@ def backend(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     gnas_ext.set_simd_level(before)
 
 
+def pytest_runtest_setup() -> None:
+    """What a test draws does not hang on the tests that its process ran before."""
+    torch.manual_seed(0)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """After a kernel that failed CUDA answers every call with an error: one of several processes starts anew."""
