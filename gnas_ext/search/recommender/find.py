@@ -49,6 +49,8 @@ _SHARE_OF_ANY = 1 / 3
 _SHARE_OF_FINALS = 1 / 5
 # And this one goes to recipes: what is bred from the first of them is worth more than the last.
 _SHARE_OF_RECIPES = 1 / 2
+# Those of all families are many and made for different logs; on a large log the last of them take minutes each.
+_SHARE_OF_ALL_RECIPES = 1 / 4
 # Seeds of one search are this far apart, so that those of searches with seeds 0, 1, 2 … do not meet.
 _SEEDS_APART = 1_000_003
 
@@ -132,7 +134,7 @@ def find(
             them; where a better one does not, recipes of `compress.adapt` are tried on it. Where nothing keeps to
             them, the nearest is chosen, and `found.limited` says so.
         warm_start: an earlier study, or its journal, whose best genotypes are tried first, before the recipes. When
-            half of the minutes is over, what is left of both is left out.
+            half of the minutes is over (of all families a quarter), what is left of both is left out.
         seed: of the search and of all training.
         journal: file to which each trial is appended as it ends; those of the finals to one beside it, whose name ends
             in ".finals".
@@ -216,7 +218,7 @@ def find(
             seed=seed,
             population=population,
             initial=[*earlier, *recipes],
-            initial_share=_SHARE_OF_RECIPES,
+            initial_share=_SHARE_OF_ALL_RECIPES if models == "all" else _SHARE_OF_RECIPES,
             fidelities=fidelities,
             journal=journal,
             resume=resume,
