@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from gnas_ext.search.evaluation import Evaluate, Result
     from gnas_ext.search.executor import Executor
+    from gnas_ext.search.genotype import Genotype
     from gnas_ext.search.space import SearchSpace
     from gnas_ext.search.study import Direction
 
@@ -52,6 +53,7 @@ def evolve(
     ray: str | Cluster | None = None,
     trial_seconds: float = math.inf,
     reserve: Callable[[Study], float] | None = None,
+    expected: Callable[[Genotype], float] | None = None,
     on_trial: Callable[[Study, Trial], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Study:
@@ -95,6 +97,8 @@ def evolve(
         trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`.
         reserve: seconds of the minutes that are to be left for what comes after, from the study so far; asked before
             each trial.
+        expected: seconds that an evaluation is expected to take, where that is known; learned from the trials if not.
+            Not with fidelities.
         on_trial: called after each trial with the study so far and the trial.
         clock: seconds that never go back.
 
@@ -114,9 +118,11 @@ def evolve(
         raise ValueError("evolve: decode=True needs predict=True: what is decoded is ranked by the predictor")
     check_workers(workers, ray, trial_seconds)
     check_fidelities(fidelities)
+    if expected is not None and fidelities:
+        raise ValueError("evolve: expected= is not for fidelities, whose seconds are learned")
     recipes = recipes_of(space, initial)
     terms = terms_of(space, directions, seed, population, recipes, predict, decode, fidelities, context)
-    breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode)
+    breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode, expected)
     proposer = Halving(fidelities, space, directions, population, breeder) if fidelities else breeder()
     study = Study(space, directions)
     budget = Budget(evaluations, minutes, clock, (lambda: reserve(study)) if reserve else float)
@@ -164,8 +170,7 @@ def _trials(
 ) -> Iterator[Trial]:
     """Keeps the executor busy until the study may grow no further; each trial as it ends."""
     running: dict[int, Proposal] = {}
-    stop: Stop | None = None
-    while stop is None or running:
+    while True:
         stop = budget.spent(study.evaluations + len(running))
         while stop is None and len(running) < executor.capacity:
             number = study.evaluations + len(running)
@@ -179,10 +184,13 @@ def _trials(
             fidelity = proposal.fidelity if isinstance(proposer, Halving) else None
             executor.start(Job(number, study.space.decode(proposal.tokens), fidelity))
             stop = budget.spent(study.evaluations + len(running))
+        # What runs may leave something to do, even where there was nothing before.
         if running:
             for job, result in executor.wait():
                 yield _trial(study.evaluations, job, running.pop(job.number), result)
-    study.stopped = stop
+        elif stop is not None:
+            study.stopped = stop
+            return
 
 
 def _trial(number: int, job: Job, proposal: Proposal, result: Result) -> Trial:

@@ -76,17 +76,15 @@ class Halving:
 
         If that, or else a new one, would take longer than `within` seconds, nothing does.
         """
-        proposal = self._next(number, running)
-        if isinstance(proposal, Proposal) and expected_seconds(self._trials, proposal.fidelity) > within:
-            return Stop.MINUTES
-        return proposal
-
-    def _next(self, number: int, running: Set[Tokens]) -> Proposal | Stop:
         for rung, above in zip(self._rungs[-2::-1], self._rungs[:0:-1], strict=True):
             best = rung.next()
             if best is not None:
+                if expected_seconds(self._trials, above.fidelity) > within:
+                    return Stop.MINUTES
                 rung.promoted.add(best[0])
                 return Proposal(best[0], "promotion", (best[1],), above.fidelity)
+        if expected_seconds(self._trials, self._rungs[0].fidelity) > within:
+            return Stop.MINUTES
         fresh = number - sum(len(rung.promoted) for rung in self._rungs)
         proposal = self._breeder().propose(fresh, running)
         return proposal._replace(fidelity=self._rungs[0].fidelity) if isinstance(proposal, Proposal) else proposal

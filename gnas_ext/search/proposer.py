@@ -25,6 +25,7 @@ from gnas_ext.search.study import Stop, turned
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Set
 
+    from gnas_ext.search.genotype import Genotype
     from gnas_ext.search.selection import Losses, Standing
     from gnas_ext.search.space import SearchSpace, Tokens
     from gnas_ext.search.study import Direction
@@ -74,6 +75,7 @@ class Proposer:
         initial: token sequences to try first, all different.
         predict: whether a predictor ranks children; without one, each child is taken as it comes.
         decode: whether an encoder–decoder adds to the children that a predictor ranks.
+        expected: seconds that a genotype is expected to take, where that is known.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Proposer:
         initial: Sequence[Tokens],
         predict: bool = True,
         decode: bool = False,
+        expected: Callable[[Genotype], float] | None = None,
     ) -> None:
         self._space = space
         self._directions = directions
@@ -98,7 +101,7 @@ class Proposer:
         self._features = Features(space)
         self._predictor = Predictor() if predict else None
         self._latent = Latent(space, seed) if decode else None
-        self._cost = Cost(self._features)
+        self._cost = Cost(self._features, None if expected is None else lambda tokens: expected(space.decode(tokens)))
         self._within = math.inf
         self._too_long = False
         # A predictor needs fewer to begin with than selection does.
@@ -109,10 +112,12 @@ class Proposer:
         tokens = self._space.encode(trial.genotype)
         self.know(tokens)
         self._cost.learn(tokens, trial)
-        if trial.state == "complete":
-            losses = turned(trial.values, self._directions)
-            if self._predictor is not None:
-                self._predictor.learn(self._features(tokens), losses)
+        complete = trial.state == "complete"
+        # What is like a failure is expected to be last.
+        losses = turned(trial.values, self._directions) if complete else (math.inf,) * len(self._directions)
+        if self._predictor is not None:
+            self._predictor.learn(self._features(tokens), losses)
+        if complete:
             if self._latent is not None:
                 self._latent.learn(trial.number, tokens, losses)
             self._population.append(_Member(trial.number, tokens, losses))

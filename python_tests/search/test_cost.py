@@ -81,3 +81,21 @@ def test_nothing_is_proposed_that_takes_too_long() -> None:
     assert proposer.propose(12, within=99.0) is Stop.MINUTES
     assert not isinstance(proposer.propose(12, within=100.0), Stop)
     assert not isinstance(proposer.propose(12, within=math.inf), Stop)
+
+
+def test_seconds_that_are_known_are_not_learned() -> None:
+    """The one that is short in the objective is told to be long."""
+    evaluate = Ticking(lambda genotype: 10.0 - int(str(genotype["x0"])))
+    recipes = [{"x0": count} for count in (9, 1, 2)]
+    study = evolve(
+        SearchSpace({"x0": Integer(0, 9)}),
+        evaluate,
+        minutes=0.3,
+        initial=recipes,
+        expected=lambda genotype: 100 if genotype["x0"] == 9 else 1,
+        predict=False,
+        clock=evaluate.clock,
+    )
+    assert study.stopped is Stop.MINUTES
+    assert [trial.genotype["x0"] for trial in study.trials[:2]] == [1, 2]
+    assert 9 not in [trial.genotype["x0"] for trial in study.trials]

@@ -166,6 +166,19 @@ def test_failed_trials_are_recorded_and_the_search_goes_on() -> None:
     assert study.best.genotype["x0"] not in failed
 
 
+def test_what_fails_is_kept_away_from_however_good_its_like_is() -> None:
+    """The more the better, until it is too much."""
+
+    def evaluate(genotype: Genotype) -> float:
+        if genotype["x0"] == 9:
+            raise MemoryError
+        return sum(number(genotype, name) for name in genotype)
+
+    study = evolve(NUMBERS, evaluate, evaluations=120)
+    assert study.best.genotype["x0"] == 8
+    assert sum(trial.state == "failed" for trial in study.trials[60:]) < 6
+
+
 def test_a_search_in_which_everything_fails_ends_and_says_why_there_is_no_best() -> None:
     study = evolve(NUMBERS, lambda g: float("nan"), evaluations=30)
     assert study.evaluations == 30

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from itertools import pairwise
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ import pytest
 from gnas_ext.errors import InputError
 from gnas_ext.search import Genotype, Integer, Outcome, SearchSpace, Stop, Study, Trial, evolve
 from gnas_ext.search.cost import expected_seconds
+from gnas_ext.search.executor import Here
+from gnas_ext.search.halving import Halving
+from gnas_ext.search.proposer import Proposal, Proposer
 from gnas_ext.search.selection import standings
 from python_tests.search.objectives import Ticking, shares
 
@@ -152,6 +156,33 @@ def test_no_trial_of_any_fidelity_is_started_that_would_end_too_late(seconds: fl
     assert {trial.fidelity for trial in study.trials} == set(SHARES)
     # It ends where what comes next, of the highest fidelity perhaps, no longer fits.
     assert 300 - 9 * seconds < evaluate.now <= 300
+
+
+def test_what_is_due_when_the_last_of_several_ends_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then the other place had been told that there is nothing left to do."""
+    monkeypatch.setattr(Here, "capacity", 2)
+    space = SearchSpace({"x0": Integer(0, 2)})
+    study = evolve(space, lambda genotype, _: float(str(genotype["x0"])), evaluations=9, fidelities=(1 / 3, 1.0))
+    assert study.stopped is Stop.EXHAUSTED
+    assert [trial.genotype["x0"] for trial in at(study, 1.0)] == [2]
+
+
+def test_what_there_is_no_time_for_stays_due() -> None:
+    breeder = partial(Proposer, SPACE, ["maximize"], 0, 8, ())
+    halving = Halving((1 / 3, 1.0), SPACE, ["maximize"], 8, breeder)
+    for number in range(3):
+        genotype = Genotype({f"x{place}": number for place in range(5)})
+        halving.learn(Trial(number, genotype, "complete", (float(number),), seconds=10, fidelity=1 / 3))
+    for _ in range(2):
+        assert halving.propose(3, within=20) is Stop.MINUTES
+    due = halving.propose(3, within=31)
+    assert isinstance(due, Proposal)
+    assert (due.parents, due.fidelity) == ((2,), 1.0)
+
+
+def test_seconds_are_not_said_of_fidelities() -> None:
+    with pytest.raises(ValueError, match="expected= is not for fidelities"):
+        search(expected=lambda _: 1.0)
 
 
 def test_a_study_without_a_full_evaluation_says_so() -> None:

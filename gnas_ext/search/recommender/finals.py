@@ -7,6 +7,7 @@ trained with other seeds, and each of these is judged on another part of the log
 from __future__ import annotations
 
 import logging
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,11 +83,12 @@ def qualified(study: Study, count: int, bounds: Bounds | None = None) -> list[Tr
     return [first, *(trial for trial in others if trial is not first)][:count]
 
 
-def affordable(trials: Sequence[Trial], rounds: int, seconds: float, side_by_side: int = 1) -> tuple[int, int]:
-    """How many of the trials, the first ones, can be trained again in how many rounds, in the seconds that are left.
+def affordable(trials: Sequence[Trial], rounds: int, seconds: float, side_by_side: int = 1) -> tuple[list[Trial], int]:
+    """Which of the trials can be trained again in how many rounds, in the seconds that are left.
 
-    All rounds with as many trials as there is time for, if it is enough for two; else one round; (0, 0) if it is not
-    enough for that either: a round that is not complete counts for nothing.
+    All rounds with as many trials as there is time for, if it is enough for two; else one round; none in 0 rounds if it
+    is not enough for that either. The first, which would be chosen without finals, is among them; of the others, one
+    that takes too long leaves its place to the next.
 
     Args:
         trials: those that qualified, in order.
@@ -95,10 +97,15 @@ def affordable(trials: Sequence[Trial], rounds: int, seconds: float, side_by_sid
         side_by_side: how many are trained at a time.
     """
     for turns in (rounds, 1) if rounds else ():
-        for count in range(len(trials), 1, -1):
-            if expected_finals(trials[:count], turns, side_by_side) <= seconds:
-                return count, turns
-    return 0, 0
+        again: list[Trial] = []
+        for trial in trials:
+            if expected_finals([*again, trial], turns, side_by_side) <= seconds:
+                again.append(trial)
+            elif not again:
+                break
+        if len(again) > 1:
+            return again, turns
+    return [], 0
 
 
 def expected_finals(trials: Sequence[Trial], rounds: int, side_by_side: int = 1) -> float:
@@ -118,41 +125,57 @@ def choose(finalists: Sequence[Finalist]) -> Finalist:
 def play(
     trials: Sequence[Trial],
     objectives: Sequence[Evaluate],
+    again: Sequence[Trial] | None = None,
+    rounds: int | None = None,
     *,
     minutes: float | None,
     journal: Path | None,
     on_run: Callable[[int], None] | None = None,
     **options: Any,
 ) -> list[Finalist]:
-    """Evaluates the trials again, once an objective; all of them with the first objective, then with the next.
+    """Evaluates trials again, once an objective; all of them with the first objective, then with the next.
 
     A round in which one was not reached, or failed, does not count for any. One part of a log is harder than another,
     so the scores of a round are brought to the mean that the trials had in the search.
 
     Args:
-        trials: of the search.
+        trials: all that qualified.
         objectives: each with a seed and a part of the log of its own; values as in the search.
-        minutes: that are left; None for no limit.
+        again: those of the trials that are evaluated again; by default all.
+        rounds: with how many of the objectives, the first ones; by default all.
+        minutes: that are left; None for no limit. The last run may end after them by half of what it takes.
         journal: file to which each run is appended; one that is there is gone on with, or begun anew where it is of
-            other finalists, as when a search went on after its finals.
+            other trials or objectives, as when a search went on after its finals.
         on_run: called after each run with how many there were.
         options: of `evolve`: directions, workers, context …
+
+    Returns:
+        Those that were evaluated again.
     """
     genotypes = [trial.genotype for trial in trials]
-    rounds = range(len(objectives))
-    space = SearchSpace({"round": Integer(0, len(objectives) - 1), "finalist": Integer(0, len(trials) - 1)})
+    turns, places = range(len(objectives)), range(len(trials))
+    space = SearchSpace({"round": Integer(0, turns[-1]), "finalist": Integer(0, places[-1])})
+    again = trials if again is None else again
+    chosen = [trials.index(trial) for trial in again]
+    wanted = {(turn, place) for turn in turns[:rounds] for place in chosen}
+
+    def expected(pick: Mapping[str, Any]) -> float:
+        # A round that is not complete counts for nothing: its last run may be late by half.
+        return trials[pick["finalist"]].seconds / 2 if _named(pick) in wanted else math.inf
 
     def run() -> Study:
         return evolve(
             space,
             Rerun(objectives, genotypes),
-            evaluations=len(objectives) * len(trials),
+            evaluations=len(turns) * len(places),
             minutes=minutes,
-            initial=[{"round": turn, "finalist": place} for turn in rounds for place in range(len(trials))],
+            # All of them, whatever there is time for: so a journal is gone on with when there is time for others.
+            initial=[{"round": turn, "finalist": place} for turn in turns for place in places],
             predict=False,
             journal=journal,
             resume=journal is not None,
-            on_trial=None if on_run is None else lambda study, _: on_run(study.evaluations),
+            expected=expected,
+            on_trial=None if on_run is None else lambda study, _: on_run(len(wanted & set(map(_of, study.trials)))),
             **options,
         )
 
@@ -163,16 +186,23 @@ def play(
         _logger.warning("%s: of other finalists or seeds; these finals begin anew", journal)
         journal.unlink()
         runs = run()
-    scores = {(run.genotype["round"], run.genotype["finalist"]): run.values[0] for run in runs.complete}
-    places = range(len(trials))
-    level = statistics.fmean(trial.values[0] for trial in trials)
+    scores = {_of(run): run.values[0] for run in runs.complete}
+    level = statistics.fmean(trial.values[0] for trial in again)
     counted: list[list[float]] = []
-    for turn in rounds:
-        if all((turn, place) in scores for place in places):
-            own = [scores[turn, place] for place in places]
+    for turn in turns:
+        if all((turn, place) in scores for place in chosen):
+            own = [scores[turn, place] for place in chosen]
             unit = level / statistics.fmean(own) if any(own) else 1.0
             counted.append([score * unit for score in own])
-    return [Finalist(trial, (trial.values[0], *(one[place] for one in counted))) for place, trial in enumerate(trials)]
+    return [Finalist(trial, (trial.values[0], *(one[nth] for one in counted))) for nth, trial in enumerate(again)]
+
+
+def _named(pick: Mapping[str, Any]) -> tuple[int, int]:
+    return pick["round"], pick["finalist"]
+
+
+def _of(run: Trial) -> tuple[int, int]:
+    return _named(run.genotype)
 
 
 class Rerun:

@@ -124,8 +124,8 @@ def find(
         k: length of the lists that are judged.
         epochs: of training a trial at most; early stopping usually ends it sooner.
         population: how many of the best have children; see `evolve`.
-        finalists: how many of the best are trained again to choose among them by their means (see `finals`); fewer
-            where a fifth of the minutes is too short for so many.
+        finalists: how many of the best are trained again to choose among them by their means (see `finals`); fewer,
+            or none, where a fifth of the minutes is too short for so many.
         seeds: with how many seeds those are trained, the search's own included; 1 for no finals. Each other seed is
             judged on another part of the log (see `other_part`).
         fidelities: for successive halving (see `evolve`): a trial of fidelity f trains on the touches of sqrt(f) of the
@@ -192,8 +192,9 @@ def find(
         """Seconds of the minutes that finals of what is best so far need, as far as they are kept for them."""
         if finalists < 2 or not study.complete:
             return 0.0
-        needed = expected_finals(qualified(study, finalists, bounds), seeds - 1, max(1, workers))
-        return min(needed, 60 * _SHARE_OF_FINALS * (minutes or 0.0))
+        side_by_side, share = max(1, workers), 60 * _SHARE_OF_FINALS * (minutes or 0.0)
+        again, rounds = affordable(qualified(study, finalists, bounds), seeds - 1, share, side_by_side)
+        return expected_finals(again, rounds, side_by_side)
 
     with shared(split, ray is not None, options | {"seed": seed}) if away else nullcontext() as sent:
 
@@ -232,15 +233,17 @@ def find(
         # Who interrupts the search wants what there is, not the finals.
         stopped = study.stopped is Stop.INTERRUPTED
         left = math.inf if deadline is None else deadline - time.monotonic()
-        count, rounds = affordable(best, seeds - 1, left, max(1, workers))
-        if count and not stopped:
-            best = best[:count]
+        again, rounds = affordable(best, seeds - 1, left, max(1, workers))
+        if again and not stopped:
+            count = len(again) * rounds
             judged = play(
                 best,
-                [objective(number) for number in range(1, rounds + 1)],
+                [objective(number) for number in range(1, seeds)],
+                again,
+                rounds,
                 minutes=None if deadline is None else left / 60,
                 journal=None if journal is None else _finals_journal(journal, resume),
-                on_run=None if on_rerun is None else lambda done: on_rerun(done, count * rounds),
+                on_run=None if on_rerun is None else lambda done: on_rerun(done, count),
                 context=terms
                 | {"judged by": "other parts", "finalists": [trial.genotype.as_dict() for trial in best], "seed": seed},
                 **where,

@@ -65,24 +65,42 @@ def test_the_mean_decides(scores: list[tuple[float, ...]], sizes: list[int], wan
     assert choose(finalists).trial.number == wanted
 
 
+def lasting(*seconds: float) -> list[Trial]:
+    return [replace(trial(place, 0.1, 1), seconds=took) for place, took in enumerate(seconds)]
+
+
 @pytest.mark.parametrize(
-    ("seconds", "wanted"),
-    [(math.inf, (3, 2)), (139, (3, 2)), (137, (2, 2)), (70, (2, 2)), (68, (2, 1)), (35, (2, 1)), (34, (0, 0))],
+    ("seconds", "wanted", "rounds"),
+    [
+        (math.inf, [0, 1, 2], 2),
+        (139, [0, 1, 2], 2),
+        (137, [0, 1], 2),
+        (70, [0, 1], 2),
+        (68, [0, 1], 1),
+        (35, [0, 1], 1),
+        (34, [], 0),
+    ],
 )
-def test_there_are_as_many_finals_as_there_is_time_for(seconds: float, wanted: tuple[int, int]) -> None:
-    trials = [replace(trial(place, 0.1, 1), seconds=took) for place, took in enumerate((10.0, 20.0, 30.0))]
-    assert affordable(trials, 2, seconds) == wanted
+def test_there_are_as_many_finals_as_there_is_time_for(seconds: float, wanted: list[int], rounds: int) -> None:
+    trials = lasting(10, 20, 30)
+    assert affordable(trials, 2, seconds) == ([trials[place] for place in wanted], rounds)
+
+
+def test_what_takes_too_long_leaves_its_place_but_for_the_first() -> None:
+    trials = lasting(10, 500, 20, 10)
+    assert affordable(trials, 2, 100) == ([trials[0], *trials[2:]], 2)
+    assert affordable(lasting(500, 10, 20, 10), 2, 100) == ([], 0)
 
 
 def test_finals_side_by_side_wait_for_the_longest() -> None:
-    trials = [replace(trial(place, 0.1, 1), seconds=took) for place, took in enumerate((10.0, 20.0, 60.0))]
+    trials = lasting(10, 20, 60)
     assert expected_finals(trials, 1, 2) == expected_finals(trials[2:], 1)
     assert expected_finals(trials, 2, 1) == pytest.approx(3 * expected_finals(trials[2:], 1))
 
 
 def test_one_seed_or_one_trial_is_no_final() -> None:
-    assert affordable([trial(0, 0.1, 1), trial(1, 0.1, 1)], 0, math.inf) == (0, 0)
-    assert affordable([trial(0, 0.1, 1)], 2, math.inf) == (0, 0)
+    assert affordable([trial(0, 0.1, 1), trial(1, 0.1, 1)], 0, math.inf) == ([], 0)
+    assert affordable([trial(0, 0.1, 1)], 2, math.inf) == ([], 0)
 
 
 def test_mean_and_spread_are_those_of_the_scores() -> None:
@@ -133,6 +151,59 @@ def test_a_round_of_nothing_but_zeros_stays_so() -> None:
     trials = [trial(0, 0.5, 1), trial(-0, 0.25, 2)]
     finalists = play(trials, [rerun(0)], minutes=None, journal=None, directions=["maximize", "minimize"])
     assert [one.scores for one in finalists] == [(0.5, 0.0), (0.25, 0.0)]
+
+
+class Lasting:
+    """An objective whose evaluations take as long as those of the search did, and a little more."""
+
+    def __init__(self, trials: list[Trial]) -> None:
+        self.now = 0.0
+        self._took = {one.genotype["a"]: one.seconds for one in trials}
+
+    def __call__(self, genotype: Genotype) -> tuple[float, float]:
+        self.now += 1.1 * self._took[genotype["a"]]
+        return 0.1, 0.0
+
+
+@pytest.mark.parametrize("seconds", [(100.0, 20.0, 20.0, 20.0, 20.0), (20.0, 20.0, 100.0), (100.0, 10.0)])
+def test_what_there_is_time_for_is_played_to_the_end(seconds: tuple[float, ...]) -> None:
+    trials = lasting(*seconds)
+    objective = Lasting(trials)
+    left = expected_finals(trials, 1)
+    ways, minutes = ["maximize", "minimize"], left / 60
+    again, rounds = affordable(trials, 1, left)
+    played = play(
+        trials, [objective], again, rounds, minutes=minutes, journal=None, directions=ways, clock=lambda: objective.now
+    )
+    assert [len(one.scores) for one in played] == [2] * len(trials)
+
+
+def test_finals_go_on_where_there_is_time_for_others(tmp_path: Path) -> None:
+    trials, ways, journal = lasting(10, 500, 20), ["maximize", "minimize"], tmp_path / "finals"
+
+    def final(left: float) -> tuple[list[int], float]:
+        objective = Lasting(trials)
+        again, rounds = affordable(trials, 2, left)
+        played = play(
+            trials,
+            [objective, objective],
+            again,
+            rounds,
+            minutes=left / 60,
+            journal=journal,
+            directions=ways,
+            clock=lambda: objective.now,
+        )
+        assert [one.trial for one in played] == again
+        return [len(one.scores) for one in played], objective.now
+
+    scores, took = final(100)
+    assert scores == [3, 3]
+    assert took == pytest.approx(66)
+    scores, took = final(2_000)
+    assert scores == [3, 3, 3]
+    assert took == pytest.approx(1_100)
+    assert final(100) == ([3, 3], 0)
 
 
 def search(**options: Any) -> Found:
