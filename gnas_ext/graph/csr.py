@@ -327,6 +327,7 @@ class CSR:
 
         Raises:
             ValueError: rows is not one-dimensional.
+            TypeError: rows is in another dtype.
             RuntimeError: a row is out of range.
 
         Gradients of any order flow to the weights.
@@ -345,6 +346,7 @@ class CSR:
 
         Raises:
             ValueError: remap has another length, or cols is negative.
+            TypeError: remap is in another dtype.
             RuntimeError: a name is out of range.
 
         Gradients of any order flow to the weights. Rows fold as columns of the transpose: `csr.t().remapped(…).t()`.
@@ -361,7 +363,16 @@ class CSR:
         _check_types(self.indptr, self.indices, weight)
         if self.edge is None:
             return CSR._unchecked(self._structure, weight, self.shape, self._kept)
-        return CSR._unchecked(Structure(self.indptr, self.indices, None), weight, self.shape, {})
+        edge, t = self.edge, self.transposed_structure()
+
+        def transposed() -> Arrays:
+            """Not sorted again: each entry of the other one, and where it stands here."""
+            place = torch.empty_like(edge)
+            place[edge.long()] = torch.arange(len(edge), dtype=edge.dtype, device=edge.device)
+            return t.indptr, t.indices, place if t.edge is None else place.index_select(0, t.edge)
+
+        entries = Structure(self.indptr, self.indices, None)
+        return CSR._unchecked(entries, weight, self.shape, {"transpose": Later(transposed)})
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> CSR:
         """The same matrix on another device, with its weights in another dtype, or both."""

@@ -55,12 +55,17 @@ def normalize(
         if row_exponent not in _EXPONENTS:
             raise ValueError(f"normalize: expected exponents, or one of {', '.join(_EXPONENTS)}, got {row_exponent!r}")
         row_exponent, col_exponent = _EXPONENTS[row_exponent]
+    weight = csr.weight
+    if weight is not None and weight.dtype in (torch.float16, torch.bfloat16):
+        # A degree may go beyond them, and its power is needed finer.
+        wide = normalize(csr.with_weight(weight.float()), row_exponent, col_exponent, least_degree).weight
+        return csr.with_weight(wide if wide is None else wide.to(weight.dtype))
     row = _power(weighted_degree(csr).clamp(min=least_degree), -row_exponent)
     col = _power(weighted_degree(csr.t()).clamp(min=least_degree), -col_exponent)
     # A weight is not above its degrees, so one power at a time keeps between the two what their product may overflow.
     scaled = row[csr.row_index().long()]
-    if csr.weight is not None:
-        scaled = csr.weight * scaled
+    if weight is not None:
+        scaled = weight * scaled
     return csr.with_weight(scaled * col[csr.indices.long()])
 
 

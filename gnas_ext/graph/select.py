@@ -124,7 +124,7 @@ def select_rows(csr: CSR, rows: Tensor) -> CSR:
     """See CSR.select_rows."""
     if rows.dim() != 1:
         raise ValueError(f"CSR.select_rows: expected rows of shape [count], got {list(rows.shape)}")
-    rows = rows.to(csr.indptr.dtype)
+    rows = _numbers("CSR.select_rows: expected rows", rows, csr.indptr.dtype)
     indptr, indices, weight = _select(csr, rows=rows)
     entries = csr.with_weight(None)
 
@@ -152,7 +152,7 @@ def remapped(csr: CSR, remap: Tensor, cols: int) -> CSR:
         raise ValueError(f"CSR.remapped: expected remap of shape [{csr.cols}], got {list(remap.shape)}")
     if cols < 0:
         raise ValueError(f"CSR.remapped: expected cols of 0 or more, got {cols}")
-    remap = remap.to(csr.indptr.dtype)
+    remap = _numbers("CSR.remapped: expected remap", remap, csr.indptr.dtype)
     indptr, indices, weight = _select(csr, remap=remap, new_cols=cols)
     entries = csr.with_weight(None)
 
@@ -169,6 +169,17 @@ def remapped(csr: CSR, remap: Tensor, cols: int) -> CSR:
         return begins.index_select(0, first), t_indices, edge
 
     return _made(indptr, indices, weight, (csr.rows, cols), transposed)
+
+
+def _numbers(expected: str, numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """In the index type of a graph; what does not fit there stays out of range."""
+    if numbers.dtype not in (torch.int32, torch.int64):
+        mend = ": mask.nonzero().squeeze(1) are those that a mask keeps" if numbers.dtype == torch.bool else ""
+        raise TypeError(f"{expected} in int32 or int64, got {numbers.dtype}{mend}")
+    if numbers.dtype == torch.int64 and dtype == torch.int32:
+        there = torch.iinfo(dtype)
+        numbers = numbers.clamp(there.min, there.max)
+    return numbers.to(dtype)
 
 
 def _select(

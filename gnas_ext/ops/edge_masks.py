@@ -94,11 +94,12 @@ def topk_per_row(csr: CSR, scores: Tensor, k: int) -> Tensor:
 
     Args:
         csr: graph of shape [rows, cols].
-        scores: [nnz], in the order of `csr.indices`; NaN is above all.
+        scores: [nnz], in the order of the stored weights; NaN is above all.
         k: edges a row, at most.
 
     Returns:
-        bool, [nnz], in the order of `csr.indices`; rows of k edges or fewer stay whole.
+        bool, [nnz], in the order of the stored weights, as `spmm_masked` and `csr.masked` take it; rows of k edges or
+        fewer stay whole.
 
     Raises:
         ValueError: scores has another shape, or k is negative.
@@ -110,7 +111,9 @@ def topk_per_row(csr: CSR, scores: Tensor, k: int) -> Tensor:
     scores = scores.detach()
     if scores.dtype not in (torch.float32, torch.float64):
         scores = scores.float() if scores.is_floating_point() else scores.double()
-    return cast("Tensor", torch.ops.gnas_ext.topk_rows(csr.indptr, scores, k))
+    edge = csr.edge
+    mask: Tensor = torch.ops.gnas_ext.topk_rows(csr.indptr, scores if edge is None else scores.index_select(0, edge), k)
+    return mask if edge is None else torch.empty_like(mask).index_copy(0, edge.long(), mask)
 
 
 def edge_dropout_mask(
@@ -121,7 +124,7 @@ def edge_dropout_mask(
     undirected: bool = False,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Each edge is dropped with probability p, on its own; no graph is built: hand the mask to `spmm_masked`.
+    """Each edge is dropped with probability p, on its own: hand the mask to `spmm_masked`.
 
     Args:
         edges: the graph, or how many edges there are.

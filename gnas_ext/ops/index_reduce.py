@@ -35,6 +35,8 @@ def index_reduce(
     if reduce in ("max", "min"):
         return index_reduce_arg(x, index, src, reduce, plan)[0]
     _index_reduce_out("index_reduce", x, src)
+    if x.dtype in (torch.float16, torch.bfloat16):  # rounded once, at the end, and a sum may go beyond them
+        return index_reduce(x.float(), index, src.float(), reduce, plan).to(x.dtype)
     total = x + scatter(src, index, x.shape[0], "sum", plan)
     if reduce == "sum":
         return total

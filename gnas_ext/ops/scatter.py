@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
-from gnas_ext.ops._autograd import register_autograd
+from gnas_ext.ops._autograd import register_autograd, wanted
 from gnas_ext.ops._entries import INDEX_TYPES, as_matrix, check_features, check_index, check_reduce, entries_of
 from gnas_ext.ops.segment import segment_arg, segment_reduce
 from gnas_ext.ops.sort_index import sort_index
+from gnas_ext.ops.spmm import over
 
 if TYPE_CHECKING:
     from gnas_ext.ops.spmm import Reduce
@@ -106,7 +107,7 @@ def scatter(
     Gradients of any order flow to src. Repeats exactly, whatever the number of threads.
     """
     size = _scatter_out("scatter", src, index, size, reduce, plan)
-    if reduce in ("max", "min") and _wants_gradient(src):
+    if reduce in ("max", "min") and wanted(src):
         return scatter_arg(src, index, size, reduce, plan)[0]  # only a gradient needs the winners
     if index.dim() > 1:
         return _elementwise(src, index, size, reduce)
@@ -120,7 +121,7 @@ def scatter(
     elif plan.ascends:
         out = segment_reduce(features, plan.indptr, reduce)
     else:
-        t = plan.transpose() if _wants_gradient(src) else (None, None, None)
+        t = plan.transpose() if wanted(src) else (None, None, None)
         out = torch.ops.gnas_ext.spmm(plan.indptr, plan.perm, None, None, features, reduce, *t)
     return out.reshape(size, *src.shape[1:])
 
@@ -160,7 +161,7 @@ def scatter_arg(
     if plan.ascends:
         out, arg = segment_arg(features, plan.indptr, reduce)
         return out.reshape(shape), arg.long().reshape(shape)
-    t = plan.transpose() if _wants_gradient(src) else (None, None, None)
+    t = plan.transpose() if wanted(src) else (None, None, None)
     out, place = torch.ops.gnas_ext.spmm_arg(plan.indptr, plan.perm, None, features, reduce, *t)
     return out.reshape(shape), _entry_of(plan.perm, place).reshape(shape)
 
@@ -181,10 +182,6 @@ def _entry_of(perm: Tensor, place: Tensor) -> Tensor:
     if perm.shape[0] == 0:
         return place.long()
     return torch.where(place < 0, -1, perm[place.clamp(min=0).long()].long())
-
-
-def _wants_gradient(src: Tensor) -> bool:
-    return torch.is_grad_enabled() and src.requires_grad
 
 
 def _size_of(index: Tensor) -> int:
@@ -239,7 +236,7 @@ def _save_scatter(ctx: Any, inputs: tuple[Tensor, Tensor, int, str], output: Ten
 def _scatter_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     (index,) = ctx.saved_tensors
     if ctx.reduce == "mean":
-        grad = grad / entries_of(index, ctx.size).clamp(min=1).to(grad.dtype).unsqueeze(1)
+        grad = over(grad, entries_of(index, ctx.size))
     return torch.ops.gnas_ext.gather_rows(grad, index), None, None, None
 
 

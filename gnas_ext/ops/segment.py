@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
-from gnas_ext.ops._autograd import register_autograd
+from gnas_ext.ops._autograd import register_autograd, wanted
 from gnas_ext.ops._entries import INDEX_TYPES, as_matrix, check_features, check_reduce
 from gnas_ext.ops.spmm import of_sums
 
@@ -40,7 +40,7 @@ def segment_reduce(src: Tensor, indptr: Tensor, reduce: Reduce = "sum") -> Tenso
     Gradients of any order flow to src. Repeats exactly, whatever the number of threads.
     """
     _segment_out("segment_reduce", src, indptr, reduce)
-    if reduce in ("max", "min") and torch.is_grad_enabled() and src.requires_grad:
+    if reduce in ("max", "min") and wanted(src):
         return segment_arg(src, indptr, reduce)[0]  # only a gradient needs the winners
     out: Tensor = torch.ops.gnas_ext.segment_reduce(as_matrix(src), indptr.contiguous(), reduce)
     return out.reshape(out.shape[0], *src.shape[1:])

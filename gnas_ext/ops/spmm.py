@@ -206,7 +206,16 @@ def gather_winners(indices: Tensor, weight: Tensor | None, x: Tensor, arg: Tenso
 
 def of_sums(grad: Tensor, indptr: Tensor) -> Tensor:
     """The gradient of each row's sum, from that of its mean."""
-    return grad / (indptr[1:] - indptr[:-1]).clamp(min=1).to(grad.dtype).unsqueeze(1)
+    return over(grad, indptr[1:] - indptr[:-1])
+
+
+def over(x: Tensor, counts: Tensor) -> Tensor:
+    """Each row by how many entries it has, [rows, width] by [rows]; rows without any stay.
+
+    Not in half precision: float16 ends at 65,504, and bfloat16 counts to 256.
+    """
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return (x / counts.clamp(min=1).to(wide).unsqueeze(1)).to(x.dtype)
 
 
 def heads_of(weight: Tensor | None) -> int:

@@ -35,7 +35,7 @@ def spmm_blocks(csr: CSR, x: Tensor, blocks: Tensor, group: Tensor | None = None
         x: features, [cols, width], float32, float64, bfloat16 or float16. A block is 16 columns, a cache line of
             float32; the last one may be narrower.
         blocks: [groups, ceil(width / 16)], or [ceil(width / 16)] for one mask of the layer, bool: which are live. Or in
-            x's dtype, of zeros and ones, as `prune.straight_through` returns it: then a gradient flows to it.
+            x's dtype, dead where zero, as `prune.straight_through` returns it: then a gradient flows to it.
         group: [cols], integers from 0 to groups - 1, of which there are at most 256: whose mask each row of x has.
         reduce: "sum"; "mean", the sum over the number of edges, whatever is dead.
 
@@ -63,6 +63,8 @@ def spmm_blocks(csr: CSR, x: Tensor, blocks: Tensor, group: Tensor | None = None
     if blocks.is_floating_point():
         soft = (blocks.unsqueeze(0) if blocks.dim() == 1 else blocks).to(x.dtype)
         blocks = blocks.detach() != 0
+        # A live block counts as one in the gradients as well, whatever its number.
+        soft = (soft.detach() != 0).to(x.dtype) + (soft - soft.detach())
     mask, group = checked_mask("spmm_blocks", blocks, group, x.shape[0], x.shape[1], x.device)
     t = csr.transposed_structure() if wanted(x, weight, soft) else _NO_TRANSPOSE
     out: Tensor = torch.ops.gnas_ext.spmm_blocks(

@@ -16,7 +16,7 @@ from gnas_ext.ops._autocast import lowered, register_autocast
 from gnas_ext.ops._autograd import _library, linear, register_autograd, wanted
 from gnas_ext.ops.edge_masks import packed
 from gnas_ext.ops.select_edges import check_mask
-from gnas_ext.ops.spmm import _check, _spmm_out, heads_of, spmm, transposed
+from gnas_ext.ops.spmm import _check, _spmm_out, heads_of, over, spmm, transposed
 
 if TYPE_CHECKING:
     from gnas_ext.graph.csr import CSR
@@ -87,6 +87,7 @@ def spmm_active(csr: CSR, x: Tensor, rows: Tensor, reduce: Reduce = "sum") -> Te
 
     Raises:
         ValueError: rows has another shape, or what `spmm` refuses.
+        TypeError: rows is in another dtype (a mask is one), or what `spmm` refuses.
         RuntimeError: a row is out of range.
 
     Gradients of any order flow to x and to the weights. Cost: the entries of those rows. Where the list stays, keep
@@ -168,7 +169,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         # How many edges are left in each row, as a product, whose shape is known beforehand.
         ones = x.new_ones(x.shape[0], 1, dtype=torch.float32)
         degree = native.spmm_masked(indptr, indices, edge, None, ones, mask, None, "sum", None, None, None)
-        grad = grad / degree.clamp(min=1).to(grad.dtype)
+        grad = over(grad, degree.squeeze(1))
     t = transposed(indptr, indices, edge, x.shape[0], tuple(kept))
     grad_weight = grad_x = grad_scores = None
     if ctx.needs_input_grad[3]:

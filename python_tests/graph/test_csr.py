@@ -135,6 +135,17 @@ def test_the_structure_of_the_transpose_is_computed_once() -> None:
     assert csr.with_weight(None).t().indices is first.indices
 
 
+@pytest.mark.parametrize("name", graphs.SMALL)
+def test_other_weights_on_a_transpose_do_not_sort_it_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = graphs.make(name)
+    t = graph.t()
+    monkeypatch.setattr("gnas_ext.graph.csr.transpose", pytest.fail)
+    other = t.with_weight(torch.arange(graph.nnz, dtype=torch.float64))
+    assert other.edge is None
+    np.testing.assert_array_equal(dense(other.t()), dense(other).T)
+    assert torch.equal(other.t().indices, graph.indices)
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 9)), max_size=40), st.sampled_from(INDEX_TYPES))
 def test_any_entries_and_back(entries: list[tuple[int, int]], index: torch.dtype) -> None:

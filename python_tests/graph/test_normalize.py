@@ -90,7 +90,17 @@ def test_row_exponent_one_makes_rows_sum_to_one(graph: CSR) -> None:
     assert set(sums.round(3)) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_degree_may_be_beyond_half_precision(dtype: torch.dtype) -> None:
+    many = 300
+    row, col = torch.zeros(many, dtype=torch.int64), torch.arange(many)
+    weight = torch.full((many,), 400.0, dtype=dtype)
+    scaled = normalize(CSR.from_coo(row, col, weight, (1, many)), 1.0, 0.0).weight
+    assert scaled is not None
+    torch.testing.assert_close(scaled.float(), torch.full((many,), 1 / many), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_the_dtype_of_the_weights_is_kept(graph: CSR, dtype: torch.dtype) -> None:
     weight = normalize(graph.to(dtype=dtype)).weight
     assert weight is not None

@@ -12,6 +12,7 @@ from gnas_ext.graph import csr as csr_module
 from gnas_ext.graph import fold_rows
 from gnas_ext.ops import reference
 from python_tests import graphs
+from python_tests.ops.oracle import with_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,9 +174,12 @@ def test_what_is_refused() -> None:
         (TypeError, "CSR.masked: expected mask in uint8, got torch.int64", lambda: csr.masked(torch.ones(75).long())),
         (ValueError, r"rows of shape \[count\], got \[2, 2\]", lambda: csr.select_rows(torch.zeros(2, 2).long())),
         (RuntimeError, r"rows\[0\] is none of the graph's 90 rows", lambda: csr.select_rows(torch.tensor([-1]))),
+        (TypeError, r"rows in int32 or int64, got torch.bool: mask\.nonzero", lambda: csr.select_rows(keep)),
+        (TypeError, "rows in int32 or int64, got torch.float32", lambda: csr.select_rows(torch.tensor([1.9]))),
         (ValueError, r"remap of shape \[70\], got \[4\]", lambda: csr.remapped(torch.zeros(4).long(), 1)),
         (ValueError, "cols of 0 or more, got -1", lambda: csr.remapped(torch.zeros(70).long(), -1)),
         (RuntimeError, r"remap\[0\] is 3, expected -1", lambda: csr.remapped(torch.full((70,), 3), 3)),
+        (TypeError, "remap in int32 or int64, got torch.bool", lambda: csr.remapped(torch.ones(70).bool(), 2)),
         (TypeError, "keep in bool, got torch.float32", lambda: fold_rows(torch.ones(3))),
         (ValueError, r"keep of shape \[n\], got \[1, 4\]", lambda: fold_rows(keep.unsqueeze(0))),
         (TypeError, "group in integers, got torch.float32", lambda: fold_rows(keep, torch.ones(4))),
@@ -186,3 +190,15 @@ def test_what_is_refused() -> None:
     for kind, message, call in cases:
         with pytest.raises(kind, match=message):
             call()
+
+
+@pytest.mark.parametrize("beyond", [2**32 + 3, -(2**32) + 3, 2**32 - 1])
+def test_numbers_beyond_the_index_type_are_out_of_range(beyond: int) -> None:
+    """And not what their lower 32 bits say."""
+    csr = with_index(weighted("random"), torch.int32)
+    with pytest.raises(RuntimeError, match=r"rows\[0\] is none of the graph's 90 rows"):
+        csr.select_rows(torch.tensor([beyond]))
+    remap = torch.zeros(70, dtype=torch.int64)
+    remap[5] = beyond
+    with pytest.raises(RuntimeError, match=r"remap\[5\] is"):
+        csr.remapped(remap, 6)

@@ -25,6 +25,10 @@ FORWARD: dict[str, Op] = {
     "spmm_max": lambda csr, x: ops.spmm(csr, x, "max"),
     "sddmm": lambda csr, x: ops.sddmm(csr, x[: csr.rows], x),
     "attention": lambda csr, x: ops.attention(csr.with_weight(None), x[: csr.rows], x, x),
+    "gat": lambda csr, x: ops.gat(
+        csr.with_weight(None), x[: csr.rows].unsqueeze(1), x.unsqueeze(1), x[:1], x[1:2]
+    ).squeeze(1),
+    "segment_softmax": lambda csr, x: ops.segment_softmax(csr, x.new_ones(csr.nnz, 1) * x[:1, :1]),
     "topk_scores": lambda csr, x: torch.cat([part.double() for part in ops.topk_scores(x[: csr.rows], x, 10, csr)]),
     "topk_scores_one": lambda csr, x: ops.topk_scores(x[:1], x, 10)[0],
 }
@@ -102,3 +106,17 @@ def test_no_tensor_of_edges_times_width(csr: CSR, op: str) -> None:
     torch.autograd.grad(FORWARD[op](csr, x).sum(), x)
     torch.cuda.synchronize()
     assert torch.cuda.max_memory_allocated() - before < csr.nnz * WIDTH * 4 // 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_two_of_four_is_the_masked_product(dtype: torch.dtype) -> None:
+    """By torch's semi-structured kernels on a GPU that has them."""
+    random = torch.Generator("cuda").manual_seed(1)
+    weight = torch.randn(128, 256, device="cuda", generator=random)
+    mask = ops.prune.nm_mask(weight.abs())
+    x = torch.randn(64, 256, device="cuda", generator=random)
+    got = ops.nm_linear(x.to(dtype), weight.to(dtype), mask)
+    exact = x.to(dtype).double() @ torch.where(mask, weight.to(dtype).double(), 0.0).T
+    assert got.dtype == dtype
+    # Rounded once from a sum in float32, of numbers of size 16.
+    torch.testing.assert_close(got.double(), exact, rtol=2 * torch.finfo(dtype).eps, atol=1e-3)

@@ -68,6 +68,19 @@ def test_top_k_of_any_scores(backend: torch.device, dtype: torch.dtype) -> None:
     assert torch.equal(ops.topk_per_row(csr.to(backend), scores.to(backend), 5).cpu(), expected)
 
 
+def test_top_k_of_a_transpose_is_in_the_order_of_its_weights() -> None:
+    csr = graphs.make("random").with_weight(None)
+    t, scores = csr.t(), torch.randperm(csr.nnz).float()
+    assert t.edge is not None
+    kept = ops.topk_per_row(t, scores, 2)
+    # The same entries in an order of their own.
+    own = t.with_weight(None)
+    expected = own.masked(ops.topk_per_row(own, scores[t.edge.long()], 2))
+    x = torch.randn(t.cols, 3)
+    for got in (ops.spmm_masked(t, x, kept), ops.spmm(t.masked(kept), x)):
+        torch.testing.assert_close(got, ops.spmm(expected, x))
+
+
 @pytest.mark.parametrize(("seed", "stream"), [(0, 0), (2**64 - 3, 2**63 + 5), (-7, 12)])
 def test_dropout_draws_from_the_counter(backend: torch.device, seed: int, stream: int) -> None:
     nnz, p = 403, 0.3

@@ -54,7 +54,13 @@ def test_grad_and_its_grad_are_those_of_autograd(case: str) -> None:
     torch.testing.assert_close(grad(square(grad(function)))(x), second)
 
 
-@pytest.mark.parametrize("case", CASES)
+def test_forward_mode_of_winners_in_any_order() -> None:
+    function, x = CASES["scatter max"]
+    tangent = jvp(square(function), (x,), (torch.ones_like(x),))[1]
+    torch.testing.assert_close(tangent, grad(square(function))(x).sum())
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "scatter max"])
 def test_forward_mode_is_refused_instead_of_zero(case: str) -> None:
     function, x = CASES[case]
     with pytest.raises((NotImplementedError, RuntimeError), match=r"forward-mode|needs the winners"):
@@ -69,6 +75,17 @@ def test_vmap_is_a_call_for_each(case: str) -> None:
     torch.testing.assert_close(torch.vmap(function, 1)(batch), torch.stack([function(one) for one in elements]))
     slopes = torch.vmap(grad(square(function)), 1)(batch)
     torch.testing.assert_close(slopes, torch.stack([grad(square(function))(one) for one in elements]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_gradient_of_vmap_is_that_of_a_call_for_each(case: str) -> None:
+    function, x = CASES[case]
+    batch = torch.stack([x, x + 1, -x])
+    leaf = batch.clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(torch.vmap(square(function))(leaf).sum(), leaf)
+    expected = torch.stack([grad(square(function))(one) for one in batch])
+    torch.testing.assert_close(slopes, expected)
+    torch.testing.assert_close(grad(lambda b: torch.vmap(square(function))(b).sum())(batch), expected)
 
 
 ROWS = ops.quantize_rows(X.flatten(1).float())

@@ -176,6 +176,18 @@ def test_the_straight_through_gradient_is_that_of_the_soft_form(groups: int) -> 
     torch.testing.assert_close(ours, theirs)
 
 
+def test_a_live_block_counts_as_one_whatever_its_number() -> None:
+    csr, x = graphs.make("random"), torch.randn(70, 37, dtype=torch.float64, requires_grad=True)
+    hard = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64, requires_grad=True)
+    soft = torch.tensor([0.5, 0.0, -3.0], dtype=torch.float64, requires_grad=True)
+    one, other = ops.spmm_blocks(csr, x, hard), ops.spmm_blocks(csr, x, soft)
+    sensitivity = torch.randn_like(one)
+    assert torch.equal(one, other)
+    expected = torch.autograd.grad(one, (x, hard), sensitivity)
+    for ours, theirs in zip(torch.autograd.grad(other, (x, soft), sensitivity), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @given(st.integers(1, 70), st.integers(1, 5), st.integers(0, 2**31 - 1))
 @settings(max_examples=30, deadline=None)
 def test_compact_holds_the_live_blocks_and_nothing_else(width: int, groups: int, seed: int) -> None:

@@ -240,19 +240,26 @@ def test_excluded_columns_in_any_order_and_twice() -> None:
     check(whole(7, 2, 3), whole(8, 6, 3), 6, exclude, None)
 
 
-def test_neither_threads_nor_chunks_change_a_bit() -> None:
+@pytest.mark.parametrize("bits", [None, 8])
+def test_neither_threads_nor_chunks_change_a_bit(bits: int | None) -> None:
     random = torch.Generator().manual_seed(0)
     users, items = torch.randn(200, 33, generator=random), torch.randn(6000, 33, generator=random)
+
+    def found_by(some: torch.Tensor, chunk: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        if bits is None:
+            return ops.topk_scores(some, items, 30, chunk=chunk)
+        return ops.topk_scores(ops.quantize_rows(some, bits), ops.quantize_rows(items, bits), 30, chunk=chunk)
+
     before = torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            found += [ops.topk_scores(users, items, 30, chunk=chunk) for chunk in (None, 1, 5, 64, 1000)]
+            found += [found_by(users, chunk) for chunk in (None, 1, 5, 64, 1000)]
     finally:
         torch.set_num_threads(before)
     # A score does not depend on who else is in the batch either.
-    parts = [ops.topk_scores(some, items, 30) for some in torch.split(users, 7)]
+    parts = [found_by(some) for some in torch.split(users, 7)]
     found.append((torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])))
     for values, columns in found[1:]:
         assert torch.equal(columns, found[0][1])
