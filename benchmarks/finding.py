@@ -188,7 +188,8 @@ def main() -> None:
                 if kept.get(key, {}).get("sources") == digest:
                     continue
                 found = searched(split, method, arguments.minutes, seed)
-                kept[key] = {"sources": digest, "cores": len(os.sched_getaffinity(0)), **found}
+                when = {"measured": str(datetime.date.today()), "cores": len(os.sched_getaffinity(0))}
+                kept[key] = {"sources": digest, **when, **found}
                 files.write(FOUND, json.dumps(kept, indent=1) + "\n")
                 print(key, {figure: found[figure] for figure in ("ndcg@20", "bytes", "trials")}, flush=True)
     files.put_figures(DOCS, written_table(kept))
@@ -196,15 +197,14 @@ def main() -> None:
 
 def written_table(kept: Mapping[str, Mapping[str, Any]]) -> str:
     """The tables of docs/finding.md, one a log and budget."""
-    lines = [f"Measured up to {datetime.date.today()}."]
-    groups: dict[tuple[str, str], list[str]] = {}
-    for key in kept:
+    lines = [f"Measured up to {max(found['measured'] for found in kept.values())}."]
+    groups: dict[tuple[str, str, int], list[str]] = {}
+    for key, found in kept.items():
         name, minutes, _, _ = key.split("/")
-        groups.setdefault((name, minutes), []).append(key)
-    for (name, minutes), keys in groups.items():
+        groups.setdefault((name, minutes, found["cores"]), []).append(key)
+    for (name, minutes, cores), keys in groups.items():
         losses = [(-kept[key]["ndcg@20"], kept[key]["bytes"]) for key in keys]
         front = set(pareto_front(losses))
-        cores = kept[keys[0]]["cores"]
         lines += [
             f"\n{name}, {minutes} minutes, {cores} core{'s' * (cores != 1)}:\n",
             "| method | seed | NDCG@20 | Recall@20 | on validation | bytes | on the front | trials (failed) | family |",

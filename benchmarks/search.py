@@ -42,6 +42,8 @@ FOUND = HERE / "results" / "search" / "nas_bench_graph.json"
 DOCS = HERE.parent / "docs" / "search.md"
 SOURCES = ("gnas_ext/search/*.py", "benchmarks/nas_bench_graph.py")
 MARKS = {"regret": (50, 100, 200, 400), "hypervolume": (50, 100, 200)}
+# After so many, each table has a column of its own.
+BY_TABLE = 200
 # What is asked for stands beside what is reached.
 TARGETS = {"regret": (0.75, 0.42, 0.22, 0.14), "hypervolume": (0.80, 0.89, 0.94)}
 BOTH: tuple[Direction, ...] = ("maximize", "minimize")
@@ -211,17 +213,18 @@ def main() -> None:
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for place, (job, figures, seconds) in enumerate(pool.map(run, todo, chunksize=2)):
             kept["searches"][job.name] = [*(round(figure, 4) for figure in figures), round(seconds, 2)]
+            kept["measured"] = str(datetime.date.today())
             if place % 50 == 49 or place == len(todo) - 1:
                 files.write(FOUND, json.dumps(kept, indent=0, sort_keys=True) + "\n")
                 print(f"{place + 1} of {len(todo)} searches", flush=True)
-    written = written_table(kept["searches"])
+    written = written_table(kept["searches"], kept["measured"])
     files.put_figures(DOCS, written)
     print(written)
 
 
-def written_table(searches: Mapping[str, Sequence[float]]) -> str:
-    """The table of docs/search.md."""
-    lines = [f"Measured up to {datetime.date.today()}.\n"]
+def written_table(searches: Mapping[str, Sequence[float]], measured: str) -> str:
+    """The tables of docs/search.md."""
+    lines = [f"Measured up to {measured}.\n"]
     for goal, marks in MARKS.items():
         what = "regret, points" if goal == "regret" else "hypervolume ratio"
         lines.append(f"| {what}, after | {' | '.join(map(str, marks))} | ms a trial | tables x seeds |")
@@ -245,7 +248,30 @@ def written_table(searches: Mapping[str, Sequence[float]]) -> str:
             milliseconds = 1000 * mean(by_seed[-1]) / marks[-1]
             lines.append(f"| {method} | {' | '.join(cells)} | {milliseconds:.1f} | {len(tables)} x {seeds} |")
         lines.append("")
-    return "\n".join(lines[:-1])
+    return "\n".join([*lines, *_by_table(searches)])
+
+
+def _by_table(searches: Mapping[str, Sequence[float]]) -> list[str]:
+    """Where the parts of ours help: regret on each table, over the seeds that all of them have."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    at = MARKS["regret"].index(BY_TABLE)
+    for name, row in searches.items():
+        goal, method, table, seed = name.split("/")
+        if goal == "regret" and method.startswith("ours"):
+            found.setdefault(method, {}).setdefault(table, {})[int(seed)] = row[at]
+    ours = [method for method in METHODS if method in found]
+    tables = [table for table in nbg.NAMES if all(table in found[method] for method in ours)]
+    if len(ours) < 2 or not tables:
+        return []
+    seeds = min(len(found[method][table]) for method in ours for table in tables)
+    lines = [
+        f"| regret after {BY_TABLE}, the first {seeds} seeds | {' | '.join(tables)} |",
+        "|---" * (len(tables) + 1) + "|",
+    ]
+    for method in ours:
+        means = (mean(found[method][table][seed] for seed in range(seeds)) for table in tables)
+        lines.append(f"| {method} | {' | '.join(f'{one:.3f}' for one in means)} |")
+    return lines
 
 
 def _error(row: Sequence[float]) -> str:

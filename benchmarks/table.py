@@ -247,13 +247,15 @@ def steps(result: dict[str, Any]) -> list[str]:
     return ["", "## Checks", "", *(f"- {name}: {text}" for name, text in checked.items())] if checked else []
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """All of it."""
+def markdown(result: dict[str, Any], docs: Path | None = None) -> str:
+    """All of it, as it stands in a document."""
     points = result["points"]
     cuda = any(point["device"] != "cpu" for point in points)
     title = "# Performance of the ops on CUDA" if cuda else "# Performance of the ops"
-    again = "gpu-check" if cuda else "bench-ops"
-    lines = [title, "", f"Written by benchmarks/table.py; `make {again}` measures again.", ""]
+    again = "make gpu-check" if cuda else "make bench-ops"
+    if not cuda and docs is not None and docs.name != "performance.md":
+        again = f"python -m benchmarks --docs docs/{docs.name}"
+    lines = [title, "", f"Written by benchmarks/table.py; `{again}` measures again.", ""]
     if not points:
         return "\n".join([*lines, "Nothing was measured.", *instructions(result), *steps(result)])
     reached = targets(points)
@@ -290,7 +292,7 @@ def main() -> None:
             result = folded([json.loads(kept.read_text()), result])
         kept.write_text(json.dumps(result, indent=1) + "\n")
     if given.docs:
-        given.docs.write_text(markdown(result))
+        given.docs.write_text(markdown(result, given.docs))
         print("\n".join([*targets(result["points"]), "", *limits(result["points"])]))
     else:
         print(markdown(result))

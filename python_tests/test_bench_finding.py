@@ -35,7 +35,7 @@ def test_what_optuna_is_asked_for_is_of_the_space() -> None:
 
 
 def test_the_table_marks_the_front() -> None:
-    def one(ndcg: float, size: int) -> dict[str, object]:
+    def one(ndcg: float, size: int, cores: int = 2) -> dict[str, object]:
         genotype = {"family": "slim"}
         return {
             "ndcg@20": ndcg,
@@ -44,10 +44,15 @@ def test_the_table_marks_the_front() -> None:
             "bytes": size,
             "trials": 3,
             "failed": 1,
-            "cores": 2,
+            "measured": "2026-01-02",
+            "cores": cores,
             "genotype": genotype,
         }
 
     lines = finding.written_table({"log/1/a/0": one(0.3, 50), "log/1/b/0": one(0.2, 90)}).splitlines()
     assert [line.split("|")[5].strip() for line in lines[-2:]] == ["0.1250"] * 2
     assert [line.split("|")[7].strip() for line in lines[-2:]] == ["yes", "no"]
+    # On other cores it is another comparison.
+    apart = finding.written_table({"log/1/a/0": one(0.3, 50), "log/1/b/0": one(0.2, 90, cores=1)})
+    assert apart.count("| yes |") == 2
+    assert apart.startswith("Measured up to 2026-01-02.")

@@ -44,5 +44,19 @@ def test_a_search_of_the_benchmark_gets_better(goal: str, method: str, monkeypat
 
 def test_the_written_table_means_over_tables_and_seeds() -> None:
     found = {f"regret/ours/{table}/{seed}": [1.0 + seed, 0.5, 0.25, 0.0, 4.0] for table in "ab" for seed in (0, 1)}
-    text = search.written_table(found)
+    text = search.written_table(found, "2026-01-02")
     assert "| ours | 1.500 ± 0.500 | 0.500 ± 0.000 | 0.250 ± 0.000 | 0.000 ± 0.000 | 10.0 | 2 x 2 |" in text
+
+
+def test_regret_is_told_by_table_over_the_seeds_that_all_have() -> None:
+    table = nbg.NAMES[0]
+    found = {f"regret/ours/{table}/{seed}": [0.0, 0.0, 1.0 + seed, 0.0, 1.0] for seed in (0, 1)}
+    assert "first" not in search.written_table(found, "2026-01-02")
+    found |= {f"regret/ours with decoder/{table}/0": [0.0, 0.0, 3.0, 0.0, 1.0]}
+    lines = search.written_table(found, "2026-01-02").splitlines()
+    assert lines[-4:] == [
+        f"| regret after 200, the first 1 seeds | {table} |",
+        "|---|---|",
+        "| ours | 1.000 |",
+        "| ours with decoder | 3.000 |",
+    ]
