@@ -106,6 +106,9 @@ def search(
         typer.Option(metavar="ADDRESS", help="Ray cluster: auto or HOST:PORT.", show_default=False),
     ] = None,
     cpus: Annotated[float | None, typer.Option(help="Cores a worker on Ray.  [default: 1]", show_default=False)] = None,
+    trial_seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="A worker's trial ends after.", show_default=False)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the journal in --out.")] = False,
 ) -> None:
     """Search, train, compare and write a recommender."""
@@ -118,6 +121,10 @@ def search(
     at_least("--workers", workers, 0)
     at_least("--seeds", seeds, 1)
     cluster = _cluster(ray, cpus)
+    if trial_seconds is not None and not trial_seconds > 0:
+        raise InputError(f"--trial-seconds {trial_seconds:g}: expected more than 0")
+    if trial_seconds is not None and not workers and ray is None:
+        raise InputError(f"--trial-seconds {trial_seconds:g}: only a worker's trial can be ended; add --workers 1")
     limits = limits_of(max_size, max_ms)
     if minutes is not None and not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
@@ -154,6 +161,7 @@ def search(
         warm_start=warm_start,
         workers=workers,
         ray=cluster,
+        trial_seconds=trial_seconds,
     )
     run_job(cut, options, Console())
 

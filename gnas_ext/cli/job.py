@@ -60,7 +60,7 @@ class Options:
         data: what the log is, for people.
         command: what to type to run it again.
         minutes, evaluations, goals, epochs, population, seeds, fidelities, limits, warm_start, seed, resume, models,
-            workers, ray: see `search.recommender.find`.
+            workers, ray, trial_seconds: see `search.recommender.find`.
     """
 
     out: Path
@@ -80,6 +80,7 @@ class Options:
     models: Models = "graph"
     workers: int = 0
     ray: Cluster | None = None
+    trial_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +155,7 @@ def _search(split: Split, options: Options, console: Console) -> Found:
             resume=options.resume,
             workers=options.workers,
             ray=options.ray,
+            trial_seconds=options.trial_seconds,
             context={"data": fingerprint(split.train, split.user_ids, split.item_ids)},
             on_trial=progress.on_trial,
             on_epoch=progress.on_epoch,

@@ -35,6 +35,8 @@ SPARSE = HEADER + "".join(f"{n},{n},4,{1_600_000_000 + n}\n" for n in range(30))
         (SPARSE, ["--max-size", "2 miles"], "--max-size 2 miles: expected a size above 0 such as 500kB or 2MB"),
         (SPARSE, ["--max-size", "0kB"], "--max-size 0kB: expected"),
         (SPARSE, ["--max-ms", "0"], "--max-ms 0: expected more than 0"),
+        (SPARSE, ["--trial-seconds", "0", "--workers", "1"], "--trial-seconds 0: expected more than 0"),
+        (SPARSE, ["--trial-seconds", "9"], "--trial-seconds 9: only a worker's trial can be ended; add --workers 1"),
         (SPARSE, ["--cpus", "2"], "--cpus 2: only workers on Ray ask for cores; add --ray"),
     ],
 )

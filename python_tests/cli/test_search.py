@@ -69,6 +69,18 @@ def test_given_split_files_are_searched(tmp_path: Path, command: Callable[..., i
     assert manifest(tmp_path / "o")["n_users"] == 30
 
 
+def test_cheap_trials_of_workers_begin_with_the_best_of_an_earlier_search(
+    ratings: Path, found: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o"
+    options = ["--halving", "--workers", "1", "--trial-seconds", "60", "--warm-start", str(found / "journal.log")]
+    budget = ["--evaluations", "14", "--epochs", "2", "--seeds", "1"]
+    assert command("search", ratings, "--out", out, *budget, *options) == 0
+    assert "14 trials" in capsys.readouterr().out
+    assert manifest(out)["n_users"] == 60
+    assert command("recommend", out, "7", "-k", "3") == 0
+
+
 def test_limits_are_kept_and_what_they_cost_is_said(
     ratings: Path, tmp_path: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,7 +38,7 @@ def genealogy(study: Study, trial: Trial | int | None = None, objectives: Sequen
           one gene, written `gcn(0) gat(1)`: each node with the nodes that it takes from. `explode("changes")`,
           `unnest("changes")` make a row a change;
         - each objective: its value; and `change_` before its name: value less that of the nearest parent, in the units
-          of the objective; null where either failed.
+          of the objective; null where either failed, or where they were evaluated at different fidelities.
 
     Raises:
         InputError: the study has no such trial, or, where none is named, no complete one.
@@ -72,7 +72,9 @@ def genealogy(study: Study, trial: Trial | int | None = None, objectives: Sequen
             "on_line": one in line,
             "changes": _changes(told, one, nearest.get(one), parents[one]),
         }
-        before = known[nearest[one]].values if one in nearest else ()
+        parent = known[nearest[one]] if one in nearest else None
+        # Of fewer users and passes, values say something else.
+        before = parent.values if parent is not None and parent.fidelity == known[one].fidelity else ()
         for place, name in enumerate(names):
             value = known[one].values[place] if known[one].values else None
             row[name] = value

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,6 +63,16 @@ def test_what_a_step_brought_is_measured_from_the_nearest_parent(study: Study) -
     rows = genealogy(study, 5, ["ndcg"])
     assert rows["ndcg"].to_list() == [1.0, 2.0, 3.0, 5.0, 4.5]
     assert rows["change_ndcg"].to_list() == [None, None, 2.0, 3.0, -0.5]
+
+
+def test_values_at_other_fidelities_are_no_change(study: Study) -> None:
+    study.trials[2] = replace(study.trials[2], fidelity=1 / 3)
+    study.trials[0] = replace(study.trials[0], fidelity=1 / 3)
+    rows = genealogy(study, 4, ["ndcg"])
+    # From 0 to 2 both are rough; 4 is nearest to 1, in full.
+    assert dict(zip(rows["number"], rows["change_ndcg"], strict=True)) == {0: None, 1: None, 2: 2.0, 4: 3.0}
+    study.trials[1] = replace(study.trials[1], fidelity=1 / 3)
+    assert genealogy(study, 4, ["ndcg"])["change_ndcg"].to_list() == [None, None, 2.0, None]
 
 
 def test_it_is_the_best_trial_s_if_none_is_named(study: Study) -> None:
