@@ -280,6 +280,7 @@ def _report(
             int(trial.attributes["bytes"]) if trial.values else None,
             trial.origin,
             trial.state,
+            trial.reason,
         )
         for trial in found.study.trials
         if trial.fidelity == 1
@@ -306,6 +307,7 @@ def _report(
         guesses=split.guesses,
         split_method=split.method,
         trials=trials,
+        cheap=found.study.evaluations - len(trials),
         finalists=finalists,
         chosen=found.trial.number,
         genotype=found.genotype,

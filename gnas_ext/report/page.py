@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from gnas_ext.report.data import ReportData, TrialPoint
 
+# So many reasons of failures, the most frequent ones.
+_REASONS = 5
+
 
 def write_report(path: str | os.PathLike[str], data: ReportData) -> Path:
     """Writes the report; a file that is already there is replaced at once or not at all.
@@ -75,7 +78,8 @@ def render(data: ReportData) -> str:
         mermaid=to_mermaid(data.genotype) if can_be_drawn(data.genotype) else "",
         acts_in=_acts_in(data.genotype),
         importances=importance_table(data.importances),
-        trials_told=_trials_told(data.trials),
+        trials_told=_trials_told(data.trials, data.cheap),
+        failures=Counter(" ".join(trial.reason.split()) for trial in data.trials if trial.reason).most_common(_REASONS),
         epochs_told=_counted(len(data.curve), "epoch"),
     )
 
@@ -105,13 +109,17 @@ def _best(data: ReportData) -> dict[str, str]:
     return best
 
 
-def _trials_told(trials: Sequence[TrialPoint]) -> str:
+def _trials_told(trials: Sequence[TrialPoint], cheap: int) -> str:
     """How many trials there were, where they came from and how many failed."""
     origins = Counter(trial.origin for trial in trials if trial.origin)
     told = ", ".join(f"{count} {origin}" for origin, count in origins.most_common())
     failed = sum(trial.state != "complete" for trial in trials)
+    before = f" They are the best of {_counted(cheap, 'cheap one')}, on fewer users and passes." if cheap else ""
     return (
-        _counted(len(trials), "trial") + (f": {told}" if told else "") + (f"; {failed} failed" if failed else "") + "."
+        _counted(len(trials), "trial")
+        + (f": {told}" if told else "")
+        + (f"; {failed} failed" if failed else "")
+        + f".{before}"
     )
 
 

@@ -181,9 +181,19 @@ def test_trials_are_counted_by_origin(page: Page) -> None:
     assert "90 trials: 36 crossover, 34 mutation, 20 random; 5 failed." in page.words
 
 
+def test_reasons_of_failures_are_told_the_frequent_ones_first() -> None:
+    reasons = ["full\nup", *["MemoryError: no room"] * 3, *["slow"] * 2, *"abcde"]
+    trials = [TrialPoint(number, None, None, "random", "failed", reason) for number, reason in enumerate(reasons)]
+    page = Page(render(replace(SMALL, trials=trials, cheap=27)))
+    words = " ".join(page.words.split())
+    assert "Why trials failed 3 times: MemoryError: no room 2 times: slow full up a b" in words
+    assert "They are the best of 27 cheap ones, on fewer users and passes." in words
+    assert page.open == []
+
+
 @pytest.mark.parametrize("bad", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "'&lt;"])
 def test_strangers_words_stay_words(bad: str) -> None:
-    trial = TrialPoint(0, 0.1, 1000, bad)
+    trial = TrialPoint(0, 0.1, 1000, bad, reason=bad)
     data = ReportData(
         title=bad,
         comparison=[ModelResult(bad, {"ndcg@20": 0.1}, 1, 0.1), ModelResult(bad + "2", {"ndcg@20": 0.2}, 2, 0.1)],
