@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(EMULATED, reason="about threads of the CPU")
 
 
-def everything(csr: CSR, dtype: torch.dtype) -> list[torch.Tensor]:
-    """Every op once, forward and backward."""
+def products(csr: CSR, dtype: torch.dtype) -> list[torch.Tensor]:
+    """The ops over a graph in which nothing is torch's own, forward and backward."""
     random = torch.Generator().manual_seed(0)
     weight = torch.randn(csr.nnz, generator=random).to(dtype).requires_grad_()
     x = torch.randn(csr.cols, 19, generator=random).to(dtype).requires_grad_()
@@ -31,6 +31,37 @@ def everything(csr: CSR, dtype: torch.dtype) -> list[torch.Tensor]:
     for reduce in REDUCES:
         out = ops.spmm(csr.with_weight(weight), x, reduce)
         results += [out, *torch.autograd.grad(out, (weight, x), a)]
+    return [result.detach() for result in results]
+
+
+def everything(csr: CSR, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Those, and the others over a graph."""
+    results = products(csr, dtype)
+    random = torch.Generator().manual_seed(1)
+    x = torch.randn(csr.cols, 19, generator=random).to(dtype).requires_grad_()
+    a = torch.randn(csr.rows, 19, generator=random).to(dtype)
+    entries = torch.randn(csr.nnz, 5, generator=random).to(dtype).requires_grad_()
+    mask, blocks = torch.rand(csr.nnz, generator=random) < 0.5, torch.tensor([False, True])
+    ways: tuple[Reduce, ...] = ("sum", "max")
+    of_nodes = [
+        ops.attention(csr.with_weight(None), a, x, x),
+        ops.gat(csr.with_weight(None), a, x, a[0], a[1]),
+        ops.spmm_masked(csr.with_weight(None), x, mask),
+        ops.spmm_blocks(csr.with_weight(None), x, blocks, reduce="mean"),
+    ]
+    of_entries = [
+        ops.segment_softmax(csr, entries),
+        *(ops.segment_reduce(entries, csr.indptr, way) for way in ways),
+        *(ops.scatter(entries, csr.indices, csr.cols, way) for way in ways),
+    ]
+    for leaf, outs in ((x, of_nodes), (entries, of_entries)):
+        for out in outs:
+            sensitivity = torch.randn(out.shape, generator=random).to(dtype)
+            results += [out, *torch.autograd.grad(out, leaf, sensitivity)]
+    if dtype == torch.float32:
+        rows = ops.quantize_rows(x.detach())
+        results += [rows.codes, ops.spmm_quantized(csr.with_weight(None), rows)]
+        results += ops.topk_scores(a[:64], x.detach(), 5)
     return [result.detach() for result in results]
 
 
@@ -102,3 +133,14 @@ def test_callers_in_several_threads(reduce: Reduce) -> None:
     for got, x in zip(together, inputs, strict=True):
         for ours, alone in zip(got, call(x), strict=True):
             assert torch.equal(ours, alone)
+
+
+def test_all_of_them_called_by_several_threads() -> None:
+    graph = graphs.make("one_hub")
+    alone = everything(graph, torch.float32)
+    csr = CSR(graph.indptr, graph.indices, None, graph.shape)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: everything(csr, torch.float32), range(8)))
+    for results in together:
+        for got, expected in zip(results, alone, strict=True):
+            assert torch.equal(got, expected)
