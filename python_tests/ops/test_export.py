@@ -48,3 +48,42 @@ def test_exported_saved_and_loaded(reduce: Reduce, strict: bool) -> None:
         x = torch.randn(csr.cols, features)
         assert torch.equal(loaded(x), net(x))
     assert "gnas_ext.spmm" in exported.graph_module.code
+
+
+class Others(torch.nn.Module):
+    """What the other ops over a graph make of features."""
+
+    def __init__(self, csr: CSR) -> None:
+        super().__init__()
+        self.csr = csr
+        self.mask = torch.arange(csr.nnz) % 3 > 0
+        self.blocks = torch.tensor([True])
+        self.index = torch.arange(csr.cols) % 7
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        csr, a = self.csr, x[: self.csr.cols][torch.arange(self.csr.rows) % self.csr.cols]
+        entries = ops.sddmm(csr, a, x).unsqueeze(1)
+        return [
+            ops.attention(csr, a, x, x),
+            ops.gat(csr, a, x, x[0], x[1]),
+            ops.segment_softmax(csr, entries),
+            ops.segment_reduce(entries, csr.indptr, "mean"),
+            ops.gather_segments(a, csr.indptr, csr.nnz),
+            ops.scatter(x, self.index, 7),
+            ops.spmm_masked(csr, x, self.mask),
+            ops.spmm_blocks(csr, x, self.blocks),
+            ops.topk_scores(a, x, 4)[0],
+        ]
+
+
+def test_the_other_ops_are_exported() -> None:
+    csr = graphs.make("random")
+    net = Others(CSR(csr.indptr.clone(), csr.indices.clone(), None, csr.shape))
+    torch.compiler.reset()
+    exported = torch.export.export(net, (torch.randn(csr.cols, 13),))
+    file = io.BytesIO()
+    torch.export.save(exported, file)
+    file.seek(0)
+    x = torch.randn(csr.cols, 13)
+    for got, expected in zip(torch.export.load(file).module()(x), net(x), strict=True):
+        assert torch.equal(got, expected)
