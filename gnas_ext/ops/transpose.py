@@ -74,6 +74,9 @@ def _coo_to_csr_out(row: Tensor, col: Tensor, rows: int, cols: int) -> Entries:
 
 def _transpose_cuda(indptr: Tensor, indices: Tensor, cols: int) -> Entries:
     t_indptr, edge = _sorted(indices, cols)
+    if len(t_indptr) != cols + 1:
+        entry = int((indices >= cols).nonzero()[0])
+        raise RuntimeError(f"transpose: entry {entry} of the graph is out of bounds")
     rows = torch.searchsorted(indptr, edge, right=True) - 1
     return t_indptr, rows.to(indptr.dtype), edge
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnas_ext import CSR, ops
+from gnas_ext.ops.transpose import _transpose_cuda
 from python_tests import graphs
 from python_tests.ops.oracle import INDEX_TYPES, with_index
 
@@ -34,6 +35,19 @@ def check(csr: CSR) -> None:
 @pytest.mark.parametrize("graph", [*graphs.SMALL, *graphs.LARGE], indirect=True)
 def test_is_a_stable_sort_by_column(backend: torch.device, graph: CSR, index: torch.dtype) -> None:
     check(with_index(graph, index).to(backend))
+
+
+@pytest.mark.parametrize("graph", graphs.SMALL, indirect=True)
+def test_what_cuda_does_is_the_same(graph: CSR) -> None:
+    """It is made of torch's ops, which run here too."""
+    found = _transpose_cuda(graph.indptr, graph.indices, graph.cols)
+    for got, expected in zip(found, ops.transpose(graph.indptr, graph.indices, graph.cols), strict=True):
+        assert torch.equal(got, expected)
+    if graph.nnz:
+        beyond = graph.indices.clone()
+        beyond[-1] = graph.cols
+        with pytest.raises(RuntimeError, match=f"transpose: entry {graph.nnz - 1} of the graph is out of bounds"):
+            _transpose_cuda(graph.indptr, beyond, graph.cols)
 
 
 @settings(deadline=None)
