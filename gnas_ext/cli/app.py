@@ -86,7 +86,10 @@ def search(
     train: Annotated[Path | None, typer.Option(help="Not LOG: lines 'user item …'.")] = None,
     valid: Annotated[Path | None, typer.Option(help="Likewise; else drawn from --train.")] = None,
     test: Annotated[Path | None, typer.Option(help="Likewise.")] = None,
-    models: Annotated[Models, typer.Option(help="What to search among.")] = Models.graph,
+    models: Annotated[
+        Models,
+        typer.Option(metavar="KIND", help="[graph; trained, training-free, classic, all]", show_default=False),
+    ] = Models.graph,
     objectives: Annotated[
         Objectives,
         typer.Option(metavar="GOALS", help="[default: ndcg,bytes; or with ms; or ndcg]", show_default=False),
