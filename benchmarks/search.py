@@ -200,7 +200,7 @@ def main() -> None:
     if kept["sources"] != sources.digest(SOURCES):
         # Rivals stay as they are: nothing of ours is in them.
         stay = {name: found for name, found in kept["searches"].items() if not name.split("/")[1].startswith("ours")}
-        kept = {"sources": sources.digest(SOURCES), "searches": stay}
+        kept |= {"sources": sources.digest(SOURCES), "searches": stay}
     jobs = [
         Job(goal, method, name, seed)
         for goal in arguments.goals.split(",")

@@ -280,7 +280,6 @@ def _report(
             int(trial.attributes["bytes"]) if trial.values else None,
             trial.origin,
             trial.state,
-            trial.reason,
         )
         for trial in found.study.trials
         if trial.fidelity == 1
@@ -308,6 +307,7 @@ def _report(
         split_method=split.method,
         trials=trials,
         cheap=found.study.evaluations - len(trials),
+        failures=[trial.reason for trial in found.study.trials if trial.state != "complete"],
         finalists=finalists,
         chosen=found.trial.number,
         genotype=found.genotype,

@@ -58,8 +58,8 @@ def normalize(
     weight = csr.weight
     if weight is not None and weight.dtype in (torch.float16, torch.bfloat16):
         # A degree may go beyond them, and its power is needed finer.
-        wide = normalize(csr.with_weight(weight.float()), row_exponent, col_exponent, least_degree).weight
-        return csr.with_weight(wide if wide is None else wide.to(weight.dtype))
+        wide = normalize(csr.with_weight(weight.float()), row_exponent, col_exponent, least_degree)
+        return wide.to(dtype=weight.dtype)
     row = _power(weighted_degree(csr).clamp(min=least_degree), -row_exponent)
     col = _power(weighted_degree(csr.t()).clamp(min=least_degree), -col_exponent)
     # A weight is not above its degrees, so one power at a time keeps between the two what their product may overflow.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autocast import lowered
-from gnas_ext.ops._autograd import register_autograd
+from gnas_ext.ops._autograd import register_autograd, wanted
 from gnas_ext.ops.segment_softmax import row_sums
 from gnas_ext.ops.spmm import transposed
 
@@ -67,8 +67,7 @@ def attention(
         raise ValueError(
             f"attention: expected k of {csr.cols} rows for a graph of shape {list(csr.shape)}, got {list(k.shape)}"
         )
-    wants_gradient = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (*sides, edges))
-    t = csr.transposed_structure() if wants_gradient else (None, None, None)
+    t = csr.transposed_structure() if wanted(*sides, edges) else (None, None, None)
     out, _ = torch.ops.gnas_ext.attention(csr.indptr, csr.indices, csr.edge, *sides, edges, heads, float(scale), *t)
     return cast("Tensor", out.view(csr.rows, *v.shape[1:]))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import gnas_ext._native  # noqa: F401  (registers the ops)
 from gnas_ext.ops._autocast import lowered
-from gnas_ext.ops._autograd import register_autograd
+from gnas_ext.ops._autograd import register_autograd, wanted
 from gnas_ext.ops.attention import Edges, refuse_weights, second_order, sums_dtype
 from gnas_ext.ops.spmm import transposed
 
@@ -74,8 +74,7 @@ def gat(
         raise ValueError(
             f"gat: expected x_src of {csr.cols} rows for a graph of shape {list(csr.shape)}, got {list(x_src.shape)}"
         )
-    wants_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (a_dst, a_src, x))
-    t = csr.transposed_structure() if wants_gradient else (None, None, None)
+    t = csr.transposed_structure() if wanted(a_dst, a_src, x) else (None, None, None)
     out, _ = torch.ops.gnas_ext.gat(csr.indptr, csr.indices, csr.edge, a_dst, a_src, x, float(negative_slope), *t)
     return cast("Tensor", out.view(csr.rows, *x_src.shape[1:]))
 

@@ -61,10 +61,10 @@ def spmm_blocks(csr: CSR, x: Tensor, blocks: Tensor, group: Tensor | None = None
         )
     soft = None
     if blocks.is_floating_point():
-        soft = (blocks.unsqueeze(0) if blocks.dim() == 1 else blocks).to(x.dtype)
-        blocks = blocks.detach() != 0
+        numbers, blocks = blocks, blocks.detach() != 0
         # A live block counts as one in the gradients as well, whatever its number.
-        soft = (soft.detach() != 0).to(x.dtype) + (soft - soft.detach())
+        soft = (blocks + (numbers - numbers.detach())).to(x.dtype)
+        soft = soft.unsqueeze(0) if soft.dim() == 1 else soft
     mask, group = checked_mask("spmm_blocks", blocks, group, x.shape[0], x.shape[1], x.device)
     t = csr.transposed_structure() if wanted(x, weight, soft) else _NO_TRANSPOSE
     out: Tensor = torch.ops.gnas_ext.spmm_blocks(

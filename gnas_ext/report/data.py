@@ -23,7 +23,6 @@ class TrialPoint:
         bytes: size of the model; None where the trial failed.
         origin: where the genotype came from ("random", "mutation" …).
         state: "complete", or anything else for a trial that gave no result.
-        reason: why it gave none.
     """
 
     number: int
@@ -31,7 +30,6 @@ class TrialPoint:
     bytes: int | None
     origin: str = ""
     state: str = "complete"
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +119,7 @@ class ReportData:
         split_method: how the log was cut.
         trials: the trials of the search, in order.
         cheap: how many more there were at lower fidelities, whose figures are not comparable.
+        failures: why trials failed, those of any fidelity, a reason each.
         finalists: the trials that were trained with several seeds, among which one was chosen.
         chosen: number of the trial whose genotype was trained again.
         genotype: what was chosen, gene by gene.
@@ -144,6 +143,7 @@ class ReportData:
     split_method: str = ""
     trials: Sequence[TrialPoint] = ()
     cheap: int = 0
+    failures: Sequence[str] = ()
     finalists: Sequence[FinalistRow] = ()
     chosen: int | None = None
     genotype: Mapping[str, object] = field(default_factory=dict)

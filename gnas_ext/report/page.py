@@ -79,7 +79,7 @@ def render(data: ReportData) -> str:
         acts_in=_acts_in(data.genotype),
         importances=importance_table(data.importances),
         trials_told=_trials_told(data.trials, data.cheap),
-        failures=Counter(" ".join(trial.reason.split()) for trial in data.trials if trial.reason).most_common(_REASONS),
+        failures=Counter(" ".join(reason.split()) for reason in data.failures).most_common(_REASONS),
         epochs_told=_counted(len(data.curve), "epoch"),
     )
 
@@ -114,7 +114,8 @@ def _trials_told(trials: Sequence[TrialPoint], cheap: int) -> str:
     origins = Counter(trial.origin for trial in trials if trial.origin)
     told = ", ".join(f"{count} {origin}" for origin, count in origins.most_common())
     failed = sum(trial.state != "complete" for trial in trials)
-    before = f" They are the best of {_counted(cheap, 'cheap one')}, on fewer users and passes." if cheap else ""
+    they = "It is" if len(trials) == 1 else "They are"
+    before = f" {they} the best of {_counted(cheap, 'cheap one')}, on fewer users and passes." if cheap else ""
     return (
         _counted(len(trials), "trial")
         + (f": {told}" if told else "")

@@ -38,7 +38,7 @@ class Cost:
         known: seconds that are known beforehand, of token sequences; nothing is learned then.
 
     Attributes:
-        shortest, longest: seconds between which all that is expected lies; 0 where nothing is known.
+        shortest, longest: seconds between which all that is expected lies; both 0 before anything is learned.
     """
 
     def __init__(self, features: Features, known: Callable[[Tokens], float] | None = None) -> None:

@@ -110,7 +110,8 @@ def evolve(
             (without `resume`), belongs to another search, is damaged, in use or cannot be written; `evaluate` cannot be
             sent to workers, or these do not come up; there is no such cluster.
         ValueError: no budget or a negative one, wrong directions, a population below 2, `resume` without `journal`,
-            negative workers, `trial_seconds` without workers, an `initial_share` outside 0 to 1.
+            negative workers, `trial_seconds` without workers, an `initial_share` outside 0 to 1, `expected`
+            beside fidelities.
     """
     directions = tuple(directions)
     check(directions, population, initial_share, resume, journal)

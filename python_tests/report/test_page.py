@@ -183,17 +183,16 @@ def test_trials_are_counted_by_origin(page: Page) -> None:
 
 def test_reasons_of_failures_are_told_the_frequent_ones_first() -> None:
     reasons = ["full\nup", *["MemoryError: no room"] * 3, *["slow"] * 2, *"abcde"]
-    trials = [TrialPoint(number, None, None, "random", "failed", reason) for number, reason in enumerate(reasons)]
-    page = Page(render(replace(SMALL, trials=trials, cheap=27)))
+    page = Page(render(replace(SMALL, trials=[TrialPoint(0, 0.1, 1000)], cheap=27, failures=reasons)))
     words = " ".join(page.words.split())
     assert "Why trials failed 3 times: MemoryError: no room 2 times: slow full up a b" in words
-    assert "They are the best of 27 cheap ones, on fewer users and passes." in words
+    assert "1 trial. It is the best of 27 cheap ones, on fewer users and passes." in words
     assert page.open == []
 
 
 @pytest.mark.parametrize("bad", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "'&lt;"])
 def test_strangers_words_stay_words(bad: str) -> None:
-    trial = TrialPoint(0, 0.1, 1000, bad, reason=bad)
+    trial = TrialPoint(0, 0.1, 1000, bad)
     data = ReportData(
         title=bad,
         comparison=[ModelResult(bad, {"ndcg@20": 0.1}, 1, 0.1), ModelResult(bad + "2", {"ndcg@20": 0.2}, 2, 0.1)],
@@ -203,6 +202,7 @@ def test_strangers_words_stay_words(bad: str) -> None:
         guesses=[bad],
         split_method=bad,
         trials=[trial],
+        failures=[bad],
         genotype={bad: bad, "hops": 1, "combine": bad},
         curve=[CurvePoint(1, 0.1, 0.1)],
         importances=[GeneShare(bad, bad, 0.5, 0.1)],

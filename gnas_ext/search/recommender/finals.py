@@ -161,7 +161,7 @@ def play(
 
     def expected(pick: Mapping[str, Any]) -> float:
         # A round that is not complete counts for nothing: its last run may be late by half.
-        return trials[pick["finalist"]].seconds / 2 if _named(pick) in wanted else math.inf
+        return trials[pick["finalist"]].seconds / 2 if (pick["round"], pick["finalist"]) in wanted else math.inf
 
     def run() -> Study:
         return evolve(
@@ -175,7 +175,7 @@ def play(
             journal=journal,
             resume=journal is not None,
             expected=expected,
-            on_trial=None if on_run is None else lambda study, _: on_run(len(wanted & set(map(_of, study.trials)))),
+            on_trial=None if on_run is None else lambda study, _: on_run(len(wanted & set(map(_which, study.trials)))),
             **options,
         )
 
@@ -186,7 +186,7 @@ def play(
         _logger.warning("%s: of other finalists or seeds; these finals begin anew", journal)
         journal.unlink()
         runs = run()
-    scores = {_of(run): run.values[0] for run in runs.complete}
+    scores = {_which(run): run.values[0] for run in runs.complete}
     level = statistics.fmean(trial.values[0] for trial in again)
     counted: list[list[float]] = []
     for turn in turns:
@@ -197,12 +197,9 @@ def play(
     return [Finalist(trial, (trial.values[0], *(one[nth] for one in counted))) for nth, trial in enumerate(again)]
 
 
-def _named(pick: Mapping[str, Any]) -> tuple[int, int]:
-    return pick["round"], pick["finalist"]
-
-
-def _of(run: Trial) -> tuple[int, int]:
-    return _named(run.genotype)
+def _which(run: Trial) -> tuple[Any, Any]:
+    """The round and the finalist."""
+    return run.genotype["round"], run.genotype["finalist"]
 
 
 class Rerun:

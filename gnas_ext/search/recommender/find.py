@@ -184,6 +184,7 @@ def find(
     if limits is not None and math.isfinite(limits.latency_ms):
         options["timed"] = terms["timed, for limits of milliseconds (--max-ms)"] = True
     away = workers > 0 or ray is not None
+    side_by_side = max(1, workers)
     longest = trial_seconds if trial_seconds is not None else math.inf
     if trial_seconds is None and away and minutes is not None:
         longest = 60 * minutes * _SHARE_OF_ANY
@@ -192,7 +193,7 @@ def find(
         """Seconds of the minutes that finals of what is best so far need, as far as they are kept for them."""
         if finalists < 2 or not study.complete:
             return 0.0
-        side_by_side, share = max(1, workers), 60 * _SHARE_OF_FINALS * (minutes or 0.0)
+        share = 60 * _SHARE_OF_FINALS * (minutes or 0.0)
         again, rounds = affordable(qualified(study, finalists, bounds), seeds - 1, share, side_by_side)
         return expected_finals(again, rounds, side_by_side)
 
@@ -233,7 +234,7 @@ def find(
         # Who interrupts the search wants what there is, not the finals.
         stopped = study.stopped is Stop.INTERRUPTED
         left = math.inf if deadline is None else deadline - time.monotonic()
-        again, rounds = affordable(best, seeds - 1, left, max(1, workers))
+        again, rounds = affordable(best, seeds - 1, left, side_by_side)
         if again and not stopped:
             count = len(again) * rounds
             judged = play(
