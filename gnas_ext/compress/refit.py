@@ -17,6 +17,7 @@ from gnas_ext.compress.lists import rescaled
 from gnas_ext.compress.product import nearest
 from gnas_ext.compress.squares import Meetings, held
 from gnas_ext.models.coded import CodedModel, GroupedTable, ProductTable
+from gnas_ext.models.systems import solve_each
 
 if TYPE_CHECKING:
     from gnas_ext.compress.lists import Lists
@@ -125,7 +126,7 @@ class _Books:
     def solved(self, h: Tensor, b: Tensor, rows: Tensor, codes: Tensor, ridge: float) -> Tensor:
         """Codes near to the best rows, by what they do to scores."""
         h, b = held(h, b, rows, ridge)
-        x = torch.linalg.solve(h, b)
+        x = solve_each(h, b)
         codes = best_codes(x, h, self.books, self.widths, codes)
         off = picked(self.books, self.widths, codes) - x
         pull = (h @ off[:, :, None])[:, :, 0]
@@ -144,7 +145,7 @@ class _Books:
         for square, pull in zip(self.squares, self.pulls, strict=True):
             least = 1e-3 * square.diagonal(dim1=1, dim2=2).mean(1) + 1e-12
             whole = square + least[:, None, None] * torch.eye(square.shape[1])
-            steps.append(torch.linalg.solve(whole, pull[:, :, None])[:, :, 0])
+            steps.append(solve_each(whole, pull))
         return (self.books - 0.5 * torch.cat(steps, 1)).half()
 
 

@@ -9,6 +9,7 @@ import torch
 from gnas_ext.compress.lists import rescaled
 from gnas_ext.compress.squares import Meetings, held
 from gnas_ext.models.factors import FactorModel, Table
+from gnas_ext.models.systems import solve_each
 
 if TYPE_CHECKING:
     from gnas_ext.compress.lists import Lists
@@ -40,9 +41,9 @@ def solve_rows(model: FactorModel, lists: Lists, rounds: int = 1, ridge: float =
     every = torch.ones(model.n_items, dtype=torch.bool)
     for turn in range(rounds + 1):
         for who, h, b in meetings.users(item):
-            user[who] = torch.linalg.solve(*held(h, b, first[0][who], ridge))
+            user[who] = solve_each(*held(h, b, first[0][who], ridge))
         if turn < rounds:
             wanted = meetings.centred(user, item)
             for which, h, b in meetings.items(user, wanted, every):
-                item[which] = torch.linalg.solve(*held(h, b, first[1][which], ridge))
+                item[which] = solve_each(*held(h, b, first[1][which], ridge))
     return FactorModel(Table(user), Table(item), model.prior)

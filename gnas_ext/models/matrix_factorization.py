@@ -16,6 +16,7 @@ import torch
 
 from gnas_ext.models.factors import FactorModel, Table
 from gnas_ext.models.matrix import interaction_matrix
+from gnas_ext.models.systems import solve_each
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -85,6 +86,6 @@ def _solve(seen: sparse.csr_array[np.float32], other: Tensor, unseen_weight: flo
         index[inside] = seen.indices[(seen.indptr[block, None] + place)[inside]]
         near = padded[torch.from_numpy(index)]
         system = torch.baddbmm(gram.expand(len(block), dim, dim), near.mT, near)
-        solved[torch.from_numpy(block)] = torch.linalg.solve(system, near.sum(1))
+        solved[torch.from_numpy(block)] = solve_each(system, near.sum(1))
         first += len(block)
     return solved

@@ -18,6 +18,7 @@ import torch
 
 from gnas_ext.models.itemknn import ItemKNN
 from gnas_ext.models.matrix import interaction_matrix
+from gnas_ext.models.systems import solve_each
 from gnas_ext.models.walk import fit_walk
 
 if TYPE_CHECKING:
@@ -105,8 +106,7 @@ def _entries(matrix: sparse.csr_array[np.float32], row: NDArray[Any], col: NDArr
 def _solve(gram: Tensor, wanted: Tensor, l1: float, positive: bool) -> Tensor:
     """The best weights of each system, [items, neighbours]: directly, or by cyclic coordinate descent."""
     if l1 == 0 and not positive:
-        solved: Tensor = torch.linalg.solve(gram, wanted)
-        return solved
+        return solve_each(gram, wanted)
     weight = torch.zeros_like(wanted)
     diagonal = gram.diagonal(dim1=1, dim2=2)
     for _ in range(_SWEEPS):
