@@ -54,6 +54,7 @@ def evolve(
     trial_seconds: float = math.inf,
     reserve: Callable[[Study], float] | None = None,
     expected: Callable[[Genotype], float] | None = None,
+    spared: Callable[[Genotype], float] | None = None,
     on_trial: Callable[[Study, Trial], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Study:
@@ -99,6 +100,10 @@ def evolve(
             each trial.
         expected: seconds that an evaluation is expected to take, where that is known; learned from the trials if not.
             Not with fidelities.
+        spared: seconds of what an evaluation is expected to take that it would be spared now, as earlier ones did part
+            of its work (`Outcome.spared`). With minutes, what still fits is told by it, and of the most promising
+            children one whose work is half done comes first. Not with fidelities, nor with workers, whose memory is
+            their own.
         on_trial: called after each trial with the study so far and the trial.
         clock: seconds that never go back.
 
@@ -111,7 +116,7 @@ def evolve(
             sent to workers, or these do not come up; there is no such cluster.
         ValueError: no budget or a negative one, wrong directions, a population below 2, `resume` without `journal`,
             negative workers, `trial_seconds` without workers, an `initial_share` outside 0 to 1, `expected`
-            beside fidelities.
+            or `spared` beside fidelities, `spared` beside workers.
     """
     directions = tuple(directions)
     check(directions, population, initial_share, resume, journal)
@@ -121,9 +126,11 @@ def evolve(
     check_fidelities(fidelities)
     if expected is not None and fidelities:
         raise ValueError("evolve: expected= is not for fidelities, whose seconds are learned")
+    if spared is not None and (fidelities or workers or ray is not None):
+        raise ValueError("evolve: spared= is not for fidelities or workers, of which nobody knows what is at hand")
     recipes = recipes_of(space, initial)
     terms = terms_of(space, directions, seed, population, recipes, predict, decode, fidelities, context)
-    breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode, expected)
+    breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode, expected, spared)
     proposer = Halving(fidelities, space, directions, population, breeder) if fidelities else breeder()
     study = Study(space, directions)
     budget = Budget(evaluations, minutes, clock, (lambda: reserve(study)) if reserve else float)

@@ -76,6 +76,7 @@ class Proposer:
         predict: whether a predictor ranks children; without one, each child is taken as it comes.
         decode: whether an encoder–decoder adds to the children that a predictor ranks.
         expected: seconds that a genotype is expected to take, where that is known.
+        spared: seconds of these that it would be spared now.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Proposer:
         predict: bool = True,
         decode: bool = False,
         expected: Callable[[Genotype], float] | None = None,
+        spared: Callable[[Genotype], float] | None = None,
     ) -> None:
         self._space = space
         self._directions = directions
@@ -102,6 +104,7 @@ class Proposer:
         self._predictor = Predictor() if predict else None
         self._latent = Latent(space, seed) if decode else None
         self._cost = Cost(self._features, None if expected is None else lambda tokens: expected(space.decode(tokens)))
+        self._spared = None if spared is None else lambda tokens: spared(space.decode(tokens))
         self._within = math.inf
         self._too_long = False
         # A predictor needs fewer to begin with than selection does.
@@ -161,10 +164,14 @@ class Proposer:
 
     def _fits(self, tokens: Tokens) -> bool:
         """Whether a genotype is expected to take no longer than it may."""
-        if self._cost.longest <= self._within or self._cost.expected(tokens) <= self._within:
+        if self._cost.longest <= self._within or self._cost.expected(tokens) - self._spares(tokens) <= self._within:
             return True
         self._too_long = True
         return False
+
+    def _spares(self, tokens: Tokens) -> float:
+        """Seconds that were spent already on what a genotype takes; 0 where there is no hurry."""
+        return 0.0 if self._spared is None or self._within == math.inf else self._spared(tokens)
 
     def _child(self, rng: random.Random) -> Proposal | None:
         """A new child of the population, if a few tries give one."""
@@ -185,7 +192,10 @@ class Proposer:
             more = [child for child in mutants if child.tokens not in known]
             children += more
             merits += self._merits(more, weights)
-        return children[_smallest(merits, 1)[0]] if children else None
+        best = [children[place] for place in _smallest(merits, PROMISING)]
+        # The predictor hardly tells these apart; so while minutes count, it is one whose work is half done already.
+        begun = [child for child in best if self._spares(child.tokens) > self._cost.expected(child.tokens) / 2]
+        return next(iter([*begun, *best]), None)
 
     def _new(self, wanted: int, draw: Callable[[], Proposal | None]) -> list[Proposal]:
         """Up to so many different proposals of what was never evaluated."""

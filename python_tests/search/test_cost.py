@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gnas_ext.search import Categorical, Genotype, Integer, SearchSpace, Stop, Trial, evolve
 from gnas_ext.search.cost import Cost, expected_seconds
 from gnas_ext.search.features import Features
-from gnas_ext.search.proposer import Proposer
+from gnas_ext.search.proposer import Proposal, Proposer
 from python_tests.search.objectives import Ticking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KINDS = SearchSpace({"kind": Categorical(["quick", "slow"]), **{f"x{place}": Integer(0, 9) for place in range(3)}})
 WHERE = {"quick": 1.0, "slow": 100.0}
@@ -99,3 +103,47 @@ def test_seconds_that_are_known_are_not_learned() -> None:
     assert study.stopped is Stop.MINUTES
     assert [trial.genotype["x0"] for trial in study.trials[:2]] == [1, 2]
     assert 9 not in [trial.genotype["x0"] for trial in study.trials]
+
+
+def seen(spared: Callable[[Genotype], float]) -> Proposer:
+    """A proposer that has seen slow and quick ones; the slow ones are worth more."""
+    proposer = Proposer(KINDS, ["maximize"], 0, 12, [], spared=spared)
+    for number in range(10):
+        for kind, seconds in WHERE.items():
+            one = KINDS.genotype(genotype(kind, number))
+            proposer.learn(Trial(number, one, "complete", (float(kind == "slow"),), seconds=seconds))
+    return proposer
+
+
+def proposed(proposer: Proposer, numbers: range, within: float) -> list[Genotype]:
+    found = [proposer.propose(number, within=within) for number in numbers]
+    return [KINDS.decode(one.tokens) for one in found if isinstance(one, Proposal)]
+
+
+def test_what_is_spared_does_not_have_to_fit() -> None:
+    def spared(genotype: Genotype) -> float:
+        return 99.0 if genotype["kind"] == "slow" and genotype["x0"] == 5 else 0.0
+
+    found = proposed(seen(spared), range(20, 60), within=50.0)
+    slow = [one for one in found if one["kind"] == "slow"]
+    assert slow
+    assert {one["x0"] for one in slow} == {5}
+    assert "slow" not in {one["kind"] for one in proposed(seen(lambda _: 0.0), range(20, 60), within=50.0)}
+
+
+def test_of_the_promising_one_that_is_half_done_comes_first_while_minutes_count() -> None:
+    def spared(genotype: Genotype) -> float:
+        return 90.0 if genotype["x1"] in (2, 3) else 0.0
+
+    def begun(proposer: Proposer, within: float) -> int:
+        return sum(spared(one) > 0 for one in proposed(proposer, range(20, 60), within))
+
+    plain, told = seen(lambda _: 0.0), seen(spared)
+    assert begun(told, 1e4) > 2 * begun(plain, 1e4)
+    assert proposed(told, range(20, 60), math.inf) == proposed(plain, range(20, 60), math.inf)
+
+
+@pytest.mark.parametrize("beside", [{"fidelities": (0.5, 1)}, {"workers": 1}])
+def test_nobody_knows_what_workers_are_spared(beside: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="spared= is not for fidelities or workers"):
+        evolve(KINDS, lambda _: 0.0, minutes=1, spared=lambda _: 0.0, **beside)

@@ -21,7 +21,7 @@ from gnas_ext.search.recommender.trainings import Trainings, of_teaching, of_tra
 from gnas_ext.search.recommender.whole import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from gnas_ext.data.interactions import Interactions
     from gnas_ext.models.base import Model
@@ -83,18 +83,12 @@ def build(
         return _compressed(genotype, fit_classic(genotype, train, seed), train, seed)
     if is_training_free(genotype):
         return Built(build_training_free(genotype, train, seed))
-    if is_embedding(genotype):
-        recipe = genotype.pop("recipe", None)
-        genotype = live_genes(genotype if recipe is None else {**genotype, "bits": 32}, train)
-        genotype |= {} if recipe is None else {"recipe": recipe}
-    elif "family" in genotype:
-        families = [*CLASSICS, *TRAINING_FREE, *EMBEDDINGS]
-        raise InputError(f"gene 'family': expected one of {families}, got {genotype['family']!r}")
+    genotype = _trained_genes(genotype, train)
     trainings = trainings or Trainings(room=0)
-    terms = (epochs, patience, seconds, seed)
+    of_fit, of_taught = _keys(genotype, epochs, patience, seconds, seed)
     fitted = trainings.once(
         train,
-        (*terms, of_training(genotype)),
+        of_fit,
         lambda: train_genotype(
             genotype,
             train,
@@ -111,11 +105,30 @@ def build(
     if has_teacher(genotype):
         model = trainings.once(
             train,
-            (*terms, of_teaching(genotype)),
+            of_taught,
             lambda: taught(genotype, fitted.model, train, seed),
             lambda made: made.size_bytes(),
         )
     return _compressed(genotype, model, train, seed, fitted.epochs, fitted.best_epoch, fitted.stopped)
+
+
+def would_spare(
+    genotype: Mapping[str, Any],
+    train: Interactions,
+    *,
+    epochs: int,
+    patience: int,
+    seconds: float,
+    seed: int,
+    trainings: Trainings,
+) -> float:
+    """Seconds of what `build` would do, with the same arguments, that are at hand already."""
+    genotype = plain(genotype)
+    if is_classic(genotype) or is_training_free(genotype):
+        return 0.0
+    genotype = _trained_genes(genotype, train)
+    keys = _keys(genotype, epochs, patience, seconds, seed)
+    return trainings.would_spare(train, keys if has_teacher(genotype) else keys[:1])
 
 
 def retrain(
@@ -137,6 +150,24 @@ def retrain(
     """
     passes = max(1, int(trial.attributes["best_epoch"]))
     return build(genotype or trial.genotype, train, epochs=passes, seed=seed, on_epoch=on_epoch)
+
+
+def _trained_genes(genotype: Mapping[str, Any], train: Interactions) -> dict[str, Any]:
+    """Of a model that is trained: those that matter, checked."""
+    if is_embedding(genotype):
+        recipe = genotype.get("recipe")
+        genes = {name: value for name, value in genotype.items() if name != "recipe"}
+        genes = live_genes(genes if recipe is None else {**genes, "bits": 32}, train)
+        return genes if recipe is None else {**genes, "recipe": recipe}
+    if "family" in genotype:
+        families = [*CLASSICS, *TRAINING_FREE, *EMBEDDINGS]
+        raise InputError(f"gene 'family': expected one of {families}, got {genotype['family']!r}")
+    return dict(genotype)
+
+
+def _keys(genotype: Mapping[str, Any], *terms: float) -> tuple[Hashable, Hashable]:
+    """Under which its training is kept, and what it is taught."""
+    return (*terms, of_training(genotype)), (*terms, of_teaching(genotype))
 
 
 def _compressed(genotype: Mapping[str, Any], model: Model, train: Interactions, seed: int, *course: Any) -> Built:

@@ -212,9 +212,10 @@ def find(
             "ray": ray,
             "trial_seconds": longest,
         }
+        first = objective(0)
         study = evolve(
             space,
-            objective(0),
+            first,
             evaluations=evaluations,
             minutes=minutes,
             seed=seed,
@@ -226,6 +227,7 @@ def find(
             resume=resume,
             context=terms | dict(context or {}),
             reserve=for_finals,
+            spared=first.would_spare if isinstance(first, Objective) and not fidelities else None,
             on_trial=on_trial,
             **where,
         )

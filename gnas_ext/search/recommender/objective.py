@@ -10,7 +10,7 @@ import numpy as np
 from gnas_ext.data.interactions import n_users
 from gnas_ext.evaluate.compare import measure
 from gnas_ext.evaluate.evaluate import evaluate
-from gnas_ext.search.recommender.build import build
+from gnas_ext.search.recommender.build import build, would_spare
 from gnas_ext.search.recommender.trainings import Trainings
 from gnas_ext.search.recommender.windows import other_part
 from gnas_ext.search.trial import Outcome
@@ -85,7 +85,6 @@ class Objective:
         """
         share = math.sqrt(fidelity)
         train, valid = self._sample(share)
-        epochs = min(self.epochs, int(genotype.get("epochs", self.epochs)))
 
         def ndcg(model: Model) -> float:
             return evaluate(model, train, valid, (self.k,))[f"ndcg@{self.k}"]
@@ -95,12 +94,8 @@ class Objective:
             genotype,
             train,
             validate=ndcg,
-            epochs=max(1, math.ceil(epochs * share)),
-            patience=self.patience,
-            seconds=self.seconds,
-            seed=self.seed,
+            **self._course(genotype, share),
             on_epoch=self.on_epoch,
-            trainings=self._trainings,
         )
         timed = self.timed or "ms" in self.goals
         result = measure("trial", built.model, train, valid, (self.k,), timed=timed)
@@ -117,6 +112,21 @@ class Objective:
             | ({"ms": result.latency_ms} if self.timed else {}),
             self._trainings.spared - spared,
         )
+
+    def would_spare(self, genotype: Mapping[str, Any]) -> float:
+        """Seconds of training that a full evaluation would be spared, since an earlier one had the same."""
+        return would_spare(genotype, self._parts[0], **self._course(genotype))
+
+    def _course(self, genotype: Mapping[str, Any], share: float = 1.0) -> dict[str, Any]:
+        """How `build` trains."""
+        epochs = min(self.epochs, int(genotype.get("epochs", self.epochs)))
+        return {
+            "epochs": max(1, math.ceil(epochs * share)),
+            "patience": self.patience,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "trainings": self._trainings,
+        }
 
     def _sample(self, share: float) -> tuple[Interactions, Interactions]:
         """The touches of a share of the users, the same ones for all genotypes."""

@@ -94,8 +94,15 @@ def test_what_has_no_room_goes() -> None:
 
 def test_an_objective_trains_once(asked: list[Mapping[str, Any]]) -> None:
     objective = Objective(LOG, epochs=2, k=5)
-    spared = [objective(genotype).spared for genotype in variants(4)]
+    told = [objective.would_spare(variants(1)[0])]
+    spared = []
+    for genotype in variants(4):
+        told.append(objective.would_spare(genotype))
+        spared.append(objective(genotype).spared)
     assert len(asked) == 1
+    assert told == [0.0, *spared]
+    assert objective.would_spare({**variants(1)[0], "lr": 0.08}) == 0
+    assert objective.would_spare({"family": "popularity"}) == 0
     # What a trial would have taken alone counts the training that it found.
     assert spared[0] == 0 < min(spared[1:])
 
