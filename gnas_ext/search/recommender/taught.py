@@ -1,4 +1,4 @@
-"""Can two tables learn from a filter that ranks better? From their mixture with it, of which they alone are shipped."""
+"""Can two tables learn from a model that ranks better? From their mixture with it, of which they alone are shipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gnas_ext.compress.solve import solve_rows
 from gnas_ext.models.mixture import Mixture
 from gnas_ext.search.genes import Categorical
 from gnas_ext.search.recommender.compression import lists_of
-from gnas_ext.search.recommender.training_free import CHEBYCF, GF_CF, TURBO_CF_LINEAR, build_training_free
+from gnas_ext.search.recommender.training_free import CHEBYCF, GF_CF, SLIM, TURBO_CF_LINEAR, build_training_free
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,22 +21,27 @@ if TYPE_CHECKING:
     from gnas_ext.models.factors import FactorModel
     from gnas_ext.search.genes import Gene
 
-TEACHERS: Mapping[str, Mapping[str, Any]] = {"chebycf": CHEBYCF, "gf_cf": GF_CF, "turbo_cf": TURBO_CF_LINEAR}
+TEACHERS: Mapping[str, Mapping[str, Any]] = {
+    "chebycf": CHEBYCF,
+    "gf_cf": GF_CF,
+    "turbo_cf": TURBO_CF_LINEAR,
+    "slim": SLIM,
+}
 # What genotypes meant that were made before these genes.
 UNTAUGHT: Mapping[str, Any] = {"teacher": "none"}
 # How strongly rows are held, and the weight of the best items: what was best on Gowalla (docs/recommenders.md).
 _RIDGE, _TOP = 1.0, 0.0
-# Filters of a log, for the trials that come to need them.
-_FILTERS: WeakKeyDictionary[Interactions, dict[str, Model]] = WeakKeyDictionary()
+# Teachers of a log, for the trials that come to need them.
+_MADE: WeakKeyDictionary[Interactions, dict[str, Model]] = WeakKeyDictionary()
 
 
 def teacher_genes() -> dict[str, Gene]:
     """The genes of who teaches two tables.
 
     Genes:
-        teacher: "none"; or a published filter, beside which the trained model is to the student what a filter alone
-            cannot be: each side is solved once for the lists of the two together (`compress.solve_rows`).
-        teacher_weight: of the filter's scores, beside 1 for the model's, both standardised (`models.Mixture`).
+        teacher: "none"; or a published filter, or SLIM, beside which the trained model is to the student what that
+            alone cannot be: each side is solved once for the lists of the two together (`compress.solve_rows`).
+        teacher_weight: of the teacher's scores, beside 1 for the model's, both standardised (`models.Mixture`).
     """
     return {
         "teacher": Categorical(["none", *TEACHERS]),
@@ -58,19 +63,19 @@ def taught(genotype: Mapping[str, Any], model: FactorModel, train: Interactions,
         genotype: the genes of `teacher_genes`; those that are missing mean no teacher.
         model: as it was trained.
         train: what it was trained on.
-        seed: of the filter's vectors and of the items that are drawn.
+        seed: of a filter's vectors and of the items that are drawn.
     """
     if not has_teacher(genotype):
         return model
     name = str(genotype["teacher"])
     whole = quantize_model(model, 32)
-    mixture = Mixture((whole, _filter(name, train, seed)), (1.0, float(genotype["teacher_weight"])))
+    mixture = Mixture((whole, _teacher(name, train, seed)), (1.0, float(genotype["teacher_weight"])))
     lists = lists_of(mixture, train, DistilOptions(seed=seed))
     return solve_rows(whole, lists, ridge=_RIDGE, top=_TOP)
 
 
-def _filter(name: str, train: Interactions, seed: int) -> Model:
-    known = _FILTERS.setdefault(train, {})
+def _teacher(name: str, train: Interactions, seed: int) -> Model:
+    known = _MADE.setdefault(train, {})
     key = f"{name} {seed}"
     if key not in known:
         known[key] = build_training_free(TEACHERS[name], train, seed)

@@ -47,7 +47,7 @@ def test_a_filter_that_is_better_makes_a_better_student() -> None:
     assert ndcg["gf_cf"] > ndcg["none"]
 
 
-def test_a_filter_is_made_once_a_log_and_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teacher_is_made_once_a_log_and_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     def noted(*given: Any) -> Any:
@@ -61,10 +61,10 @@ def test_a_filter_is_made_once_a_log_and_goes_with_it(monkeypatch: pytest.Monkey
     )
     assert made == ["graph_filter"]
     assert not same(first, second)
-    known = len(module._FILTERS)
+    known = len(module._MADE)
     del log
     gc.collect()
-    assert len(module._FILTERS) == known - 1
+    assert len(module._MADE) == known - 1
 
 
 def test_genotypes_of_before_have_no_teacher() -> None:
