@@ -178,12 +178,13 @@ def demo(
     """The same on the film ratings that come along."""
     from gnas_ext.cli.job import Options, run_job
     from gnas_ext.data import movietweetings, split_log
+    from gnas_ext.search.journal import discard
 
     if not minutes > 0:
         raise InputError(f"--minutes {minutes:g}: expected more than 0")
     log = movietweetings(min_rating=6, k_core=5)
     # Each demo is a search of its own; what an earlier one left is not resumed.
-    (out / "journal.log").unlink(missing_ok=True)
+    discard(out / "journal.log")
     options = Options(out=out, data="MovieTweetings 100k", command=_command(), minutes=minutes, seed=seed)
     run_job(split_log(log, "temporal", valid=0.1, test=0.2), options, Console())
 

@@ -235,6 +235,22 @@ class _Held:
         pass
 
 
+def discard(path: Path) -> None:
+    """Removes a journal, if there is one.
+
+    Raises:
+        InputError: a driver holds it, or it cannot be removed.
+    """
+    try:
+        with path.open("rb") as file:
+            _lock(file, path)
+            path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path}: cannot remove this journal: {error.strerror}") from None
+
+
 def _lock(file: BinaryIO, path: Path) -> None:
     try:
         # flock, not lockf: Optuna opens and closes the same file, which would drop a lock of the other kind.

@@ -29,6 +29,7 @@ from gnas_ext.search import (
     autoencoder,
     evolve,
 )
+from gnas_ext.search.journal import discard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -316,6 +317,25 @@ def test_a_second_driver_is_refused_while_the_first_one_runs(tmp_path: Path) -> 
     search(path, evaluations=2, on_trial=second)
     assert set(refusals) == {f"{path}: another search is writing this journal; wait for it, or name another file"}
     assert search(path, evaluations=3, resume=True).evaluations == 3
+
+
+def test_a_journal_is_discarded_unless_a_driver_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    discard(path)  # there is none
+    refusals: list[str] = []
+
+    def discarded(study: Study, trial: Trial) -> None:
+        with pytest.raises(InputError, match="another search is writing this journal") as caught:
+            discard(path)
+        refusals.append(str(caught.value))
+
+    search(path, evaluations=2, on_trial=discarded)
+    assert len(refusals) == 2
+    discard(path)
+    assert not path.exists()
+    path.mkdir()
+    with pytest.raises(InputError, match="cannot remove this journal: Is a directory"):
+        discard(path)
 
 
 @pytest.mark.parametrize("content", ["user,item\n1,2\n", "x", "{}\n"])
