@@ -43,17 +43,17 @@ class Budget:
         self._clock = clock
         self._reserve = reserve
 
-    def gone(self) -> float:
-        """The share of the minutes that is over; 0 where they are not limited."""
-        if self._deadline is None:
-            return 0.0
-        return (self._clock() - self._start) / (self._deadline - self._start)
-
     def left(self) -> float:
         """Seconds of the minutes that the next trial may take; inf where they are not limited."""
         if self._deadline is None:
             return math.inf
         return self._deadline - self._clock() - self._reserve()
+
+    def left_of(self, share: float) -> float:
+        """Seconds until a share of the minutes is over; inf where they are not limited."""
+        if self._deadline is None:
+            return math.inf
+        return self._start + share * (self._deadline - self._start) - self._clock()
 
     def spent(self, trials: int) -> Stop | None:
         """Why there may be no more trials than so many, those that run included, or None."""

@@ -43,6 +43,7 @@ def evolve(
     population: int = 20,
     initial: Sequence[Mapping[str, object]] = (),
     initial_share: float = 1.0,
+    first_share: float = 0.0,
     fidelities: Sequence[float] = (),
     journal: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -76,7 +77,11 @@ def evolve(
             as many but at least 8 where a predictor needs no more.
         initial: genotypes to evaluate first, as dicts; one that is named twice is evaluated once. `best_of_earlier`
             has those of another study.
-        initial_share: of the minutes; when it is over, what is left of `initial` is left out.
+        initial_share: of the minutes; what is left of `initial` when it is over, or is not expected to be done by then,
+            is left out.
+        first_share: of the children that a predictor ranks (with minutes: of their time), how many are ranked by the
+            first objective alone: where that decides what is taken in the end. Of the rest, each weighs the objectives
+            anew.
         fidelities: for successive halving, what shares of a full evaluation there are, rising, the last 1, such as
             (1/9, 1/3, 1): `evaluate` gets one as its second argument. All genotypes start at the lowest; of those that
             were evaluated at one, the best third goes on to the next. Each evaluation is a trial of its own; `best` and
@@ -115,11 +120,11 @@ def evolve(
             (without `resume`), belongs to another search, is damaged, in use or cannot be written; `evaluate` cannot be
             sent to workers, or these do not come up; there is no such cluster.
         ValueError: no budget or a negative one, wrong directions, a population below 2, `resume` without `journal`,
-            negative workers, `trial_seconds` without workers, an `initial_share` outside 0 to 1, `expected`
-            or `spared` beside fidelities, `spared` beside workers.
+            negative workers, `trial_seconds` without workers, an `initial_share` or `first_share` outside 0 to 1,
+            `expected` or `spared` beside fidelities, `spared` beside workers.
     """
     directions = tuple(directions)
-    check(directions, population, initial_share, resume, journal)
+    check(directions, population, initial_share, first_share, resume, journal)
     if decode and not predict:
         raise ValueError("evolve: decode=True needs predict=True: what is decoded is ranked by the predictor")
     check_workers(workers, ray, trial_seconds)
@@ -129,8 +134,10 @@ def evolve(
     if spared is not None and (fidelities or workers or ray is not None):
         raise ValueError("evolve: spared= is not for fidelities or workers, of which nobody knows what is at hand")
     recipes = recipes_of(space, initial)
-    terms = terms_of(space, directions, seed, population, recipes, predict, decode, fidelities, context)
-    breeder = partial(Proposer, space, directions, seed, population, recipes, predict, decode, expected, spared)
+    terms = terms_of(space, directions, seed, population, recipes, predict, decode, first_share, fidelities, context)
+    breeder = partial(
+        Proposer, space, directions, seed, population, recipes, predict, decode, expected, spared, first_share
+    )
     proposer = Halving(fidelities, space, directions, population, breeder) if fidelities else breeder()
     study = Study(space, directions)
     budget = Budget(evaluations, minutes, clock, (lambda: reserve(study)) if reserve else float)
@@ -182,8 +189,7 @@ def _trials(
         stop = budget.spent(study.evaluations + len(running))
         while stop is None and len(running) < executor.capacity:
             number = study.evaluations + len(running)
-            if budget.gone() > initial_share:
-                proposer.leave_initial()
+            proposer.limit_initial(budget.left_of(initial_share))
             proposal = proposer.propose(number, {waiting.tokens for waiting in running.values()}, budget.left())
             if isinstance(proposal, Stop):
                 stop = proposal

@@ -66,10 +66,10 @@ class Halving:
             else:
                 breeder.know(tokens)
 
-    def leave_initial(self) -> None:
-        """What is left of `initial` is left out."""
+    def limit_initial(self, seconds: float) -> None:
+        """Of what is left of `initial`, only what is expected to take no longer, at its fidelity, is proposed."""
         for breeder in self._breeders:
-            breeder.leave_initial()
+            breeder.limit_initial(seconds)
 
     def propose(self, number: int, running: Set[Tokens] = frozenset(), within: float = math.inf) -> Proposal | Stop:
         """What the trial of a number evaluates and how well; what goes on to a higher fidelity comes first.

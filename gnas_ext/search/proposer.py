@@ -77,6 +77,8 @@ class Proposer:
         decode: whether an encoder–decoder adds to the children that a predictor ranks.
         expected: seconds that a genotype is expected to take, where that is known.
         spared: seconds of these that it would be spared now.
+        first_share: how many of the children that a predictor ranks are ranked by the first objective alone; while
+            minutes count, how much of their time is spent on such.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Proposer:
         decode: bool = False,
         expected: Callable[[Genotype], float] | None = None,
         spared: Callable[[Genotype], float] | None = None,
+        first_share: float = 0.0,
     ) -> None:
         self._space = space
         self._directions = directions
@@ -105,7 +108,12 @@ class Proposer:
         self._latent = Latent(space, seed) if decode else None
         self._cost = Cost(self._features, None if expected is None else lambda tokens: expected(space.decode(tokens)))
         self._spared = None if spared is None else lambda tokens: spared(space.decode(tokens))
-        self._within = math.inf
+        self._first_share = first_share
+        # Seconds of children that were ranked by the first objective alone, and of others; of which of the two kinds
+        # those are that were proposed and not learned from yet, and what they were spared.
+        self._spent = {True: 0.0, False: 0.0}
+        self._kinds: dict[Tokens, tuple[bool, float]] = {}
+        self._initial_within = self._within = math.inf
         self._too_long = False
         # A predictor needs fewer to begin with than selection does.
         self._starters = max(size // 2, LEAST) if predict else size
@@ -115,6 +123,8 @@ class Proposer:
         tokens = self._space.encode(trial.genotype)
         self.know(tokens)
         self._cost.learn(tokens, trial)
+        first, spared = self._kinds.pop(tokens, (False, 0.0))
+        self._spent[first] += max(0.0, trial.seconds - spared) if trial.origin != "initial" else 0.0
         complete = trial.state == "complete"
         # What is like a failure is expected to be last.
         losses = turned(trial.values, self._directions) if complete else (math.inf,) * len(self._directions)
@@ -129,9 +139,9 @@ class Proposer:
                 self._population = [self._population[place] for place in stay]
             self._standing = standings([member.losses for member in self._population])
 
-    def leave_initial(self) -> None:
-        """What is left of `initial` is left out."""
-        self._initial = ()
+    def limit_initial(self, seconds: float) -> None:
+        """Of what is left of `initial`, only what is expected to take no longer is proposed."""
+        self._initial_within = seconds
 
     def know(self, tokens: Tokens) -> None:
         """Never proposes these."""
@@ -153,7 +163,7 @@ class Proposer:
             return Stop.MINUTES
         # Not by their numbers: of those that ran side by side when a search was cut off, any may be missing.
         for tokens in self._initial:
-            if self._is_new(tokens):
+            if self._is_new(tokens) and self._is_in_time(tokens, self._initial_within):
                 return Proposal(tokens, "initial")
         rng = random.Random(f"{self._seed}/{number}")
         child = self._child(rng) if number >= self._starters and self._population else None
@@ -164,10 +174,14 @@ class Proposer:
 
     def _fits(self, tokens: Tokens) -> bool:
         """Whether a genotype is expected to take no longer than it may."""
-        if self._cost.longest <= self._within or self._cost.expected(tokens) - self._spares(tokens) <= self._within:
+        if self._is_in_time(tokens, self._within):
             return True
         self._too_long = True
         return False
+
+    def _is_in_time(self, tokens: Tokens, seconds: float) -> bool:
+        """Whether it is expected to take no longer than so many."""
+        return self._cost.longest <= seconds or self._cost.expected(tokens) - self._spares(tokens) <= seconds
 
     def _spares(self, tokens: Tokens) -> float:
         """Seconds that were spent already on what a genotype takes; 0 where there is no hurry."""
@@ -185,6 +199,9 @@ class Proposer:
             decoded = [Proposal(one.tokens, "decoder", (one.number,)) for one in self._latent.candidates()]
             children += [one for one in decoded if self._is_new(one.tokens) and one.tokens not in known]
         weights = [rng.expovariate(1.0) for _ in self._directions]
+        first = self._first_alone(rng)
+        if first:
+            weights[1:] = [0.0] * (len(weights) - 1)
         merits = self._merits(children, weights)
         for _ in range(ROUNDS):
             mutants = self._mutants_of([children[place] for place in _smallest(merits, PROMISING)], rng)
@@ -195,7 +212,21 @@ class Proposer:
         best = [children[place] for place in _smallest(merits, PROMISING)]
         # The predictor hardly tells these apart; so while minutes count, it is one whose work is half done already.
         begun = [child for child in best if self._spares(child.tokens) > self._cost.expected(child.tokens) / 2]
-        return next(iter([*begun, *best]), None)
+        child = next(iter([*begun, *best]), None)
+        if child and self._first_share:
+            self._kinds[child.tokens] = first, self._spares(child.tokens)
+        return child
+
+    def _first_alone(self, rng: random.Random) -> bool:
+        """Whether the next child is ranked by the first objective alone.
+
+        Along the front, genotypes may take very different times; so while minutes count, it is time that is shared.
+        """
+        if not self._first_share:
+            return False
+        drawn = rng.random() < self._first_share
+        spent = sum(self._spent.values())
+        return drawn if self._within == math.inf or not spent else self._spent[True] < self._first_share * spent
 
     def _new(self, wanted: int, draw: Callable[[], Proposal | None]) -> list[Proposal]:
         """Up to so many different proposals of what was never evaluated."""

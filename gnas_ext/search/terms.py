@@ -19,15 +19,21 @@ if TYPE_CHECKING:
 
 
 def check(
-    directions: tuple[Direction, ...], population: int, initial_share: float, resume: bool, journal: object
+    directions: tuple[Direction, ...],
+    population: int,
+    initial_share: float,
+    first_share: float,
+    resume: bool,
+    journal: object,
 ) -> None:
-    """ValueError unless there are objectives, enough parents, a share, and a journal to go on from if one is wanted."""
+    """ValueError unless there are objectives, enough parents, shares, and a journal to go on from if one is wanted."""
     if not directions or any(way not in ("maximize", "minimize") for way in directions):
         raise ValueError(f"evolve: expected directions 'maximize' or 'minimize', one an objective, got {directions}")
     if population < 2:
         raise ValueError(f"evolve: expected a population of at least 2, got {population}")
-    if not 0 <= initial_share <= 1:
-        raise ValueError(f"evolve: expected an initial_share of 0 to 1, got {initial_share}")
+    for name, share in (("initial_share", initial_share), ("first_share", first_share)):
+        if not 0 <= share <= 1:
+            raise ValueError(f"evolve: expected {name} of 0 to 1, got {share}")
     if resume and journal is None:
         raise ValueError("evolve: resume=True needs journal=, the file to go on from")
 
@@ -71,6 +77,7 @@ def terms_of(
     recipes: list[Tokens],
     predict: bool,
     decode: bool,
+    first_share: float,
     fidelities: Sequence[float],
     context: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -83,6 +90,7 @@ def terms_of(
         "predict": predict,
         # What is off needs no word, so that journals from before there was such a thing can be resumed.
         **({"decode": True} if decode else {}),
+        **({"first_share": float(first_share)} if first_share else {}),
         **({"fidelities": tuple(map(float, fidelities))} if fidelities else {}),
         "genes": space.names,
         **{f"gene {name!r}": repr(gene) for name, gene in space.genes.items()},

@@ -33,13 +33,13 @@ class Ticking:
     """Takes seconds of a clock of its own."""
 
     def __init__(
-        self, seconds: Callable[[Genotype], float], worth: Callable[[Genotype], float] = lambda _: 0.0
+        self, seconds: Callable[[Genotype], float], worth: Callable[[Genotype], float | tuple[float, ...]] = lambda _: 0.0
     ) -> None:
         self.now = 0.0
         self.seconds = seconds
         self.worth = worth
 
-    def __call__(self, genotype: Genotype, fidelity: float = 1.0) -> float:
+    def __call__(self, genotype: Genotype, fidelity: float = 1.0) -> float | tuple[float, ...]:
         self.now += fidelity * self.seconds(genotype)
         return self.worth(genotype)
 

@@ -32,13 +32,14 @@ def test_what_is_reserved_is_left() -> None:
     assert budget.left() == 9.5
 
 
-def test_a_share_of_the_minutes_is_gone() -> None:
+def test_a_share_of_the_minutes_is_left() -> None:
     clock = Clock()
     budget = Budget(None, 1.0, clock)
-    assert budget.gone() == 0
+    assert budget.left_of(0.5) == 30
     clock.now = 145
-    assert budget.gone() == 0.75
-    assert Budget(5, None, clock).gone() == 0
+    assert budget.left_of(0.5) == -15
+    assert budget.left_of(1.0) == 15
+    assert Budget(5, None, clock).left_of(0.0) == math.inf
 
 
 @pytest.mark.parametrize(

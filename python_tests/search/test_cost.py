@@ -143,6 +143,30 @@ def test_of_the_promising_one_that_is_half_done_comes_first_while_minutes_count(
     assert proposed(told, range(20, 60), math.inf) == proposed(plain, range(20, 60), math.inf)
 
 
+def test_time_is_shared_between_the_first_objective_and_the_front() -> None:
+    """The slow ones are few bytes, the quick ones worth more."""
+
+    def both(genotype: Genotype) -> tuple[float, float]:
+        slow = genotype["kind"] == "slow"
+        return sum(float(str(genotype[f"x{place}"])) for place in range(3)) + 5 * (not slow), 1.0 - slow
+
+    seconds = {}
+    for share in (0.0, 0.5):
+        evaluate = Ticking(lambda genotype: WHERE[str(genotype["kind"])], both)
+        study = evolve(
+            KINDS,
+            evaluate,
+            minutes=13,
+            directions=["maximize", "minimize"],
+            first_share=share,
+            population=8,
+            clock=evaluate.clock,
+        )
+        children = [trial for trial in study.trials if trial.origin in ("mutation", "crossover")]
+        seconds[share] = sum(trial.seconds for trial in children if trial.genotype["kind"] == "quick")
+    assert seconds[0.5] > 2 * seconds[0.0]
+
+
 @pytest.mark.parametrize("beside", [{"fidelities": (0.5, 1)}, {"workers": 1}])
 def test_nobody_knows_what_workers_are_spared(beside: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="spared= is not for fidelities or workers"):

@@ -219,8 +219,48 @@ def test_recipes_have_a_share_of_the_minutes(fidelities: tuple[float, ...]) -> N
     some = origins(initial_share=0.25)
     assert 1 < some.count("initial") < 10
     assert "initial" not in some[some.count("initial") + some.count("promotion") :]
-    with pytest.raises(ValueError, match=r"an initial_share of 0 to 1, got 1\.5"):
+    with pytest.raises(ValueError, match=r"expected initial_share of 0 to 1, got 1\.5"):
         origins(initial_share=1.5)
+
+
+def test_a_recipe_that_the_share_is_too_short_for_is_left_out() -> None:
+    seconds = {0: 1.0, 5: 60.0}
+    evaluate = Ticking(lambda genotype: seconds[int(number(genotype, "x0"))])
+    space = SearchSpace({"x0": Categorical([0, 5]), "x1": Integer(0, 9)})
+    slow, quick = ([{"x0": which, "x1": place} for place in range(5)] for which in (5, 0))
+    recipes = quick[:2] + slow + quick[2:]
+    study = evolve(
+        space, evaluate, minutes=10, initial=recipes, initial_share=0.25, predict=False, clock=evaluate.clock
+    )
+    taken = [trial.genotype["x0"] for trial in study.trials if trial.origin == "initial"]
+    # Of 150 seconds, a third one of a minute would not have left any; those of a second have their place.
+    assert taken == [0, 0, 5, 5, 0, 0, 0]
+
+
+def test_the_first_objective_may_have_more_of_the_children() -> None:
+    """Two objectives that contradict each other."""
+
+    def best(first_share: float) -> list[float]:
+        def both(genotype: Genotype) -> tuple[float, float]:
+            worth = sum(number(genotype, name) for name in NUMBERS.genes)
+            return worth, -worth
+
+        studies = [
+            evolve(
+                NUMBERS,
+                both,
+                evaluations=60,
+                directions=["maximize", "maximize"],
+                first_share=first_share,
+                seed=seed,
+            )
+            for seed in range(3)
+        ]
+        return [study.best.values[0] for study in studies]
+
+    assert sum(best(0.5)) > sum(best(0.0))
+    with pytest.raises(ValueError, match=r"expected first_share of 0 to 1, got -0\.1"):
+        best(-0.1)
 
 
 def test_whichever_budget_ends_first_ends_the_search() -> None:

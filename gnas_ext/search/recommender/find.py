@@ -51,6 +51,8 @@ _SHARE_OF_FINALS = 1 / 5
 _SHARE_OF_RECIPES = 1 / 2
 # Those of all families are many and made for different logs; on a large log the last of them take minutes each.
 _SHARE_OF_ALL_RECIPES = 1 / 4
+# Of the children, this share is after NDCG alone, by which one is chosen in the end; the rest spread along the front.
+_SHARE_OF_NDCG = 1 / 2
 # Seeds of one search are this far apart, so that those of searches with seeds 0, 1, 2 … do not meet.
 _SEEDS_APART = 1_000_003
 
@@ -222,6 +224,7 @@ def find(
             population=population,
             initial=[*earlier, *recipes],
             initial_share=_SHARE_OF_ALL_RECIPES if models == "all" else _SHARE_OF_RECIPES,
+            first_share=_SHARE_OF_NDCG if len(goals) > 1 else 0.0,
             fidelities=fidelities,
             journal=journal,
             resume=resume,
