@@ -11,6 +11,8 @@ Without l1 and bound that is the regression of EASE^R (Steck, 2019) on the chose
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 # Floats of the small systems that are solved at once: 32 MB.
 _BLOCK_FLOATS = 8 << 20
 _SWEEPS = 50
+# Of the work, so much is enough to tell how long the rest takes.
+_TELLING = 1 / 500
 _STILL = 1e-5
 
 
@@ -43,6 +47,7 @@ def fit_slim(
     l1: float = 0.0,
     l2: float = 100.0,
     positive: bool = False,
+    seconds: float = math.inf,
 ) -> ItemKNN:
     """Solves for the weights of each item, on the neighbours that foretell it.
 
@@ -54,8 +59,10 @@ def fit_slim(
         l1: pulls weights to zero, in users.
         l2: holds weights small, in users; above 0.
         positive: no weight below zero, as SLIM has it.
+        seconds: that it may take; whether it does shows after its first systems.
 
     Raises:
+        TimeoutError: it would take longer than `seconds`.
         ValueError: neighbours below 1, l1 below 0, or l2 not above 0.
     """
     if neighbours < 1 or not l1 >= 0 or not 0 < l2 < np.inf:
@@ -64,12 +71,13 @@ def fit_slim(
     near = fit_walk(train, n_users, n_items, source=0.5, user=0.0, target=0.5, neighbours=neighbours)
     matrix = interaction_matrix(train, n_users, n_items)
     counts = np.diff(near.similarity.indptr)
-    # Items with as many candidates stand together: their systems are of one size.
-    order = np.argsort(counts, kind="stable")
-    order = order[np.searchsorted(counts[order], 1) :]
+    # Items with as many candidates stand together: their systems are of one size. The largest, which are most of the
+    # work, come first, and tell how long the rest takes.
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     together = (matrix.T @ matrix).tocsr()
     together.sort_indices()
     weight = np.zeros(len(near.similarity.data), dtype=np.float32)
+    watch = _Watch(int((counts.astype(np.int64) ** 2).sum()), seconds)
     for some in _of_one_size(order, counts):
         place = near.similarity.indptr[some][:, None] + np.arange(counts[some[0]])
         chosen = near.similarity.indices[place]
@@ -77,6 +85,7 @@ def fit_slim(
         wanted = torch.from_numpy(_entries(together, chosen, some[:, None]))
         gram.diagonal(dim1=1, dim2=2).add_(l2)
         weight[place] = _solve(gram, wanted, l1, positive).numpy()
+        watch.done(gram.numel())
     # Candidates stand in rows; what foretells an item is its column.
     similarity = near.similarity.copy()
     similarity.data = weight
@@ -84,6 +93,39 @@ def fit_slim(
     columns.eliminate_zeros()
     columns.sort_indices()
     return ItemKNN(near.history, columns)
+
+
+class _Watch:
+    """Ends what would take too long, as soon as that shows.
+
+    Args:
+        work: in all, in entries of systems.
+        seconds: that it may take.
+    """
+
+    def __init__(self, work: int, seconds: float) -> None:
+        self._left, self._least, self._seconds = work, _TELLING * work, seconds
+        self._began = self._since = time.monotonic()
+        self._fresh = 0
+
+    def done(self, work: int) -> None:
+        """So much more is.
+
+        Raises:
+            TimeoutError: at the rate of what was done last, the rest takes too long.
+        """
+        self._left -= work
+        self._fresh += work
+        if self._fresh < self._least:
+            return
+        now = time.monotonic()
+        whole = now - self._began + self._left * (now - self._since) / self._fresh
+        if whole > self._seconds:
+            raise TimeoutError(
+                f"fit_slim: this would take {whole:,.0f} s, and may take {self._seconds:,.0f}; take fewer neighbours, "
+                "or l1=0 with positive=False, which is solved directly"
+            )
+        self._fresh, self._since = 0, now
 
 
 def _of_one_size(order: NDArray[np.int64], counts: NDArray[np.int64]) -> list[NDArray[np.int64]]:

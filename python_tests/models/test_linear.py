@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from gnas_ext.errors import InputError
 from gnas_ext.models import fit_ease, fit_rp3beta, fit_slim, fit_walk, slim
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 USERS, ITEMS = 50, 24
@@ -126,6 +129,24 @@ def test_slim_is_optimal_where_weights_are_bound(positive: bool) -> None:
         assert (weight >= 0).all()
     else:
         assert (gradient[bound] <= l1 + 2e-3).all()
+
+
+def test_slim_ends_at_once_where_it_would_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slim, "_BLOCK_FLOATS", 6 * 6)  # a system at a time
+    solved: list[int] = []
+
+    def slow(gram: Tensor, *given: Any) -> Tensor:
+        solved.append(len(gram))
+        time.sleep(0.02)
+        return gram[:, 0]
+
+    monkeypatch.setattr(slim, "_solve", slow)
+    fit_slim(log(), USERS, ITEMS, neighbours=6, seconds=100.0)
+    assert len(solved) == ITEMS - 1
+    solved.clear()
+    with pytest.raises(TimeoutError, match=r"would take \d+ s, and may take 0; take fewer neighbours"):
+        fit_slim(log(), USERS, ITEMS, neighbours=6, seconds=0.1)
+    assert len(solved) < ITEMS / 2
 
 
 def test_blocks_do_not_change_slim(monkeypatch: pytest.MonkeyPatch) -> None:

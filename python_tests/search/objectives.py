@@ -33,7 +33,9 @@ class Ticking:
     """Takes seconds of a clock of its own."""
 
     def __init__(
-        self, seconds: Callable[[Genotype], float], worth: Callable[[Genotype], float | tuple[float, ...]] = lambda _: 0.0
+        self,
+        seconds: Callable[[Genotype], float],
+        worth: Callable[[Genotype], float | tuple[float, ...]] = lambda _: 0.0,
     ) -> None:
         self.now = 0.0
         self.seconds = seconds

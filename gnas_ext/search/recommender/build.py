@@ -69,7 +69,8 @@ def build(
         validate: scores a model, to stop by; as in `train.fit`. Not asked for classics, nor are the following.
         epochs: passes at most.
         patience: passes without a better validation before training stops.
-        seconds: of training at most; the step at hand is finished.
+        seconds: of training at most; the step at hand is finished. What is solved, and would take longer, fails where
+            that is known (SLIM).
         seed: of all draws, of classics too.
         on_epoch: called after each pass.
         trainings: of earlier genotypes, which are not done again; all with one `validate`.
@@ -77,12 +78,13 @@ def build(
     Raises:
         InputError: the family is none of ours, or, of a training-free or embedding one, a gene is unknown, missing or
             has no such value; the message names it.
+        TimeoutError: what is solved would take longer than `seconds`.
     """
     genotype = plain(genotype)
     if is_classic(genotype):
         return _compressed(genotype, fit_classic(genotype, train, seed), train, seed)
     if is_training_free(genotype):
-        return Built(build_training_free(genotype, train, seed))
+        return Built(build_training_free(genotype, train, seed, seconds))
     genotype = _trained_genes(genotype, train)
     trainings = trainings or Trainings(room=0)
     of_fit, of_taught = _keys(genotype, epochs, patience, seconds, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -143,17 +144,21 @@ def is_training_free(genotype: Mapping[str, Any]) -> bool:
     return genotype.get("family") in FAMILIES
 
 
-def build_training_free(genotype: Mapping[str, Any], train: Interactions, seed: int = 0) -> Model:
+def build_training_free(
+    genotype: Mapping[str, Any], train: Interactions, seed: int = 0, seconds: float = math.inf
+) -> Model:
     """The model that a genotype of `training_free_space` names.
 
     Args:
         genotype: values of the genes.
         train: the touches; nothing else is seen.
         seed: of the block that a filter's vectors are found from; the others draw nothing.
+        seconds: that SLIM may take, the only one of these that can take hours where the others take a minute.
 
     Raises:
         InputError: a gene is unknown, missing or has no such value, or EASE^R is asked for too many items; the message
             names the gene.
+        TimeoutError: SLIM would take longer.
     """
     users, items = n_users(train), n_items(train)
     if genotype.get("family") == "ease":
@@ -171,7 +176,7 @@ def build_training_free(genotype: Mapping[str, Any], train: Interactions, seed: 
         case "walk":
             return fit_walk(train, users, items, **options)
         case "slim":
-            return fit_slim(train, users, items, **options)
+            return fit_slim(train, users, items, **options, seconds=seconds)
     return fit_ease(train, users, items, **options)
 
 
