@@ -9,8 +9,8 @@ gene by gene; "recipes" are the hand-set points of the space alone, in their ord
 the trials of each of these one is taken as `find` takes one without finals (the smallest within half a percent of the
 best on validation). What was chosen is trained again on training and validation and then measured, once, on test.
 
-A published test part need not be like the rest of its log (of Gowalla's, the 300 most popular items have half as many
-again as they have in training), and no search can see that. So where a log has no times, what was chosen is also
+A published test part need not be like the rest of its log (in Gowalla's, popular items have a larger share than in
+training), and no search can see that. So where a log has no times, what was chosen is also
 trained on the whole log less a part as large as test that is drawn from it, and measured on that.
 """
 
@@ -214,7 +214,8 @@ def main() -> None:
             # Rows of before there was such a column; what they chose, where it is measured, is solved without passes.
             if key.startswith(f"{name}/") and "drawn" not in found:
                 found["drawn"] = on_drawn(split, found["genotype"], found.get("passes", 1), int(key.rsplit("/", 1)[1]))
-        for method in arguments.methods.split(","):
+        files.write(FOUND, json.dumps(kept, indent=1) + "\n")
+        for method in filter(None, arguments.methods.split(",")):
             for seed in range(arguments.seeds):
                 key = f"{name}/{arguments.minutes:g}/{method}/{seed}"
                 if kept.get(key, {}).get("sources") == digest:

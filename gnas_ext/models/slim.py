@@ -81,7 +81,7 @@ def fit_slim(
     for some in _of_one_size(order, counts):
         place = near.similarity.indptr[some][:, None] + np.arange(counts[some[0]])
         chosen = near.similarity.indices[place]
-        gram = torch.from_numpy(_entries(together, chosen[:, :, None], chosen[:, None, :]))
+        gram = torch.from_numpy(_among(together, chosen))
         wanted = torch.from_numpy(_entries(together, chosen, some[:, None]))
         gram.diagonal(dim1=1, dim2=2).add_(l2)
         weight[place] = _solve(gram, wanted, l1, positive).numpy()
@@ -136,6 +136,20 @@ def _of_one_size(order: NDArray[np.int64], counts: NDArray[np.int64]) -> list[ND
             step = max(1, _BLOCK_FLOATS // int(counts[group[0]]) ** 2)
             blocks += [group[first : first + step] for first in range(0, len(group), step)]
     return blocks
+
+
+def _among(matrix: sparse.csr_array[np.float32], chosen: NDArray[Any]) -> NDArray[np.float32]:
+    """Entries of a symmetric matrix, each block's chosen rows by chosen columns, [blocks, count, count].
+
+    One half is looked up, which is what takes long.
+    """
+    count = chosen.shape[1]
+    row, column = np.triu_indices(count)
+    half = _entries(matrix, chosen[:, row], chosen[:, column])
+    whole = np.empty((len(chosen), count, count), dtype=np.float32)
+    whole[:, row, column] = half
+    whole[:, column, row] = half
+    return whole
 
 
 def _entries(matrix: sparse.csr_array[np.float32], row: NDArray[Any], col: NDArray[Any]) -> NDArray[np.float32]:

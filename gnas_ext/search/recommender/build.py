@@ -108,7 +108,7 @@ def build(
         model = trainings.once(
             train,
             of_taught,
-            lambda: taught(genotype, fitted.model, train, seed),
+            lambda: taught(genotype, fitted.model, train, seed, seconds),
             lambda made: made.size_bytes(),
         )
     return _compressed(genotype, model, train, seed, fitted.epochs, fitted.best_epoch, fitted.stopped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -54,7 +55,9 @@ def has_teacher(genotype: Mapping[str, Any]) -> bool:
     return str({**UNTAUGHT, **genotype}["teacher"]) != "none"
 
 
-def taught(genotype: Mapping[str, Any], model: FactorModel, train: Interactions, seed: int = 0) -> FactorModel:
+def taught(
+    genotype: Mapping[str, Any], model: FactorModel, train: Interactions, seed: int = 0, seconds: float = math.inf
+) -> FactorModel:
     """The model after its teacher; itself where it has none.
 
     Above 2.1e9 scores a share of the users is asked, and the rows of the others move with the items alone.
@@ -64,19 +67,23 @@ def taught(genotype: Mapping[str, Any], model: FactorModel, train: Interactions,
         model: as it was trained.
         train: what it was trained on.
         seed: of a filter's vectors and of the items that are drawn.
+        seconds: that a teacher may take, as in `build_training_free`.
+
+    Raises:
+        TimeoutError: the teacher would take longer.
     """
     if not has_teacher(genotype):
         return model
     name = str(genotype["teacher"])
     whole = quantize_model(model, 32)
-    mixture = Mixture((whole, _teacher(name, train, seed)), (1.0, float(genotype["teacher_weight"])))
+    mixture = Mixture((whole, _teacher(name, train, seed, seconds)), (1.0, float(genotype["teacher_weight"])))
     lists = lists_of(mixture, train, DistilOptions(seed=seed))
     return solve_rows(whole, lists, ridge=_RIDGE, top=_TOP)
 
 
-def _teacher(name: str, train: Interactions, seed: int) -> Model:
+def _teacher(name: str, train: Interactions, seed: int, seconds: float) -> Model:
     known = _MADE.setdefault(train, {})
     key = f"{name} {seed}"
     if key not in known:
-        known[key] = build_training_free(TEACHERS[name], train, seed)
+        known[key] = build_training_free(TEACHERS[name], train, seed, seconds)
     return known[key]

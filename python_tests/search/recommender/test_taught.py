@@ -13,7 +13,7 @@ from gnas_ext.search.recommender import build, embedding_recipes, embedding_spac
 from gnas_ext.search.recommender import taught as module
 from gnas_ext.search.recommender.space import fit_recipe
 from gnas_ext.search.recommender.taught import TEACHERS, taught
-from gnas_ext.search.recommender.training_free import build_training_free
+from gnas_ext.search.recommender.training_free import SLIM, build_training_free
 from python_tests import logs
 from python_tests.search.recommender.conftest import same
 
@@ -73,3 +73,11 @@ def test_genotypes_of_before_have_no_teacher() -> None:
     assert same(model, build(genotype(), SPLIT.train, seed=3).model)
     assert isinstance(model, FactorModel)
     assert taught(old, model, SPLIT.train) is model
+
+
+def test_a_teacher_that_would_take_too_long_is_not_waited_for() -> None:
+    log = logs.touches(times=False)
+    with pytest.raises(TimeoutError, match="would take"):
+        build(genotype(teacher="slim", teacher_weight=0.5), log, epochs=1, seconds=0.0)
+    with pytest.raises(TimeoutError, match="would take"):
+        build(SLIM, log, seconds=0.0)
