@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 # Floats of the small systems that are solved at once: 32 MB.
 _BLOCK_FLOATS = 8 << 20
 _SWEEPS = 50
-# Of the work, so much is enough to tell how long the rest takes.
-_TELLING = 1 / 500
+# Seconds after which it is clear how long the rest takes.
+_TELLING = 5.0
 _STILL = 1e-5
 
 
@@ -59,7 +59,7 @@ def fit_slim(
         l1: pulls weights to zero, in users.
         l2: holds weights small, in users; above 0.
         positive: no weight below zero, as SLIM has it.
-        seconds: that it may take; whether it does shows after its first systems.
+        seconds: that solving may take; whether it does shows after its first systems.
 
     Raises:
         TimeoutError: it would take longer than `seconds`.
@@ -104,28 +104,26 @@ class _Watch:
     """
 
     def __init__(self, work: int, seconds: float) -> None:
-        self._left, self._least, self._seconds = work, _TELLING * work, seconds
-        self._began = self._since = time.monotonic()
-        self._fresh = 0
+        self._work, self._done, self._seconds = work, 0, seconds
+        self._began = time.monotonic()
 
     def done(self, work: int) -> None:
         """So much more is.
 
         Raises:
-            TimeoutError: at the rate of what was done last, the rest takes too long.
+            TimeoutError: at this rate, all of it takes too long.
         """
-        self._left -= work
-        self._fresh += work
-        if self._fresh < self._least:
+        self._done += work
+        passed = time.monotonic() - self._began
+        # At first a rate says little: what is called for the first time is slow.
+        if self._done == self._work or passed < min(_TELLING, self._seconds / 20):
             return
-        now = time.monotonic()
-        whole = now - self._began + self._left * (now - self._since) / self._fresh
+        whole = passed * self._work / self._done
         if whole > self._seconds:
             raise TimeoutError(
                 f"fit_slim: this would take {whole:,.0f} s, and may take {self._seconds:,.0f}; take fewer neighbours, "
                 "or l1=0 with positive=False, which is solved directly"
             )
-        self._fresh, self._since = 0, now
 
 
 def _of_one_size(order: NDArray[np.int64], counts: NDArray[np.int64]) -> list[NDArray[np.int64]]:

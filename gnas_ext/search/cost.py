@@ -50,6 +50,11 @@ class Cost:
         # Made when it is asked for, which a search without minutes never does.
         self._learned: tuple[Array, Array, Array, float, float] | None = None
 
+    @property
+    def known(self) -> int:
+        """How many trials it has learned from."""
+        return len(self._trials)
+
     def learn(self, tokens: Tokens, trial: Trial) -> None:
         """Takes in what was evaluated, and its seconds."""
         if self._known is not None:

@@ -79,9 +79,9 @@ def evolve(
             has those of another study.
         initial_share: of the minutes; what is left of `initial` when it is over, or is not expected to be done by then,
             is left out.
-        first_share: of the children that a predictor ranks (with minutes: of their time), how many are ranked by the
-            first objective alone: where that decides what is taken in the end. Of the rest, each weighs the objectives
-            anew.
+        first_share: of the children that a predictor ranks (for minutes, without fidelities: of their time), how
+            many are ranked by the first objective alone: where that decides what is taken in the end. Of the rest, each
+            weighs the objectives anew.
         fidelities: for successive halving, what shares of a full evaluation there are, rising, the last 1, such as
             (1/9, 1/3, 1): `evaluate` gets one as its second argument. All genotypes start at the lowest; of those that
             were evaluated at one, the best third goes on to the next. Each evaluation is a trial of its own; `best` and
@@ -89,8 +89,8 @@ def evolve(
         journal: file to which each trial is appended as it ends, an Optuna journal (`optuna-dashboard FILE` shows it).
         resume: goes on where the journal ends; starts a new one where there is none.
         context: what the values depend on besides the genotype (the hash of a data file, say), as JSON. The journal
-            keeps it: resuming is refused if it, the genes, directions, seed, population, `initial` or fidelities have
-            changed.
+            keeps it: resuming is refused if it, the genes, directions, seed, population, `initial`, `first_share` or
+            fidelities have changed.
         predict: rank many children by what finished trials say of them (`search.predictor`), and evaluate the best;
             without, children are evaluated as they come.
         decode: let an encoder–decoder propose some of these children, from a space that it learns (`search.latent`);

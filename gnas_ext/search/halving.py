@@ -67,7 +67,7 @@ class Halving:
                 breeder.know(tokens)
 
     def limit_initial(self, seconds: float) -> None:
-        """Of what is left of `initial`, only what is expected to take no longer, at its fidelity, is proposed."""
+        """Of what is left of `initial`, only what is expected to take no longer is proposed; nothing below 0."""
         for breeder in self._breeders:
             breeder.limit_initial(seconds)
 

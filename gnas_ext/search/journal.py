@@ -2,7 +2,8 @@
 
 The carrier is Optuna's journal, so that optuna-dashboard and `optuna.load_study` read it: a trial's live genes are its
 parameters, the rest of it stands in the user attributes. A line is there in full or the trial is run again; nothing
-else needs to be stored, for proposals follow from the seed and the trials. One driver at a time holds the file.
+else needs to be stored, for proposals follow from the seed and the trials (for minutes, from what takes how long too).
+One driver at a time holds the file.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def discard(path: Path) -> None:
         InputError: a driver holds it, or it cannot be removed.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # over NFS only what may be written can be locked
             _lock(file, path)
             path.unlink()
     except FileNotFoundError:

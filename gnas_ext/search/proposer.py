@@ -3,7 +3,7 @@
 First the recipes handed in, then random ones. From then on children of parents that won a tournament; with a predictor,
 many of them, a few random ones among them and mutants of the most promising, of which it ranks one first. What is
 proposed follows from the seed, the trial's number and the finished trials alone, so that a search that was cut off goes
-on exactly as it would have.
+on exactly as it would have; for minutes, also from what takes how long, and from what is at hand.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ CANDIDATES = 24
 STRANGERS = 4
 ROUNDS = 3
 PROMISING = 6
+# From so many on, trials tell what takes how long.
+TELLING = 3
 # A normal score better than any: several objectives are weighed by how far they are from it.
 IDEAL = -3.5
 # How often to try for a new child, for each that is wanted, and then for a random genotype that is new.
@@ -123,8 +125,11 @@ class Proposer:
         tokens = self._space.encode(trial.genotype)
         self.know(tokens)
         self._cost.learn(tokens, trial)
-        first, spared = self._kinds.pop(tokens, (False, 0.0))
-        self._spent[first] += max(0.0, trial.seconds - spared) if trial.origin != "initial" else 0.0
+        # Of earlier runs nobody knows the kinds; the time of this one is shared.
+        kind = self._kinds.pop(tokens, None)
+        if kind is not None:
+            first, spared = kind
+            self._spent[first] += trial.seconds - (spared if trial.state == "complete" else 0.0)
         complete = trial.state == "complete"
         # What is like a failure is expected to be last.
         losses = turned(trial.values, self._directions) if complete else (math.inf,) * len(self._directions)
@@ -140,7 +145,7 @@ class Proposer:
             self._standing = standings([member.losses for member in self._population])
 
     def limit_initial(self, seconds: float) -> None:
-        """Of what is left of `initial`, only what is expected to take no longer is proposed."""
+        """Of what is left of `initial`, only what is expected to take no longer is proposed; nothing below 0."""
         self._initial_within = seconds
 
     def know(self, tokens: Tokens) -> None:
@@ -163,7 +168,7 @@ class Proposer:
             return Stop.MINUTES
         # Not by their numbers: of those that ran side by side when a search was cut off, any may be missing.
         for tokens in self._initial:
-            if self._is_new(tokens) and self._is_in_time(tokens, self._initial_within):
+            if self._is_new(tokens) and self._begins_in_time(tokens):
                 return Proposal(tokens, "initial")
         rng = random.Random(f"{self._seed}/{number}")
         child = self._child(rng) if number >= self._starters and self._population else None
@@ -179,9 +184,18 @@ class Proposer:
         self._too_long = True
         return False
 
+    def _begins_in_time(self, tokens: Tokens) -> bool:
+        """Whether one of `initial` may still be begun; after the first few, it is also expected to end in time."""
+        if self._initial_within < 0 or self._cost.known < TELLING:
+            return self._initial_within >= 0
+        return self._is_in_time(tokens, self._initial_within)
+
     def _is_in_time(self, tokens: Tokens, seconds: float) -> bool:
         """Whether it is expected to take no longer than so many."""
-        return self._cost.longest <= seconds or self._cost.expected(tokens) - self._spares(tokens) <= seconds
+        if self._cost.longest <= seconds:
+            return True
+        expected = self._cost.expected(tokens)
+        return expected <= seconds or max(0.0, expected - self._spares(tokens)) <= seconds
 
     def _spares(self, tokens: Tokens) -> float:
         """Seconds that were spent already on what a genotype takes; 0 where there is no hurry."""
@@ -211,7 +225,12 @@ class Proposer:
             merits += self._merits(more, weights)
         best = [children[place] for place in _smallest(merits, PROMISING)]
         # The predictor hardly tells these apart; so while minutes count, it is one whose work is half done already.
-        begun = [child for child in best if self._spares(child.tokens) > self._cost.expected(child.tokens) / 2]
+        spares = [self._spares(child.tokens) for child in best]
+        begun = [
+            one
+            for one, spare in zip(best, spares, strict=True)
+            if spare and spare > self._cost.expected(one.tokens) / 2
+        ]
         child = next(iter([*begun, *best]), None)
         if child and self._first_share:
             self._kinds[child.tokens] = first, self._spares(child.tokens)
@@ -226,7 +245,7 @@ class Proposer:
             return False
         drawn = rng.random() < self._first_share
         spent = sum(self._spent.values())
-        return drawn if self._within == math.inf or not spent else self._spent[True] < self._first_share * spent
+        return drawn if self._within == math.inf or not spent else self._spent[True] <= self._first_share * spent
 
     def _new(self, wanted: int, draw: Callable[[], Proposal | None]) -> list[Proposal]:
         """Up to so many different proposals of what was never evaluated."""

@@ -263,6 +263,7 @@ def test_an_empty_file_is_a_new_journal(tmp_path: Path, uninterrupted: Study) ->
     [
         ({"seed": 3}, r"seed \(0 there, 3 now\)"),
         ({"population": 9}, r"population \(8 there, 9 now\)"),
+        ({"first_share": 0.5}, r"first_share \(nothing there, 0\.5 now\)"),
         (
             {"directions": ["maximize", "maximize"]},
             r"directions \(\['maximize', 'minimize'\] there, \['maximize', 'maxim",

@@ -124,11 +124,11 @@ def would_spare(
     seed: int,
     trainings: Trainings,
 ) -> float:
-    """Seconds of what `build` would do, with the same arguments, that are at hand already."""
+    """Seconds of what `build` would do, with the same arguments, that are at hand already; the genotype is complete."""
     genotype = plain(genotype)
     if is_classic(genotype) or is_training_free(genotype):
         return 0.0
-    genotype = _trained_genes(genotype, train)
+    # As a search proposes it: nothing is missing, so that it need not be looked at gene by gene, as it is to be built.
     keys = _keys(genotype, epochs, patience, seconds, seed)
     return trainings.would_spare(train, keys if has_teacher(genotype) else keys[:1])
 

@@ -106,7 +106,7 @@ def embedding_space(train: Interactions) -> SearchSpace:
         similarity, temperature, negatives_from, avoid_known, corrected, margin, negative_weight, uniformity, contrast
         and its three, optimizer, batch, cosine_lr: of the training (see `train.TrainOptions`).
         epochs: passes at most.
-        teacher, teacher_weight: a filter that teaches what was trained (see `teacher_genes`).
+        teacher, teacher_weight: a filter, or SLIM, that teaches what was trained (see `teacher_genes`).
 
     Genes are dead where they would contradict others: without hops, or with the last alone or layers side by side, no
     layer can be contrasted with the sum; with hops or a graph of items every row has a gradient, so that only "adam" is

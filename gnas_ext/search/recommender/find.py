@@ -135,8 +135,8 @@ def find(
         limits: bytes and milliseconds a user that the model may cost at most: the choice is among trials that keep to
             them; where a better one does not, recipes of `compress.adapt` are tried on it. Where nothing keeps to
             them, the nearest is chosen, and `found.limited` says so.
-        warm_start: an earlier study, or its journal, whose best genotypes are tried first, before the recipes. When
-            half of the minutes is over (of all families a quarter), what is left of both is left out.
+        warm_start: an earlier study, or its journal, whose best genotypes are tried first, before the recipes. What of
+            both is not expected to be done in half of the minutes (of all families a quarter) is left out.
         seed: of the search and of all training.
         journal: file to which each trial is appended as it ends; those of the finals to one beside it, whose name ends
             in ".finals".
@@ -148,7 +148,7 @@ def find(
             same care: a script must guard its start.
         ray: the cluster on which they train, as in `evolve`; the rows travel by its object store.
         trial_seconds: a trial that takes longer has failed; needs `workers` or `ray`, and with these is a third of the
-            minutes if not said: what is solved at once cannot be cut short, and on a large log some of it never ends.
+            minutes if not said: most of what is solved at once cannot be cut short, and on a large log takes very long.
         on_trial: called after each trial with the study so far and the trial.
         on_epoch: called after each pass of each training here: with workers, of the last one alone.
         on_rerun: called after each training of the finals with how many of them are done, and how many there are.

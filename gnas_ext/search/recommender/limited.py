@@ -112,7 +112,10 @@ def limit(
     best = max(better, key=lambda trial: (trial.values[0], -trial.number))
     passes = max(1, int(best.attributes["best_epoch"]))
     genotype = with_recipe(plain(best.genotype), Recipe(()))
-    model = build(genotype, split.train, epochs=passes, seconds=seconds, seed=seed, on_epoch=on_epoch).model
+    try:
+        model = build(genotype, split.train, epochs=passes, seconds=seconds, seed=seed, on_epoch=on_epoch).model
+    except TimeoutError:  # its teacher took long enough before, in another process
+        return Limited(limits, study.best, fits)
     assert isinstance(model, FactorModel)
     options = DistilOptions(seed=seed)
     adapted = adapt(

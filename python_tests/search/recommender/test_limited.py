@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -178,3 +179,15 @@ def test_a_limit_of_milliseconds_has_every_trial_timed() -> None:
     assert all(trial.attributes["ms"] > 0 for trial in found.study.complete)
     assert found.limited is not None
     assert found.limited.kept
+
+
+def test_a_best_that_would_take_too_long_to_build_again_is_let_go(free: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_long(*given: Any, **options: Any) -> Any:
+        raise TimeoutError("fit_slim: this would take 900 s")
+
+    monkeypatch.setattr(sys.modules["gnas_ext.search.recommender.limited"], "build", too_long)
+    smallest = min(trial.values[1] for trial in free.study.complete)
+    found = find(SPLIT, limits=Limits(bytes=int(smallest) - 1), **SEARCH)
+    assert found.limited is not None
+    assert found.limited.recipe is None
+    assert not found.limited.fits
