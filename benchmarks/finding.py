@@ -10,8 +10,8 @@ the trials of each of these one is taken as `find` takes one without finals (the
 best on validation). What was chosen is trained again on training and validation and then measured, once, on test.
 
 A published test part need not be like the rest of its log (in Gowalla's, popular items have a larger share than in
-training), and no search can see that. So where a log has no times, what was chosen is also
-trained on the whole log less a part as large as test that is drawn from it, and measured on that.
+training), and no search can see that. So where a log has no times, what was chosen is also trained on the whole log
+without a part as large as test that is drawn from it, and measured on that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gnas_ext.evaluate.compare import measure
 from gnas_ext.search import Study, Trial
 from gnas_ext.search.evaluation import run
 from gnas_ext.search.executor import Job
-from gnas_ext.search.recommender import Objective, build, find, qualified, retrain, space_and_recipes
+from gnas_ext.search.recommender import Objective, find, qualified, retrain, space_and_recipes
 from gnas_ext.search.selection import pareto_front
 
 if TYPE_CHECKING:
@@ -164,13 +164,12 @@ def drawn_anew(split: Split, seed: int = 0) -> tuple[Interactions, Interactions]
     return whole.select(np.flatnonzero(~held_out)), whole.select(np.flatnonzero(held_out))
 
 
-def on_drawn(split: Split, genotype: Mapping[str, Any], passes: int, seed: int) -> float | None:
-    """NDCG@20 of a genotype on a test part that is like what it learns from."""
+def on_drawn(split: Split, trial: Trial, seed: int) -> float | None:
+    """NDCG@20 of what a trial chose on a test part that is like what it learns from."""
     parts = drawn_anew(split)
     if parts is None:
         return None
-    model = build(genotype, parts[0], epochs=passes, seed=seed).model
-    return round(measure("drawn", model, *parts).metrics["ndcg@20"], 5)
+    return round(measure("drawn", retrain(trial, parts[0], seed=seed).model, *parts).metrics["ndcg@20"], 5)
 
 
 def searched(split: Split, method: str, minutes: float, seed: int) -> dict[str, Any]:
@@ -180,16 +179,14 @@ def searched(split: Split, method: str, minutes: float, seed: int) -> dict[str, 
     chosen = course.chosen or qualified(course.study, 1)[0]
     train = split.train_and_valid
     result = measure(method, retrain(chosen, train, seed=seed).model, train, split.test)
-    passes = max(1, int(chosen.attributes["best_epoch"]))
     return {
         "ndcg@20": round(result.metrics["ndcg@20"], 5),
         "recall@20": round(result.metrics["recall@20"], 5),
         "valid": round(chosen.values[0], 5),
-        "drawn": on_drawn(split, chosen.genotype, passes, seed),
+        "drawn": on_drawn(split, chosen, seed),
         "bytes": result.size_bytes,
         "trials": course.study.evaluations,
         "failed": sum(trial.state == "failed" for trial in course.study.trials),
-        "passes": passes,
         "genotype": chosen.genotype.as_dict(),
     }
 
@@ -210,12 +207,7 @@ def main() -> None:
             split = read(name, arguments.data)
         except InputError as error:
             parser.error(str(error))
-        for key, found in kept.items():
-            # Rows of before there was such a column; what they chose, where it is measured, is solved without passes.
-            if key.startswith(f"{name}/") and "drawn" not in found:
-                found["drawn"] = on_drawn(split, found["genotype"], found.get("passes", 1), int(key.rsplit("/", 1)[1]))
-        files.write(FOUND, json.dumps(kept, indent=1) + "\n")
-        for method in filter(None, arguments.methods.split(",")):
+        for method in arguments.methods.split(","):
             for seed in range(arguments.seeds):
                 key = f"{name}/{arguments.minutes:g}/{method}/{seed}"
                 if kept.get(key, {}).get("sources") == digest:
@@ -249,7 +241,7 @@ def written_table(kept: Mapping[str, Mapping[str, Any]]) -> str:
             _, _, method, seed = key.split("/")
             lines.append(
                 f"| {method} | {seed} | {found['ndcg@20']:.4f} | {found['recall@20']:.4f} "
-                f"| {'' if found.get('drawn') is None else format(found['drawn'], '.4f')} "
+                f"| {'' if found['drawn'] is None else format(found['drawn'], '.4f')} "
                 f"| {found['valid']:.4f} | {found['bytes']:,} "
                 f"| {'yes' if place in front else 'no'} | {found['trials']} ({found['failed']}) "
                 f"| {found['genotype']['family']} |"

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 # Floats of the small systems that are solved at once: 32 MB.
 _BLOCK_FLOATS = 8 << 20
 _SWEEPS = 50
+_STILL = 1e-5
 # Seconds after which it is clear how long the rest takes.
 _TELLING = 5.0
-_STILL = 1e-5
 
 
 def fit_slim(

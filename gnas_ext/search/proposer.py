@@ -13,11 +13,11 @@ import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from gnas_ext.errors import InputError
-from gnas_ext.search.cost import Cost
 from gnas_ext.search.features import Features
 from gnas_ext.search.latent import Latent
 from gnas_ext.search.operators import crossover, mutate
 from gnas_ext.search.predictor import LEAST, Predictor
+from gnas_ext.search.schedule import Schedule
 from gnas_ext.search.selection import standings, survivors, tournament
 from gnas_ext.search.space import DEAD
 from gnas_ext.search.study import Stop, turned
@@ -39,8 +39,6 @@ CANDIDATES = 24
 STRANGERS = 4
 ROUNDS = 3
 PROMISING = 6
-# From so many on, trials tell what takes how long.
-TELLING = 3
 # A normal score better than any: several objectives are weighed by how far they are from it.
 IDEAL = -3.5
 # How often to try for a new child, for each that is wanted, and then for a random genotype that is new.
@@ -77,10 +75,7 @@ class Proposer:
         initial: token sequences to try first, all different.
         predict: whether a predictor ranks children; without one, each child is taken as it comes.
         decode: whether an encoder–decoder adds to the children that a predictor ranks.
-        expected: seconds that a genotype is expected to take, where that is known.
-        spared: seconds of these that it would be spared now.
-        first_share: how many of the children that a predictor ranks are ranked by the first objective alone; while
-            minutes count, how much of their time is spent on such.
+        expected, spared, first_share: see `Schedule`.
     """
 
     def __init__(
@@ -108,14 +103,7 @@ class Proposer:
         self._features = Features(space)
         self._predictor = Predictor() if predict else None
         self._latent = Latent(space, seed) if decode else None
-        self._cost = Cost(self._features, None if expected is None else lambda tokens: expected(space.decode(tokens)))
-        self._spared = None if spared is None else lambda tokens: spared(space.decode(tokens))
-        self._first_share = first_share
-        # Seconds of children that were ranked by the first objective alone, and of others; of which of the two kinds
-        # those are that were proposed and not learned from yet, and what they were spared.
-        self._spent = {True: 0.0, False: 0.0}
-        self._kinds: dict[Tokens, tuple[bool, float]] = {}
-        self._initial_within = self._within = math.inf
+        self._schedule = Schedule(space, self._features, expected, spared, first_share)
         self._too_long = False
         # A predictor needs fewer to begin with than selection does.
         self._starters = max(size // 2, LEAST) if predict else size
@@ -124,12 +112,7 @@ class Proposer:
         """Takes in a finished trial: it is never proposed again, and if it is fit enough it has children."""
         tokens = self._space.encode(trial.genotype)
         self.know(tokens)
-        self._cost.learn(tokens, trial)
-        # Of earlier runs nobody knows the kinds; the time of this one is shared.
-        kind = self._kinds.pop(tokens, None)
-        if kind is not None:
-            first, spared = kind
-            self._spent[first] += trial.seconds - (spared if trial.state == "complete" else 0.0)
+        self._schedule.learn(tokens, trial)
         complete = trial.state == "complete"
         # What is like a failure is expected to be last.
         losses = turned(trial.values, self._directions) if complete else (math.inf,) * len(self._directions)
@@ -146,7 +129,7 @@ class Proposer:
 
     def limit_initial(self, seconds: float) -> None:
         """Of what is left of `initial`, only what is expected to take no longer is proposed; nothing below 0."""
-        self._initial_within = seconds
+        self._schedule.initial_within = seconds
 
     def know(self, tokens: Tokens) -> None:
         """Never proposes these."""
@@ -163,12 +146,12 @@ class Proposer:
         Raises:
             InputError: the space's `valid` refuses everything.
         """
-        self._running, self._within, self._too_long = running, within, False
-        if self._cost.shortest > within:
+        self._running, self._schedule.within, self._too_long = running, within, False
+        if self._schedule.over:
             return Stop.MINUTES
         # Not by their numbers: of those that ran side by side when a search was cut off, any may be missing.
         for tokens in self._initial:
-            if self._is_new(tokens) and self._begins_in_time(tokens):
+            if self._is_new(tokens) and self._schedule.begins_with(tokens):
                 return Proposal(tokens, "initial")
         rng = random.Random(f"{self._seed}/{number}")
         child = self._child(rng) if number >= self._starters and self._population else None
@@ -179,27 +162,10 @@ class Proposer:
 
     def _fits(self, tokens: Tokens) -> bool:
         """Whether a genotype is expected to take no longer than it may."""
-        if self._is_in_time(tokens, self._within):
+        if self._schedule.fits(tokens):
             return True
         self._too_long = True
         return False
-
-    def _begins_in_time(self, tokens: Tokens) -> bool:
-        """Whether one of `initial` may still be begun; after the first few, it is also expected to end in time."""
-        if self._initial_within < 0 or self._cost.known < TELLING:
-            return self._initial_within >= 0
-        return self._is_in_time(tokens, self._initial_within)
-
-    def _is_in_time(self, tokens: Tokens, seconds: float) -> bool:
-        """Whether it is expected to take no longer than so many."""
-        if self._cost.longest <= seconds:
-            return True
-        expected = self._cost.expected(tokens)
-        return expected <= seconds or max(0.0, expected - self._spares(tokens)) <= seconds
-
-    def _spares(self, tokens: Tokens) -> float:
-        """Seconds that were spent already on what a genotype takes; 0 where there is no hurry."""
-        return 0.0 if self._spared is None or self._within == math.inf else self._spared(tokens)
 
     def _child(self, rng: random.Random) -> Proposal | None:
         """A new child of the population, if a few tries give one."""
@@ -213,7 +179,7 @@ class Proposer:
             decoded = [Proposal(one.tokens, "decoder", (one.number,)) for one in self._latent.candidates()]
             children += [one for one in decoded if self._is_new(one.tokens) and one.tokens not in known]
         weights = [rng.expovariate(1.0) for _ in self._directions]
-        first = self._first_alone(rng)
+        first = self._schedule.first_alone(rng)
         if first:
             weights[1:] = [0.0] * (len(weights) - 1)
         merits = self._merits(children, weights)
@@ -225,27 +191,11 @@ class Proposer:
             merits += self._merits(more, weights)
         best = [children[place] for place in _smallest(merits, PROMISING)]
         # The predictor hardly tells these apart; so while minutes count, it is one whose work is half done already.
-        spares = [self._spares(child.tokens) for child in best]
-        begun = [
-            one
-            for one, spare in zip(best, spares, strict=True)
-            if spare and spare > self._cost.expected(one.tokens) / 2
-        ]
+        begun = [child for child in best if self._schedule.is_half_done(child.tokens)]
         child = next(iter([*begun, *best]), None)
-        if child and self._first_share:
-            self._kinds[child.tokens] = first, self._spares(child.tokens)
+        if child:
+            self._schedule.take(child.tokens, first)
         return child
-
-    def _first_alone(self, rng: random.Random) -> bool:
-        """Whether the next child is ranked by the first objective alone.
-
-        Along the front, genotypes may take very different times; so while minutes count, it is time that is shared.
-        """
-        if not self._first_share:
-            return False
-        drawn = rng.random() < self._first_share
-        spent = sum(self._spent.values())
-        return drawn if self._within == math.inf or not spent else self._spent[True] <= self._first_share * spent
 
     def _new(self, wanted: int, draw: Callable[[], Proposal | None]) -> list[Proposal]:
         """Up to so many different proposals of what was never evaluated."""

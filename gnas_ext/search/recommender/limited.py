@@ -114,7 +114,7 @@ def limit(
     genotype = with_recipe(plain(best.genotype), Recipe(()))
     try:
         model = build(genotype, split.train, epochs=passes, seconds=seconds, seed=seed, on_epoch=on_epoch).model
-    except TimeoutError:  # its teacher took long enough before, in another process
+    except TimeoutError:  # its teacher, which was there when it was a trial, is made anew here
         return Limited(limits, study.best, fits)
     assert isinstance(model, FactorModel)
     options = DistilOptions(seed=seed)
